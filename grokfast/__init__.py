@@ -1,0 +1,1 @@
+"""Study how networks learn, by grokking or steadily."""
