@@ -1,1 +1,5 @@
+"""Custom torch operations, each with a slow readable reference and compiled kernels."""
 
+from grokfast.ops.fisher_linear import fisher_linear, fisher_linear_reference
+
+__all__ = ["fisher_linear", "fisher_linear_reference"]

@@ -1,0 +1,37 @@
+// Instruction sets and CUDA: what was built, what is in use.
+#include <stdexcept>
+#include <string>
+
+#include "bindings.hpp"
+#include "grokfast/kernels.hpp"
+
+namespace py = pybind11;
+
+namespace grokfast {
+
+#ifdef GROKFAST_WITH_CUDA
+void check_cuda(int status) {
+  if (status != 0) throw std::runtime_error(std::string("CUDA kernel failed: ") + cuda::error_text(status));
+}
+#endif
+
+void register_system(py::module_& module) {
+  module.def("isa", [] { return std::string(isa_name(active_isa())); }, "The instruction set in use.");
+  module.def(
+      "set_isa",
+      [](const std::string& name) {
+        if (!set_isa(name.c_str()))
+          throw py::value_error("instruction set must be 'baseline', 'avx2' or 'avx512' and one this CPU has, got '" +
+                                name + "'");
+      },
+      py::arg("name"), "Use a narrower instruction set than the CPU's best (for tests and comparisons).");
+#ifdef GROKFAST_WITH_CUDA
+  module.attr("cuda_built") = true;
+  module.attr("cuda_toolkit") = cuda::toolkit_version();
+#else
+  module.attr("cuda_built") = false;
+  module.attr("cuda_toolkit") = 0;
+#endif
+}
+
+}  // namespace grokfast

@@ -1,0 +1,17 @@
+// Kernels of the Fisher diagonal.
+#pragma once
+
+#include "grokfast/kernels.hpp"
+
+namespace grokfast {
+
+// clang-format off
+#define GROKFAST_FISHER_KERNELS(DECLARE, T, SUFFIX, LAST) \
+  /* out[e,o,i] = sum_n (sum_t g[e,n,t,o] a[e,n,t,i])^2 */ \
+  DECLARE(fisher_linear_##SUFFIX, (const T* g, const T* a, T* out, int64_t E, int64_t N, int64_t positions, \
+                                   int64_t O, int64_t I, LAST))
+// clang-format on
+
+GROKFAST_DECLARE_KERNELS(GROKFAST_FISHER_KERNELS)
+
+}  // namespace grokfast

@@ -1,0 +1,35 @@
+// Kernels of stacked training: first layer on two-hot pairs, loss, optimiser steps.
+#pragma once
+
+#include "grokfast/kernels.hpp"
+
+namespace grokfast {
+
+// Constants of one Adam or SGD step that all members share; per-member values come as arrays of length E.
+struct AdamConstants {
+  double beta1, beta2, eps;
+  double bias_correction1, bias_correction2;  // 1 - beta1^t, 1 - beta2^t
+  bool decoupled;                             // AdamW: shrink the weights instead of adding decay to the gradient
+};
+
+// clang-format off
+#define GROKFAST_TRAINING_KERNELS(DECLARE, T, SUFFIX, LAST) \
+  /* In place on members with active[e] != 0; n parameters each; lr and decay are [E]. */ \
+  DECLARE(adam_##SUFFIX, (T * p, const T* g, T* m, T* v, int64_t E, int64_t n, const double* lr, const double* decay, \
+                          const uint8_t* active, AdamConstants constants, LAST)) \
+  DECLARE(sgd_##SUFFIX, (T * p, const T* g, T* velocity, int64_t E, int64_t n, const double* lr, const double* decay, \
+                         const uint8_t* active, double momentum, LAST)) \
+  /* h[e,n,:] = relu(rows[e, pairs[e,n,0], :] + rows[e, P + pairs[e,n,1], :] + bias[e,:]); rows is [E, 2P, H] */ \
+  DECLARE(two_hot_relu_##SUFFIX, (const T* rows, const T* bias, const int64_t* pairs, T* h, int64_t E, int64_t N, \
+                                  int64_t P, int64_t H, LAST)) \
+  /* Its backward: grad_rows [E, 2P, H] and grad_bias [E, H] from grad_h where h > 0. */ \
+  DECLARE(two_hot_relu_backward_##SUFFIX, (const T* grad_h, const T* h, const int64_t* pairs, T* grad_rows, \
+                                           T* grad_bias, int64_t E, int64_t N, int64_t P, int64_t H, LAST)) \
+  /* loss[e]: mean over n of -log softmax(logits)[label]; correct[e]: argmax hits; grad (may be null): d loss[e]. */ \
+  DECLARE(cross_entropy_##SUFFIX, (const T* logits, const int64_t* labels, T* loss, int64_t* correct, T* grad, \
+                                   int64_t E, int64_t N, int64_t C, LAST))
+// clang-format on
+
+GROKFAST_DECLARE_KERNELS(GROKFAST_TRAINING_KERNELS)
+
+}  // namespace grokfast
