@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from grokfast.ops import fisher_linear
+from grokfast.ops import fisher_linear, fisher_patches
 
 _CHUNK = 1 << 22  # elements of per-sample gradients held at once by a rule without a fast path
 
@@ -238,15 +238,34 @@ class ConvRule(Rule):
         for axis, size in enumerate(kernel):
             span = (size - 1) * self.dilation[axis] + 1
             image = image.unfold(2 + axis, span, self.stride[axis])[..., :: self.dilation[axis]]
-        n, spatial = image.shape[0], len(kernel)
+        n = image.shape[0]
         patches = image.reshape(n, self.groups, -1, rows.shape[2:].numel(), kernel.numel())
         grouped = rows.reshape(n, self.groups, -1, rows.shape[2:].numel())
         weight = torch.einsum("ngrt,ngctk->ngrck", grouped, patches)
-        assert spatial <= 3
         return weight.reshape(n, *self.shapes["weight"])
 
     def squares(self, role: str, x: Tensor, g: Tensor) -> Tensor:
         """The compiled primitive with the patches folded in."""
         if role == "bias":
             return g.flatten(2).sum(2).square().sum(0)
-        return super().squares(role, x, g)
+        rows, image = self._operands(x, g)
+        n, extent, kernel = image.shape[0], image.shape[2:], self.shapes["weight"][2:]
+        base = _places(rows.shape[2:], self.stride, extent, image.device)
+        taps = _places(kernel, self.dilation, extent, image.device)
+        channels = torch.arange(image.shape[1] // self.groups, device=image.device) * extent.numel()
+        out: Tensor = fisher_patches(
+            rows.reshape(1, n, self.groups, rows.shape[1] // self.groups, rows.shape[2:].numel()),
+            image.reshape(1, n, self.groups, -1),
+            base,
+            (channels.unsqueeze(1) + taps).flatten(),
+        )
+        return out.reshape(self.shapes["weight"])
+
+
+def _places(counts: torch.Size, steps: tuple[int, ...], extent: torch.Size, device: torch.device) -> Tensor:
+    """Flat positions in an image of this extent, of a grid with so many points and steps per axis."""
+    places = torch.zeros(1, dtype=torch.int64, device=device)
+    for axis, (count, step) in enumerate(zip(counts, steps, strict=True)):
+        along = torch.arange(count, device=device) * (step * extent[axis + 1 :].numel())
+        places = (places.unsqueeze(1) + along).flatten()
+    return places

@@ -1,5 +1,6 @@
 """Custom torch operations, each with a slow readable reference and compiled kernels."""
 
 from grokfast.ops.fisher_linear import fisher_linear, fisher_linear_reference
+from grokfast.ops.fisher_patches import fisher_patches, fisher_patches_reference
 
-__all__ = ["fisher_linear", "fisher_linear_reference"]
+__all__ = ["fisher_linear", "fisher_linear_reference", "fisher_patches", "fisher_patches_reference"]
