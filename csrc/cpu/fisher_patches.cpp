@@ -68,10 +68,9 @@ void fisher_patches(const T* g, const T* x, const int64_t* base, const int64_t* 
           const bool wide = O - o > lanes;
           const int64_t width = wide ? kWidth<T> : lanes, valid = std::min(width, O - o);
           if (valid < width) std::fill(packed.begin(), packed.begin() + L * width, T(0));
-          for (int64_t c = 0; c < valid; ++c) {
-            const T* from = g + (image * O + o + c) * L;
-            for (int64_t l = 0; l < L; ++l) packed[l * width + c] = from[l];
-          }
+          const T* from = g + (image * O + o) * L;
+          for (int64_t l = 0; l < L; ++l)
+            for (int64_t c = 0; c < valid; ++c) packed[l * width + c] = from[c * L + l];
           if (wide)
             strip<T, kVectors>(x + image * pixels, base, offset, packed.data(), L, K, total + o, stride);
           else

@@ -2,5 +2,6 @@
 
 from grokfast.ops.fisher_linear import fisher_linear, fisher_linear_reference
 from grokfast.ops.fisher_patches import fisher_patches, fisher_patches_reference
+from grokfast.ops.fisher_two_layer import TwoLayerLabels, fisher_two_layer, fisher_two_layer_reference
 
-__all__ = ["fisher_linear", "fisher_linear_reference", "fisher_patches", "fisher_patches_reference"]
+__all__ = ["TwoLayerLabels", "fisher_two_layer", "fisher_two_layer_reference", "fisher_linear", "fisher_linear_reference", "fisher_patches", "fisher_patches_reference"]

@@ -98,6 +98,23 @@ inline void gemm_add(int64_t first, int64_t last, int64_t columns, int64_t steps
   }
 }
 
+// The same with B packed beforehand: pack(b, steps, columns, kWidth<T>, get_b).
+template <typename T, typename GetA>
+inline void gemm_packed(int64_t rows, int64_t columns, int64_t steps, GetA get_a, const T* b, T* c, int64_t stride) {
+  std::vector<T> a(static_cast<size_t>(kRows * steps));
+  for (int64_t m = 0; m < rows; m += kRows) {
+    pack(a.data(), steps, std::min<int64_t>(kRows, rows - m), kRows,
+         [&](int64_t k, int64_t r) { return get_a(k, m + r); });
+    for (int64_t n = 0; n < columns; n += kWidth<T>)
+      for (int64_t k = 0; k < steps; k += kDepth) {
+        Tile<T> tile;
+        tile.clear();
+        tile.add(a.data() + k * kRows, b + n * steps + k * kWidth<T>, std::min(kDepth, steps - k));
+        tile.flush(c + m * stride + n, stride, rows - m, columns - n);
+      }
+  }
+}
+
 // The rows [0, total) in `parts` ranges, in whole panels.
 inline int64_t part_start(int64_t total, int64_t parts, int64_t part) {
   const int64_t each = panels(panels(total, kRows), parts) * kRows;
