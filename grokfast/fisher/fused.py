@@ -14,7 +14,11 @@ from grokfast.fisher.guards import name_non_finite, raise_non_finite
 from grokfast.fisher.job import Job, member
 from grokfast.fisher.likelihoods import check_targets, draw_labels
 from grokfast.fisher.variants import Kind, Likelihood, Way
-from grokfast.ops import TwoLayerLabels, fisher_two_layer
+from grokfast.ops import LabelMode, fisher_chain, fisher_two_layer
+from grokfast.ops.fisher_chain import CONV, LINEAR, MAXPOOL, RELU
+
+
+_FEW = 64  # so few samples are done in float64 in any case: it costs nothing
 
 
 class Fused:
@@ -34,7 +38,7 @@ class Fused:
         self.names = [name for link in links for name in (link.weight, link.bias) if name]
 
     def run(
-        self, x: Tensor, values: Mapping[str, Tensor], labels: Tensor | None, mode: TwoLayerLabels
+        self, x: Tensor, values: Mapping[str, Tensor], labels: Tensor | None, mode: LabelMode
     ) -> tuple[dict[str, Tensor], Tensor]:
         """Sums of squares by name, with a leading axis of members, and a status per member (0 if all is finite)."""
         raise NotImplementedError
@@ -59,6 +63,8 @@ class Fused:
             name: own[name].detach().unsqueeze(0) if params is None else params[name].detach() for name in self.names
         }
         labels, mode = self._labels(job, params, block, samples, generator)
+        if block.n <= _FEW:
+            x, values = x.double(), {name: value.double() for name, value in values.items()}
         found, status = self.run(x, values, labels, mode)
         for index, bad in enumerate(status.tolist()):
             if bad:
@@ -73,17 +79,17 @@ class Fused:
     def _labels(
         self, job: Job, params: Mapping[str, Tensor] | None, block: Block, samples: int,
         generator: torch.Generator | None,
-    ) -> tuple[Tensor | None, TwoLayerLabels]:  # fmt: skip
+    ) -> tuple[Tensor | None, LabelMode]:  # fmt: skip
         if job.likelihood is Likelihood.GAUSSIAN:
-            return None, TwoLayerLabels.GAUSSIAN
+            return None, LabelMode.GAUSSIAN
         if job.kind is Kind.EXACT:
-            return None, TwoLayerLabels.SOFTMAX
+            return None, LabelMode.SOFTMAX
         members = 1 if params is None else next(iter(params.values())).shape[0]
         classes = self.links[-1].out[-1]
         if job.kind is Kind.EMPIRICAL:
             like = block.args[0].new_empty(1).expand(block.n, classes)
             targets = check_targets(block.targets, like, job.likelihood)
-            return targets.expand(members, 1, -1).contiguous(), TwoLayerLabels.GIVEN
+            return targets.expand(members, 1, -1).contiguous(), LabelMode.GIVEN
         start = None if generator is None else generator.get_state()
         drawn = []
         for index in range(members):
@@ -95,7 +101,7 @@ class Fused:
             if not bool(torch.isfinite(outputs).all()):
                 raise_non_finite(name_non_finite(job.model, block.args, state) or "the model")
             drawn.append(draw_labels(outputs, job.likelihood, samples, generator))
-        return torch.stack(drawn), TwoLayerLabels.GIVEN
+        return torch.stack(drawn), LabelMode.GIVEN
 
 
 class TwoLayer(Fused):
@@ -105,7 +111,7 @@ class TwoLayer(Fused):
     reason = "one hidden ReLU layer: no backward pass; inputs with few non-zeros skip the products with them"
 
     def run(
-        self, x: Tensor, values: Mapping[str, Tensor], labels: Tensor | None, mode: TwoLayerLabels
+        self, x: Tensor, values: Mapping[str, Tensor], labels: Tensor | None, mode: LabelMode
     ) -> tuple[dict[str, Tensor], Tensor]:
         """By :func:`grokfast.ops.fisher_two_layer`."""
         first, second = (link for link in self.links if link.what == "linear")
@@ -114,6 +120,47 @@ class TwoLayer(Fused):
         x = x.flatten(1)
         found = fisher_two_layer(x, given[0], given[1], given[2], given[3], labels, int(mode))
         return {name: value for name, value in zip(places, found, strict=False) if name}, found[4]
+
+
+class Chain(Fused):
+    """Convolutions, ReLUs, max poolings and linear layers: one fused pass, a sample per vector lane."""
+
+    way = Way.FUSED
+    reason = "a chain of convolutions, ReLUs, poolings and linear layers: one pass per sample in cache"
+
+    def __init__(self, links: list[Link], shape: tuple[int, ...]) -> None:
+        super().__init__(links, shape)
+        kinds = {"conv": CONV, "relu": RELU, "maxpool": MAXPOOL, "linear": LINEAR}
+        self.spec: list[int] = []
+        before = shape
+        for link in links:
+            if link.what == "flatten":
+                continue
+            flat = link.what == "linear" or len(before) != 3 or len(link.out) != 3
+            places = [self.names.index(name) if name else -1 for name in (link.weight, link.bias)]
+            into = (_numel(before), 1, 1) if flat else before
+            out = (_numel(link.out), 1, 1) if flat else link.out
+            self.spec += [
+                kinds[link.what], *into, *out, *link.kernel, *link.stride, *link.padding, *link.dilation, *places,
+            ]  # fmt: skip
+            before = link.out
+
+    def run(
+        self, x: Tensor, values: Mapping[str, Tensor], labels: Tensor | None, mode: LabelMode
+    ) -> tuple[dict[str, Tensor], Tensor]:
+        """By :func:`grokfast.ops.fisher_chain`."""
+        params = [values[name] for name in self.names]
+        found = fisher_chain(x, params, self.spec, labels, int(mode))
+        if bool((found[-1] == _LARGE).any()):
+            found = fisher_chain(x.double(), [p.double() for p in params], self.spec, labels, int(mode))
+        return dict(zip(self.names, found, strict=False)), found[-1]
+
+
+_LARGE = 3  # status of fisher_chain: float32 is not enough
+
+
+def _numel(shape: tuple[int, ...]) -> int:
+    return torch.Size(shape).numel()
 
 
 def recognise(
@@ -133,4 +180,14 @@ def recognise(
     layers = [link.what for link in links if link.what != "flatten"]
     if layers == ["linear", "relu", "linear"]:
         return TwoLayer(links, shape)
-    return None
+    if job.device.type != "cpu" or links[-1].what != "linear" or max(map(_width, links)) > _WIDEST:
+        return None
+    return Chain(links, shape)
+
+
+# Beyond this many channels a layer's own kernels, which tile over channels, are faster than a sample per lane.
+_WIDEST = 16
+
+
+def _width(link: Link) -> int:
+    return link.out[0] if link.what == "conv" else 0

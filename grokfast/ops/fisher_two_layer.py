@@ -11,7 +11,7 @@ from grokfast.errors import InputError
 from grokfast.ops._native import call, check_same, kernel
 
 
-class TwoLayerLabels(IntEnum):
+class LabelMode(IntEnum):
     """Whose labels the squared score is averaged over."""
 
     SOFTMAX = 0
@@ -34,7 +34,7 @@ def fisher_two_layer_reference(
         h = z.relu()
         f = h @ second.T + (0 if b2 is None else b2[e].double())
         status = 1 if not bool(torch.isfinite(z).all()) else 2 if not bool(torch.isfinite(f).all()) else 0
-        if mode == TwoLayerLabels.GAUSSIAN:
+        if mode == LabelMode.GAUSSIAN:
             v = second.square().sum(0).expand_as(h)
             a = torch.ones_like(f)
         else:
@@ -51,7 +51,7 @@ def fisher_two_layer_reference(
                     d = second - second[c]
                     mean[rows] = others[rows] @ d
                     square[rows] = others[rows] @ d.square()
-                if mode == TwoLayerLabels.SOFTMAX:
+                if mode == LabelMode.SOFTMAX:
                     v += (square - mean.square()).clamp_min(0)
                     a += p * torch.where(others == p, 1 - p, rest)
                 else:
@@ -85,8 +85,8 @@ def _check(
             check_same(x, **{name: bias})
             if bias.shape != weight.shape[:2]:
                 raise InputError(f"{name} must be {list(weight.shape[:2])}, got {list(bias.shape)}")
-    if (labels is not None) != (mode == TwoLayerLabels.GIVEN):
-        raise InputError(f"labels go with mode {TwoLayerLabels.GIVEN.value} (given labels), got mode {mode}")
+    if (labels is not None) != (mode == LabelMode.GIVEN):
+        raise InputError(f"labels go with mode {LabelMode.GIVEN.value} (given labels), got mode {mode}")
     if labels is not None and (
         labels.dim() != 3 or labels.shape[::2] != (w1.shape[0], x.shape[0]) or labels.dtype != torch.int64
     ):
@@ -118,7 +118,7 @@ def fisher_two_layer(
         w2: ``[E, C, H]``.
         b2: ``[E, C]`` or None.
         labels: For mode ``GIVEN``: int64 ``[E, S, N]``, in [0, C).
-        mode: A :class:`TwoLayerLabels`.
+        mode: A :class:`LabelMode`.
 
     Returns:
         Sums for ``w1``, ``b1``, ``w2``, ``b2`` (zeros for an absent bias) and a status ``[E]``: 0, 1 (hidden layer not finite) or 2 (outputs not finite).
