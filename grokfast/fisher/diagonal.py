@@ -7,10 +7,10 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor, nn
 
-from grokfast.errors import InputError
-from grokfast.fisher.plan import check_run, finish, first_samples, make_job, prepare
 from grokfast._checks import parse_choice
-from grokfast.fisher.job import check_stack
+from grokfast.errors import InputError
+from grokfast.fisher.job import check_stack, make_job
+from grokfast.fisher.plan import check_run, finish, first_samples, prepare
 from grokfast.fisher.result import FisherDiagonal
 from grokfast.fisher.variants import Kind, Likelihood, Reduction
 
@@ -91,27 +91,16 @@ def fisher_diag(
     Source:
         arXiv 2502.01739, eq. 14.
     """
-    job = make_job(model, kind, likelihood)
+    job, leaves = make_job(model, kind, likelihood)
     reduction = parse_choice("reduction", reduction, Reduction)
     check_run(batch_size, samples)
     members = None if params is None else check_stack(model, params)
     if job.kind is not Kind.EMPIRICAL and targets is not None:
         raise InputError(f"targets are for kind='empirical', got kind='{job.kind}'; leave them out")
     first, inputs, targets = first_samples(inputs, targets, job.device)
-    if first is None or members == 0:
-        if first is not None:
-            raise InputError("params must hold at least one member")
-        return finish(job, None, 0, reduction, params, members, None)
-    plan = prepare(job, params, first)
+    if first is None:
+        return finish(job, leaves, None, 0, reduction, members, None)
+    plan = prepare(job, leaves, params, first)
     if explain:
         print(plan)
-    return plan(
-        inputs,
-        targets,
-        params=params,
-        reduction=reduction,
-        batch_size=batch_size,
-        samples=samples,
-        generator=generator,
-        progress=progress,
-    )
+    return plan.run(leaves, inputs, targets, params, members, reduction, batch_size, samples, generator, progress)

@@ -39,7 +39,8 @@ def per_sample_vmap(
         _, pull = vjp(outputs, {name: p.detach() for name, p in params.items()})
         return vmap(lambda side: pull(side)[0])(sides)  # type: ignore[no-any-return]
 
-    with warnings.catch_warnings():
+    # Without gradients around it, so that no graph reaches the parameters that are held fixed.
+    with torch.no_grad(), warnings.catch_warnings():
         warnings.simplefilter("ignore")  # an operation without a batching rule runs in a loop: slow, not wrong
         return vmap(one)(args, columns.movedim(0, 1))  # type: ignore[no-any-return]
 

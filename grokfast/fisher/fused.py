@@ -10,12 +10,12 @@ from torch import Tensor
 from grokfast.errors import InputError
 from grokfast.fisher.batches import Block
 from grokfast.fisher.chains import Link, chain_of
-from grokfast.fisher.guards import name_non_finite, raise_non_finite
+from grokfast.fisher.guards import name_non_finite, raise_non_finite, untouched
 from grokfast.fisher.job import Job, member
 from grokfast.fisher.likelihoods import check_targets, draw_labels
 from grokfast.fisher.variants import Kind, Likelihood, Way
-from grokfast.ops import LabelMode, fisher_chain, fisher_two_layer
-from grokfast.ops.fisher_chain import CONV, LINEAR, MAXPOOL, RELU
+from grokfast.ops import LabelMode, fisher_two_layer
+from grokfast.ops.fisher_chain import CONV, LINEAR, MAXPOOL, RELU, fisher_chain_compiled
 
 
 _FEW = 64  # so few samples are done in float64 in any case: it costs nothing
@@ -46,6 +46,7 @@ class Fused:
     def squares(
         self,
         job: Job,
+        leaves: Mapping[str, Tensor],
         params: Mapping[str, Tensor] | None,
         block: Block,
         samples: int,
@@ -58,9 +59,9 @@ class Fused:
                 f"the plan was made for one input of shape [N, {', '.join(map(str, self.shape))}] and {job.dtype}, "
                 f"got {[list(a.shape) for a in block.args]} and {x.dtype}; plan again"
             )
-        own = job.leaves
         values = {
-            name: own[name].detach().unsqueeze(0) if params is None else params[name].detach() for name in self.names
+            name: leaves[name].detach().unsqueeze(0) if params is None else params[name].detach()
+            for name in self.names
         }
         labels, mode = self._labels(job, params, block, samples, generator)
         if block.n <= _FEW:
@@ -73,8 +74,8 @@ class Fused:
         if job.kind is Kind.MC:
             found = {name: value / samples for name, value in found.items()}
         if params is None:
-            return {name: found[name][0].double() for name in own}
-        return {name: found[name].double() for name in own}
+            return {name: found[name][0].double() for name in leaves}
+        return {name: found[name].double() for name in leaves}
 
     def _labels(
         self, job: Job, params: Mapping[str, Tensor] | None, block: Block, samples: int,
@@ -95,7 +96,7 @@ class Fused:
         for index in range(members):
             if generator is not None and start is not None:
                 generator.set_state(start)
-            with torch.no_grad():
+            with untouched(job.model), torch.no_grad():
                 state = None if params is None else member(params, index, ())
                 outputs = torch.func.functional_call(job.model, state or {}, block.args)
             if not bool(torch.isfinite(outputs).all()):
@@ -148,9 +149,9 @@ class Chain(Fused):
     def run(
         self, x: Tensor, values: Mapping[str, Tensor], labels: Tensor | None, mode: LabelMode
     ) -> tuple[dict[str, Tensor], Tensor]:
-        """By :func:`grokfast.ops.fisher_chain`."""
+        """By the body of :func:`grokfast.ops.fisher_chain`: its dispatch would cost as much as 16 samples do."""
         params = [values[name] for name in self.names]
-        found = fisher_chain(x, params, self.spec, labels, int(mode))
+        found = fisher_chain_compiled(x, params, self.spec, labels, int(mode))
         if bool((found[-1] == _LARGE).any()):
             found = fisher_chain(x.double(), [p.double() for p in params], self.spec, labels, int(mode))
         return dict(zip(self.names, found, strict=False)), found[-1]

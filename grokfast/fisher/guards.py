@@ -70,13 +70,14 @@ def trainable(model: nn.Module) -> dict[str, nn.Parameter]:
     """
     if not isinstance(model, nn.Module):
         raise InputError(f"model must be a torch.nn.Module, got {type(model).__name__}")
-    found = {name: p for name, p in model.named_parameters() if p.requires_grad}
+    every = dict(model.named_parameters())
+    found = {name: p for name, p in every.items() if p.requires_grad}
     if not found:
         raise InputError("the model has no parameter with requires_grad=True, so there is nothing to differentiate")
     lazy = [n for n, p in found.items() if isinstance(p, nn.parameter.UninitializedParameter)]
     if lazy:
         raise InputError(f"parameter '{lazy[0]}' has no shape yet; run the model once before")
-    kinds = {(p.dtype, p.device) for p in model.parameters()}
+    kinds = {(p.dtype, p.device) for p in every.values()}
     if len(kinds) > 1:
         raise InputError(
             f"all parameters must share one dtype and device, got {sorted(map(str, kinds))}; move or cast the model"

@@ -3,46 +3,57 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 
-from grokfast._checks import nearest
+from grokfast._checks import nearest, parse_choice
 from grokfast.errors import InputError
-from grokfast.fisher.guards import trainable
+from grokfast.fisher.guards import check_modes, trainable
 from grokfast.fisher.variants import Kind, Likelihood
 
 
 @dataclass(frozen=True)
 class Job:
-    """A model and the kind of Fisher diagonal wanted of it."""
+    """A model and the kind of Fisher diagonal wanted of it.
+
+    Attributes:
+        model: The network.
+        kind: Which labels.
+        likelihood: Which distribution of labels.
+        names: Its trainable parameters, in order.
+        dtype: Of all parameters.
+        device: Of all parameters.
+    """
 
     model: nn.Module
     kind: Kind
     likelihood: Likelihood
-    names: tuple[str, ...] = field(default=())
+    names: tuple[str, ...]
+    dtype: torch.dtype
+    device: torch.device
 
     @property
     def leaves(self) -> dict[str, Tensor]:
-        """The model's own trainable parameters."""
+        """The model's own trainable parameters, if they are still those that were planned for."""
         found: dict[str, Tensor] = dict(trainable(self.model))
-        if self.names and tuple(found) != self.names:
-            changed = sorted(set(found) ^ set(self.names))
-            raise InputError(
-                f"the model's trainable parameters are no longer those that were planned for ({changed}); plan again"
-            )
+        first = next(iter(found.values()))
+        if tuple(found) != self.names or (first.dtype, first.device) != (self.dtype, self.device):
+            changed = sorted(set(found) ^ set(self.names)) or [f"{first.dtype} on {first.device}"]
+            raise InputError(f"the model is no longer the one that was planned for ({changed}); plan again")
         return found
 
-    @property
-    def dtype(self) -> torch.dtype:
-        """The dtype of the parameters."""
-        return next(self.model.parameters()).dtype
 
-    @property
-    def device(self) -> torch.device:
-        """Where the parameters are."""
-        return next(self.model.parameters()).device
+def make_job(
+    model: nn.Module, kind: str | Kind, likelihood: str | Likelihood
+) -> tuple[Job, dict[str, Tensor]]:
+    """The checked request, and the trainable parameters."""
+    leaves = trainable(model)
+    first = next(iter(leaves.values()))
+    check_modes(model)
+    kind, likelihood = parse_choice("kind", kind, Kind), parse_choice("likelihood", likelihood, Likelihood)
+    return Job(model, kind, likelihood, tuple(leaves), first.dtype, first.device), dict(leaves)
 
 
 def check_stack(model: nn.Module, params: Mapping[str, Tensor]) -> int:
@@ -72,7 +83,10 @@ def check_stack(model: nn.Module, params: Mapping[str, Tensor]) -> int:
     sizes = {tensor.shape[0] for tensor in params.values()}
     if len(sizes) > 1:
         raise InputError(f"params must share the leading axis of members, got lengths {sorted(sizes)}")
-    return sizes.pop()
+    members = sizes.pop()
+    if members == 0:
+        raise InputError("params must hold at least one member, got a leading axis of length 0")
+    return members
 
 
 def member(params: Mapping[str, Tensor], index: int, names: tuple[str, ...]) -> dict[str, Tensor]:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Iterator, Mapping
+from contextlib import nullcontext
 from dataclasses import dataclass
 
 import torch
@@ -15,7 +17,7 @@ from grokfast.fisher.batches import Block, batches
 from grokfast.fisher.engine import Findings, block_squares
 from grokfast.fisher.fused import Fused, recognise
 from grokfast.fisher.guards import check_modes, untouched
-from grokfast.fisher.job import Job, check_stack, member
+from grokfast.fisher.job import Job, check_stack, make_job, member
 from grokfast.fisher.probe import probe
 from grokfast.fisher.progress import shown
 from grokfast.fisher.result import FisherDiagonal
@@ -73,22 +75,31 @@ class FisherPlan:
                 those that were planned for.
         """
         reduction = parse_choice("reduction", reduction, Reduction)
-        members = None if params is None else check_stack(self._job.model, params)
         check_run(batch_size, samples)
         check_modes(self._job.model)
-        names = tuple(self._job.leaves)
+        members = None if params is None else check_stack(self._job.model, params)
+        leaves = self._job.leaves
+        return self.run(leaves, inputs, targets, params, members, reduction, batch_size, samples, generator, progress)
+
+    def run(
+        self, leaves: Mapping[str, Tensor], inputs: object, targets: Tensor | None,
+        params: Mapping[str, Tensor] | None, members: int | None, reduction: Reduction, batch_size: int | None,
+        samples: int, generator: torch.Generator | None, progress: bool,
+    ) -> FisherDiagonal:  # fmt: skip
+        """The same for arguments that have been checked, and the model's trainable parameters at hand."""
+        names = self._job.names
         if self.kind is Kind.MC and generator is None:
             generator = torch.Generator(self._job.device)
             generator.seed()
         n = 0
         total: dict[str, Tensor] | None = None
-        with untouched(self._job.model):
+        with nullcontext() if self._fused is not None else untouched(self._job.model):
             blocks = self._blocks(inputs, targets, batch_size)
             for block in shown(blocks, progress, inputs):
                 n += block.n
-                part = self._block(block, params, members, names, samples, generator)
+                part = self._block(block, leaves, params, members, samples, generator)
                 total = part if total is None else {name: total[name] + part[name] for name in names}
-        return finish(self._job, total, n, reduction, params, members, self)
+        return finish(self._job, leaves, total, n, reduction, members, self)
 
     def _blocks(self, inputs: object, targets: Tensor | None, batch_size: int | None) -> Iterator[Block]:
         for batch in batches(inputs, targets, self._job.device):
@@ -102,15 +113,14 @@ class FisherPlan:
             yield from batch.cut(size)
 
     def _block(
-        self, block: Block, params: Mapping[str, Tensor] | None, members: int | None, names: tuple[str, ...],
+        self, block: Block, leaves: Mapping[str, Tensor], params: Mapping[str, Tensor] | None, members: int | None,
         samples: int, generator: torch.Generator | None,
     ) -> dict[str, Tensor]:  # fmt: skip
         if self._fused is not None:
-            return self._fused.squares(self._job, params, block, samples, generator)
-        assert self._findings is not None
-        if members is None:
-            return self._one(None, self._job.leaves, block, samples, generator)
-        assert params is not None
+            return self._fused.squares(self._job, leaves, params, block, samples, generator)
+        if members is None or params is None:
+            return self._one(None, leaves, block, samples, generator)
+        names = self._job.names
         start = None if generator is None else generator.get_state()
         parts: list[dict[str, Tensor]] = []
         for index in range(members):
@@ -118,13 +128,7 @@ class FisherPlan:
                 generator.set_state(start)  # every member meets the same draws, so none depends on its neighbours
             state = member(params, index, names)
             parts.append(self._one(state, {name: state[name] for name in names}, block, samples, generator))
-        shapes = {name: p.shape for name, p in self._job.leaves.items()}
-        return {
-            name: torch.stack([part[name] for part in parts])
-            if parts
-            else torch.zeros(0, *shapes[name], dtype=torch.float64, device=self._job.device)
-            for name in names
-        }
+        return {name: torch.stack([part[name] for part in parts]) for name in names}
 
     def _one(
         self, state: Mapping[str, Tensor] | None, leaves: Mapping[str, Tensor], block: Block, samples: int,
@@ -139,10 +143,10 @@ class FisherPlan:
 
 def finish(
     job: Job,
-    total: dict[str, Tensor] | None,
+    leaves: Mapping[str, Tensor],
+    total: Mapping[str, Tensor] | None,
     n: int,
     reduction: Reduction,
-    params: Mapping[str, Tensor] | None,
     members: int | None,
     plan: FisherPlan | None,
 ) -> FisherDiagonal:
@@ -151,10 +155,13 @@ def finish(
         raise InputError("the mean over no samples is undefined; give at least one, or use reduction='sum'")
     if total is None:
         lead = () if members is None else (members,)
-        total = {name: leaf.new_zeros(*lead, *leaf.shape) for name, leaf in job.leaves.items()}
+        total = {name: leaf.new_zeros(*lead, *leaf.shape) for name, leaf in leaves.items()}
     scale = 1 / n if reduction is Reduction.MEAN else 1
     entries = {name: (value * scale).to(job.dtype) for name, value in total.items()}
-    bad = [name for name, value in entries.items() if not bool(torch.isfinite(value).all())]
+    if not math.isfinite(sum(float(value.sum()) for value in entries.values())):
+        bad = [name for name, value in entries.items() if not bool(torch.isfinite(value).all())]
+    else:
+        bad = []
     if bad:
         raise InputError(
             f"the diagonal of '{bad[0]}' overflows {job.dtype}: its gradients are too large to be squared; use a "
@@ -166,7 +173,7 @@ def finish(
         likelihood=job.likelihood,
         reduction=reduction,
         n=n,
-        stacked=params is not None,
+        stacked=members is not None,
         plan=plan,
     )
 
@@ -178,25 +185,19 @@ def check_run(batch_size: int | None, samples: int) -> None:
     check_at_least("samples", samples, 1)
 
 
-def prepare(job: Job, params: Mapping[str, Tensor] | None, first: Block) -> FisherPlan:
+def prepare(
+    job: Job, leaves: Mapping[str, Tensor], params: Mapping[str, Tensor] | None, first: Block
+) -> FisherPlan:
     """Look at the model with the first samples and plan."""
     with untouched(job.model):
-        names = tuple(job.leaves)
+        names = job.names
         state = None if params is None else member(params, 0, names)
-        leaves = job.leaves if state is None else {name: state[name] for name in names}
+        leaves = leaves if state is None else {name: state[name] for name in names}
         fused = recognise(job, state, leaves, first)
         if fused is not None:
             return FisherPlan(job, {name: Route(fused.way, fused.reason) for name in names}, fused=fused)
         findings, routes = probe(job, state, leaves, first)
     return FisherPlan(job, {name: Route(*route) for name, route in routes.items()}, findings=findings)
-
-
-def make_job(model: nn.Module, kind: str | Kind, likelihood: str | Likelihood) -> Job:
-    """The checked request."""
-    job = Job(model, parse_choice("kind", kind, Kind), parse_choice("likelihood", likelihood, Likelihood))
-    job = Job(model, job.kind, job.likelihood, tuple(job.leaves))
-    check_modes(model)
-    return job
 
 
 def first_samples(
@@ -240,10 +241,10 @@ def fisher_plan(
     Raises:
         InputError: As :func:`fisher_diag`; and if there are no samples to look at.
     """
-    job = make_job(model, kind, likelihood)
-    if params is not None and check_stack(model, params) == 0:
-        raise InputError("params must hold at least one member to plan with")
+    job, leaves = make_job(model, kind, likelihood)
+    if params is not None:
+        check_stack(model, params)
     first, _, _ = first_samples(inputs, None, job.device)
     if first is None:
         raise InputError("inputs must hold at least one sample to plan with")
-    return prepare(job, params, first)
+    return prepare(job, leaves, params, first)

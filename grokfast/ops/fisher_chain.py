@@ -82,9 +82,9 @@ def _check(x: Tensor, params: list[Tensor], spec: list[int], labels: Tensor | No
         if max(weight, bias) >= len(params) or (kind in (CONV, LINEAR)) != (weight >= 0):
             raise InputError(f"layer {k // FIELDS} refers to a parameter that is not there")
         inputs = spec[k + 1] * spec[k + 7] * spec[k + 8] if kind == CONV else spec[k + 1] * spec[k + 2] * spec[k + 3]
-        if weight >= 0 and params[weight][0].numel() != inputs * spec[k + 4]:
+        if weight >= 0 and params[weight].numel() != members * inputs * spec[k + 4]:
             raise InputError(f"params[{weight}] does not fit layer {k // FIELDS}")
-        if bias >= 0 and params[bias][0].numel() != spec[k + 4]:
+        if bias >= 0 and params[bias].numel() != members * spec[k + 4]:
             raise InputError(f"params[{bias}] does not fit layer {k // FIELDS}")
     if (labels is not None) != (mode == LabelMode.GIVEN):
         raise InputError(f"labels go with mode {LabelMode.GIVEN.value} (given labels), got mode {mode}")
@@ -124,7 +124,10 @@ def fisher_chain(
 
 
 @fisher_chain.register_kernel("cpu")
-def _compiled(x: Tensor, params: list[Tensor], spec: list[int], labels: Tensor | None, mode: int) -> list[Tensor]:
+def fisher_chain_compiled(
+    x: Tensor, params: list[Tensor], spec: list[int], labels: Tensor | None, mode: int
+) -> list[Tensor]:
+    """The compiled body of :func:`fisher_chain` on the CPU, without torch's dispatcher around it."""
     _check(x, params, spec, labels, mode)
     classes = spec[-FIELDS + 4] * spec[-FIELDS + 5] * spec[-FIELDS + 6]
     if labels is not None and labels.numel() and not 0 <= int(labels.min()) <= int(labels.max()) < classes:
@@ -135,13 +138,15 @@ def _compiled(x: Tensor, params: list[Tensor], spec: list[int], labels: Tensor |
     x, dense = x.contiguous(), [p.contiguous() for p in params]
     out = [torch.empty_like(p) for p in dense]
     status = torch.zeros(dense[0].shape[0], dtype=torch.int64)
-    addresses = torch.tensor([p.data_ptr() for p in dense])
-    sizes = torch.tensor([p[0].numel() if len(p) else 0 for p in dense])
-    results = torch.tensor([p.data_ptr() for p in out])
-    plan = torch.tensor(spec)
+    members = max(1, dense[0].shape[0])
+    # One small tensor holds all the numbers that the kernel reads.
+    numbers = torch.tensor(
+        [p.data_ptr() for p in dense] + [p.numel() // members for p in dense] + [p.data_ptr() for p in out] + spec
+    )
+    start, step = numbers.data_ptr(), 8 * len(dense)
     labels = None if labels is None else labels.contiguous()
     call(
-        run, x, x, addresses, sizes, results, plan, 0 if labels is None else labels, status,
+        run, x, x, start, start + step, start + 2 * step, start + 3 * step, 0 if labels is None else labels, status,
         dense[0].shape[0], x.shape[0], len(spec) // FIELDS, len(dense), 1 if labels is None else labels.shape[1], mode,
     )  # fmt: skip
     return [*out, status]
