@@ -23,7 +23,7 @@ def torch_func(model: nn.Module, x: Tensor, y: Tensor | None, kind: str, likelih
         return functional_call(model, leaves, (one.unsqueeze(0),))[0]
 
     def loss(leaves: dict[str, Tensor], one: Tensor, label: Tensor) -> Tensor:
-        return outputs(leaves, one).log_softmax(-1)[label]
+        return outputs(leaves, one).log_softmax(-1).gather(0, label.unsqueeze(0))[0]
 
     def empirical() -> Tensor:
         per_sample = vmap(torch.func.grad(loss), in_dims=(None, 0, 0))

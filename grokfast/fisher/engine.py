@@ -20,7 +20,7 @@ from grokfast.fisher.tracing import Tracer, Use, reached
 from grokfast.fisher.variants import Likelihood
 
 # Blocks of at most this many samples x parameters are dominated by overhead, so float32 models run in float64.
-SMALL = 1 << 20
+SMALL = 1 << 23
 # Rounding of logits becomes relative error of probabilities; above this magnitude float32 models run in float64.
 FLOAT32_LOGITS = 8.0
 _CHUNK = 1 << 22

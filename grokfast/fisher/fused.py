@@ -153,7 +153,7 @@ class Chain(Fused):
         params = [values[name] for name in self.names]
         found = fisher_chain_compiled(x, params, self.spec, labels, int(mode))
         if bool((found[-1] == _LARGE).any()):
-            found = fisher_chain(x.double(), [p.double() for p in params], self.spec, labels, int(mode))
+            found = fisher_chain_compiled(x.double(), [p.double() for p in params], self.spec, labels, int(mode))
         return dict(zip(self.names, found, strict=False)), found[-1]
 
 

@@ -158,15 +158,20 @@ def finish(
         total = {name: leaf.new_zeros(*lead, *leaf.shape) for name, leaf in leaves.items()}
     scale = 1 / n if reduction is Reduction.MEAN else 1
     entries = {name: (value * scale).to(job.dtype) for name, value in total.items()}
-    if not math.isfinite(sum(float(value.sum()) for value in entries.values())):
-        bad = [name for name, value in entries.items() if not bool(torch.isfinite(value).all())]
-    else:
-        bad = []
+    largest = {name: float(value.max()) if value.numel() else 0.0 for name, value in entries.items()}
+    bad = [name for name, value in largest.items() if not math.isfinite(value)]
     if bad:
         raise InputError(
             f"the diagonal of '{bad[0]}' overflows {job.dtype}: its gradients are too large to be squared; use a "
             "float64 model, or look at the scale of its weights"
         )
+    if max(largest.values()) < torch.finfo(job.dtype).tiny:
+        top = max(float(value.max()) * scale if value.numel() else 0.0 for value in total.values())
+        if top > 0:
+            raise InputError(
+                f"the model is so saturated that its whole diagonal (at most {top:.1e}) underflows {job.dtype}; use a "
+                "float64 model (model.double())"
+            )
     return FisherDiagonal(
         entries,
         kind=job.kind,

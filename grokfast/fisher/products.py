@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack
 
 import torch
 from torch import Tensor, nn
@@ -219,7 +221,12 @@ class _Work:
         outputs, primals = self._function(e, block)
         watch = RandomWatch(self.job.device)
         # The fused attention kernels have no forward-mode derivative.
-        with untouched(self.job.model), torch.no_grad(), sdpa_kernel(SDPBackend.MATH):
+        with ExitStack() as stack:
+            stack.enter_context(untouched(self.job.model))
+            stack.enter_context(torch.no_grad())
+            stack.enter_context(sdpa_kernel(SDPBackend.MATH))
+            stack.enter_context(warnings.catch_warnings())
+            warnings.simplefilter("ignore", DeprecationWarning)  # torch's own, from its first forward-mode call
             f, tangent = jvp(outputs, (primals,), (direction,))
             watch.check()
         if not bool(torch.isfinite(f).all()):
