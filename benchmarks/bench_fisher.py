@@ -1,8 +1,8 @@
 """Exact, empirical and gaussian Fisher diagonals of the networks M1 to M4 beside other libraries, answers asserted equal.
 
-One thread; each round runs everybody once, in turn, so that all meet the same machine; ratios are of medians. BackPACK and
-NNGeometry take part if they are installed (`pip install '.[bench]'`), torch.func always. With GROKFAST_BENCH_QUICK=1 the
-sizes shrink.
+One thread; each round runs everybody once, in turn, so that all meet the same machine; ratios are of
+medians. BackPACK and NNGeometry take part if they are installed (`pip install '.[bench]'`), torch.func
+always. With GROKFAST_BENCH_QUICK=1 the sizes shrink.
 """
 
 from __future__ import annotations
@@ -81,7 +81,9 @@ def _compare(found: Tensor, expected: Tensor) -> float:
     return float(((found - expected).abs() / expected)[big].max())
 
 
-def _rivals(case: Case, model: nn.Module, x: Tensor, y: Tensor | None) -> dict[str, tuple[rivals.Run, float, int]]:
+def _rivals(
+    case: Case, model: nn.Module, x: Tensor, y: Tensor | None
+) -> dict[str, tuple[rivals.Run, float, int]]:
     few = min(case.few or len(x), len(x))
     found = {
         "torch.func": (
@@ -136,9 +138,14 @@ def test_fisher_diag(name: str, benchmark) -> None:  # type: ignore[no-untyped-d
     median = {who: statistics.median(taken) for who, taken in times.items()}
     ratios = {rival: median[rival] / median["ours"] for rival in field}
     benchmark.extra_info |= {"ratios": ratios, "aim": case.aim, "ours_ms": median["ours"] * 1e3}
-    shown = ", ".join(f"{rival} {ratio:.1f}x" + ("*" if field[rival][1] > 1 else "") for rival, ratio in ratios.items())
+    shown = ", ".join(
+        f"{rival} {ratio:.1f}x" + ("*" if field[rival][1] > 1 else "") for rival, ratio in ratios.items()
+    )
     best = min(ratios.values())
-    ROWS.append(f"  {name:24} ours {median['ours'] * 1e3:8.2f} ms   best rival {best:6.1f}x (aim {case.aim:g})   {shown}")
+    ROWS.append(
+        f"  {name:24} ours {median['ours'] * 1e3:8.2f} ms   best rival {best:6.1f}x (aim "
+        f"{case.aim:g})   {shown}"
+    )
 
 
 @pytest.mark.parametrize("name", ["M1 exact 3831, two-hot", "M1 exact 3831, dense", "M2 exact 3831"])
@@ -192,8 +199,13 @@ def test_memory(benchmark) -> None:  # type: ignore[no-untyped-def]
         fisher_diag(model, x[:64])
         peaks[n] = _peak_memory(lambda x=x: fisher_diag(model, x))  # type: ignore[misc]
         last = x
-    single = fisher_diag(model, last[:500], reduction="sum").flat() + fisher_diag(model, last[500:1000], reduction="sum").flat()
+    single = (
+        fisher_diag(model, last[:500], reduction="sum").flat()
+        + fisher_diag(model, last[500:1000], reduction="sum").flat()
+    )
     assert _compare(fisher_diag(model, last[:1000], reduction="sum").flat(), single) < 1e-5
     benchmark.pedantic(lambda: fisher_diag(model, last[: sizes[0]]), rounds=2)
     benchmark.extra_info["peak_mb"] = peaks
-    ROWS.append("  M1 exact, peak extra memory: " + ", ".join(f"N = {n:,}: {mb:.0f} MB" for n, mb in peaks.items()))
+    ROWS.append(
+        "  M1 exact, peak extra memory: " + ", ".join(f"N = {n:,}: {mb:.0f} MB" for n, mb in peaks.items())
+    )

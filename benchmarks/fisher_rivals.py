@@ -61,7 +61,9 @@ def backpack(model: nn.Module, x: Tensor, y: Tensor | None, kind: str, likelihoo
     gaussian = likelihood == "gaussian"
     net = backpack.extend(copy.deepcopy(model))
     loss = backpack.extend(nn.MSELoss(reduction="sum") if gaussian else nn.CrossEntropyLoss())
-    extension, field = (SumGradSquared(), "sum_grad_squared") if kind == "empirical" else (DiagGGNExact(), "diag_ggn_exact")
+    extension, field = (
+        (SumGradSquared(), "sum_grad_squared") if kind == "empirical" else (DiagGGNExact(), "diag_ggn_exact")
+    )
 
     def run() -> Tensor:
         net.zero_grad()

@@ -41,8 +41,9 @@ def batches(inputs: object, targets: Tensor | None, device: torch.device) -> Ite
     """The batches of ``inputs``, on the model's device.
 
     Args:
-        inputs: A tensor ``[n, ...]``; a tuple of tensors, the model's arguments; or an iterable (list, DataLoader)
-            of batches, each a tensor, ``[inputs]`` or ``[inputs, targets]`` with ``inputs`` a tensor or tuple.
+        inputs: A tensor ``[n, ...]``; a tuple of tensors, the model's arguments; or an iterable (list,
+            DataLoader) of batches, each a tensor, ``[inputs]`` or ``[inputs, targets]`` with ``inputs`` a
+            tensor or tuple.
         targets: Labels of a tensor or tuple.
         device: Where the model is.
 
@@ -54,11 +55,14 @@ def batches(inputs: object, targets: Tensor | None, device: torch.device) -> Ite
         return
     if isinstance(inputs, Mapping | str) or not isinstance(inputs, Iterable):
         raise InputError(
-            "inputs must be a tensor, a tuple of tensors (the model's arguments) or an iterable of batches, got "
+            "inputs must be a tensor, a tuple of tensors (the model's arguments) or an iterable of "
+            "batches, got "
             f"{type(inputs).__name__}"
         )
     if targets is not None:
-        raise InputError("targets= goes with a tensor or tuple; an iterable must give batches [inputs, targets]")
+        raise InputError(
+            "targets= goes with a tensor or tuple; an iterable must give batches [inputs, targets]"
+        )
     for batch in inputs:
         if isinstance(batch, list | tuple) and 1 <= len(batch) <= 2:
             yield _block(batch[0], batch[1] if len(batch) == 2 else None, device)
@@ -67,7 +71,8 @@ def batches(inputs: object, targets: Tensor | None, device: torch.device) -> Ite
         else:
             size = f" of {len(batch)}" if isinstance(batch, list | tuple) else ""
             raise InputError(
-                "a batch must be a tensor, [inputs] or [inputs, targets] (several model arguments: a tuple as "
+                "a batch must be a tensor, [inputs] or [inputs, targets] (several model arguments: "
+                "a tuple as "
                 f"inputs), got {type(batch).__name__}{size}"
             )
 
@@ -91,7 +96,11 @@ def _block(inputs: object, targets: Tensor | None, device: torch.device) -> Bloc
     clean = []
     for a in args:
         a = a.detach().to(device)
-        if a.dtype.is_floating_point and not bool(torch.isfinite(a.sum())) and not bool(torch.isfinite(a).all()):
+        if (
+            a.dtype.is_floating_point
+            and not bool(torch.isfinite(a.sum()))
+            and not bool(torch.isfinite(a).all())
+        ):
             raise InputError("inputs must be finite, got NaN or infinity among them")
         clean.append(a.clone() if a.is_inference() else a)
     return Block(tuple(clean), targets)

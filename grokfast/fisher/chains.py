@@ -1,8 +1,8 @@
 """Recognising a model that is one chain of layers, from what it does rather than from how it is written.
 
-Every torch operation of a run on two samples is recorded. The model is a chain if each operation is a known layer
-applied to the previous one's result, so a custom ``forward`` counts as much as ``nn.Sequential``. Anything else, even
-reading a value of a tensor, breaks the chain, and the model goes the general way.
+Every torch operation of a run on two samples is recorded. The model is a chain if each operation is a known
+layer applied to the previous one's result, so a custom ``forward`` counts as much as ``nn.Sequential``.
+Anything else, even reading a value of a tensor, breaks the chain, and the model goes the general way.
 """
 
 from __future__ import annotations
@@ -112,7 +112,8 @@ def _relu(r: _Recorder, func: Any, x: Tensor, inplace: bool = False) -> Any:
 
 
 def _max_pool(
-    r: _Recorder, func: Any, x: Tensor, kernel_size: Any, stride: Any = None, padding: Any = 0, dilation: Any = 1,
+    r: _Recorder, func: Any, x: Tensor, kernel_size: Any, stride: Any = None, padding: Any = 0, dilation: Any
+        = 1,
     ceil_mode: bool = False, return_indices: bool = False,
 ) -> Any:  # fmt: skip
     if ceil_mode or return_indices or x.dim() != 4 or _two(padding) != (0, 0) or _two(dilation) != (1, 1):
@@ -128,7 +129,9 @@ def _flatten(r: _Recorder, func: Any, x: Tensor, start_dim: int = 0, end_dim: in
     return func(x, start_dim, end_dim), lambda out: Link("flatten", out)
 
 
-def _dropout(r: _Recorder, func: Any, x: Tensor, p: float = 0.5, training: bool = True, inplace: bool = False) -> Any:
+def _dropout(
+    r: _Recorder, func: Any, x: Tensor, p: float = 0.5, training: bool = True, inplace: bool = False
+) -> Any:
     if training and p > 0:
         raise _Broken
     return func(x, p, training, inplace), lambda out: Link("flatten", out)

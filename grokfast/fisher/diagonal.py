@@ -51,42 +51,44 @@ def fisher_diag(
                                                                     \partial_i f_c)^2`
     ============ ================================================== =============================================
 
-    ``kind="exact"`` averages over the model's own distribution in closed form, ``"mc"`` over ``samples`` labels drawn
-    from it, ``"empirical"`` takes the true ``targets``. ``("exact", "categorical")`` is the softmax Fisher;
-    ``("exact", "gaussian")`` is what the code published with the paper computes on the logits.
+    ``kind="exact"`` averages over the model's own distribution in closed form, ``"mc"`` over ``samples``
+    labels drawn from it, ``"empirical"`` takes the true ``targets``. ``("exact", "categorical")`` is the
+    softmax Fisher; ``("exact", "gaussian")`` is what the code published with the paper computes on the
+    logits.
 
-    Every parameter's way is chosen by itself: a closed form for networks with one hidden ReLU layer, a fused pass for
-    chains of convolutions, rules for layers, and per-sample gradients through ``torch.func`` for whatever is left. Memory beyond
-    the result is bounded by a block of samples. Saturated models keep their accuracy: no ``1 - p`` is formed by
-    subtraction, and float32 models with large logits are run in float64.
+    Every parameter's way is chosen by itself: a closed form for networks with one hidden ReLU layer, a fused
+    pass for chains of convolutions, rules for layers, and per-sample gradients through ``torch.func`` for
+    whatever is left. Memory beyond the result is bounded by a block of samples. Saturated models keep their
+    accuracy: no ``1 - p`` is formed by subtraction, and float32 models with large logits are run in float64.
 
     Args:
         model: Any module on CPU or CUDA, float32 or float64, that maps samples on the leading axis to outputs
-            ``[N, C]``, ``[N, ..., C]`` (categorical: every position has a label of its own, a sample's log-likelihood
-            is their sum) or of any shape ``[N, ...]`` (bernoulli, gaussian). Frozen parameters are left out. Nothing
-            on the model, nor the global random state, is changed.
-        inputs: A tensor; a tuple of tensors, the model's arguments; or an iterable of batches (a DataLoader), each a
-            tensor, ``[inputs]`` or ``[inputs, targets]``, where inputs may be a tuple.
-        targets: For the empirical kind: class labels ``[N, ...]`` (categorical), or values shaped like the outputs.
+            ``[N, C]``, ``[N, ..., C]`` (categorical: every position has a label of its own, a sample's
+            log-likelihood is their sum) or of any shape ``[N, ...]`` (bernoulli, gaussian). Frozen
+            parameters are left out. Nothing on the model, nor the global random state, is changed.
+        inputs: A tensor; a tuple of tensors, the model's arguments; or an iterable of batches (a
+            DataLoader), each a tensor, ``[inputs]`` or ``[inputs, targets]``, where inputs may be a tuple.
+        targets: For the empirical kind: class labels ``[N, ...]`` (categorical), or values shaped like the
+            outputs.
         kind: ``"exact"``, ``"mc"`` or ``"empirical"``.
         likelihood: ``"categorical"``, ``"bernoulli"`` or ``"gaussian"``.
         params: A stack of parameter sets with a leading axis E, used instead of the model's own.
         reduction: ``"mean"`` or ``"sum"`` over samples.
         batch_size: Samples handled at once; by default as many as keep a block within some tens of megabytes.
         samples: Labels drawn per sample, for ``kind="mc"``.
-        generator: Where they are drawn from. Without one, a generator freshly seeded by the system is used. Members
-            of a stack meet the same draws.
+        generator: Where they are drawn from. Without one, a generator freshly seeded by the system is used.
+            Members of a stack meet the same draws.
         progress: Whether to show a bar.
         explain: Whether to print how each parameter is done; the result's ``plan`` holds the same.
 
     Returns:
-        A dictionary by parameter name, shaped like the parameters (``[E, ...]`` for a stack), in squared nats per
-        squared unit of the parameter, with ``flat()``, ``save()`` and ``load()``.
+        A dictionary by parameter name, shaped like the parameters (``[E, ...]`` for a stack), in squared
+        nats per squared unit of the parameter, with ``flat()``, ``save()`` and ``load()``.
 
     Raises:
-        InputError: If arguments do not fit, or the answer has no meaning: batch normalisation or dropout in training
-            mode, random numbers drawn by the model, coupled samples or a sample axis that cannot be found, non-finite
-            activations (the layer is named), a mean over no samples.
+        InputError: If arguments do not fit, or the answer has no meaning: batch normalisation or dropout in
+            training mode, random numbers drawn by the model, coupled samples or a sample axis that cannot be
+            found, non-finite activations (the layer is named), a mean over no samples.
 
     Source:
         arXiv 2502.01739, eq. 14.
@@ -103,4 +105,6 @@ def fisher_diag(
     plan = prepare(job, leaves, params, first)
     if explain:
         print(plan)
-    return plan.run(leaves, inputs, targets, params, members, reduction, batch_size, samples, generator, progress)
+    return plan.run(
+        leaves, inputs, targets, params, members, reduction, batch_size, samples, generator, progress
+    )

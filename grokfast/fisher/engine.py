@@ -19,9 +19,11 @@ from grokfast.fisher.likelihoods import check_outputs, columns
 from grokfast.fisher.tracing import Tracer, Use, reached
 from grokfast.fisher.variants import Likelihood
 
-# Blocks of at most this many samples x parameters are dominated by overhead, so float32 models run in float64.
+# Blocks of at most this many samples x parameters are dominated by overhead, so float32 models run in
+# float64.
 SMALL = 1 << 23
-# Rounding of logits becomes relative error of probabilities; above this magnitude float32 models run in float64.
+# Rounding of logits becomes relative error of probabilities; above this magnitude float32 models run in
+# float64.
 FLOAT32_LOGITS = 8.0
 _CHUNK = 1 << 22
 
@@ -81,7 +83,8 @@ def trace(
     met = reached(outputs)
     if state is not None and any(id(p) in met for p in job.model.parameters() if p.requires_grad):
         raise InputError(
-            "the model uses a parameter of its own through a reference of its own, which a stack in params= cannot "
+            "the model uses a parameter of its own through a reference of its own, which a stack "
+            "in params= cannot "
             "replace; register the parameter once and use it from there"
         )
     return Traced(outputs, tracer.uses, {name for name, leaf in leaves.items() if id(leaf) in met})
@@ -119,7 +122,8 @@ def block_squares(
             wider = _wider(job, state, leaves, args)
             if wider is None:
                 warnings.warn(
-                    f"logits beyond {FLOAT32_LOGITS:g} need a float64 forward pass to keep five digits, and this model "
+                    f"logits beyond {FLOAT32_LOGITS:g} need a float64 forward pass to keep five "
+                    "digits, and this model "
                     "does not run in float64: create tensors in its forward with the dtype of its inputs",
                     RuntimeWarning,
                     stacklevel=2,

@@ -41,7 +41,9 @@ def per_sample_vmap(
 
     # Without gradients around it, so that no graph reaches the parameters that are held fixed.
     with torch.no_grad(), warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # an operation without a batching rule runs in a loop: slow, not wrong
+        warnings.simplefilter(
+            "ignore"
+        )  # an operation without a batching rule runs in a loop: slow, not wrong
         return vmap(one)(args, columns.movedim(0, 1))  # type: ignore[no-any-return]
 
 
@@ -114,10 +116,16 @@ def vmap_failure(
     except InputError:
         raise
     except Exception as error:  # whatever a model may raise under vmap
-        return f"{type(error).__name__}: {str(error).splitlines()[0][:120]}" if str(error) else type(error).__name__
+        return (
+            f"{type(error).__name__}: {str(error).splitlines()[0][:120]}"
+            if str(error)
+            else type(error).__name__
+        )
     slow = per_sample_loop(model, state, params, args, column)
     for name, expected in slow.items():
         bound = 1e-3 if expected.dtype == torch.float32 else 1e-8
-        if not torch.allclose(fast[name], expected, rtol=bound, atol=bound * float(expected.abs().max() + 1e-30)):
+        if not torch.allclose(
+            fast[name], expected, rtol=bound, atol=bound * float(expected.abs().max() + 1e-30)
+        ):
             return f"its gradient of '{name}' differs from autograd's"
     return ""

@@ -17,7 +17,6 @@ from grokfast.fisher.variants import Kind, Likelihood, Way
 from grokfast.ops import LabelMode, fisher_two_layer
 from grokfast.ops.fisher_chain import CONV, LINEAR, MAXPOOL, RELU, fisher_chain_compiled
 
-
 _FEW = 64  # so few samples are done in float64 in any case: it costs nothing
 
 
@@ -56,7 +55,8 @@ class Fused:
         x = block.args[0]
         if len(block.args) != 1 or tuple(x.shape[1:]) != self.shape or x.dtype != job.dtype:
             raise InputError(
-                f"the plan was made for one input of shape [N, {', '.join(map(str, self.shape))}] and {job.dtype}, "
+                f"the plan was made for one input of shape [N, {', '.join(map(str, self.shape))}] "
+                f"and {job.dtype}, "
                 f"got {[list(a.shape) for a in block.args]} and {x.dtype}; plan again"
             )
         values = {
@@ -142,7 +142,8 @@ class Chain(Fused):
             into = (_numel(before), 1, 1) if flat else before
             out = (_numel(link.out), 1, 1) if flat else link.out
             self.spec += [
-                kinds[link.what], *into, *out, *link.kernel, *link.stride, *link.padding, *link.dilation, *places,
+                kinds[link.what], *into, *out, *link.kernel, *link.stride, *link.padding, *link.dilation,
+                *places,
             ]  # fmt: skip
             before = link.out
 
@@ -153,7 +154,9 @@ class Chain(Fused):
         params = [values[name] for name in self.names]
         found = fisher_chain_compiled(x, params, self.spec, labels, int(mode))
         if bool((found[-1] == _LARGE).any()):
-            found = fisher_chain_compiled(x.double(), [p.double() for p in params], self.spec, labels, int(mode))
+            found = fisher_chain_compiled(
+                x.double(), [p.double() for p in params], self.spec, labels, int(mode)
+            )
         return dict(zip(self.names, found, strict=False)), found[-1]
 
 
@@ -186,7 +189,8 @@ def recognise(
     return Chain(links, shape)
 
 
-# Beyond this many channels a layer's own kernels, which tile over channels, are faster than a sample per lane.
+# Beyond this many channels a layer's own kernels, which tile over channels, are faster than a sample per
+# lane.
 _WIDEST = 16
 
 

@@ -57,7 +57,8 @@ class RandomWatch:
         """Raise if they have."""
         if any(not torch.equal(a, b) for a, b in zip(self._states, self._read(), strict=True)):
             raise InputError(
-                "the model draws random numbers when it runs, so its Fisher diagonal would be that of one draw; "
+                "the model draws random numbers when it runs, so its Fisher diagonal would be that "
+                "of one draw; "
                 "call model.eval(), or make the noise an input"
             )
 
@@ -73,14 +74,17 @@ def trainable(model: nn.Module) -> dict[str, nn.Parameter]:
     every = dict(model.named_parameters())
     found = {name: p for name, p in every.items() if p.requires_grad}
     if not found:
-        raise InputError("the model has no parameter with requires_grad=True, so there is nothing to differentiate")
+        raise InputError(
+            "the model has no parameter with requires_grad=True, so there is nothing to differentiate"
+        )
     lazy = [n for n, p in found.items() if isinstance(p, nn.parameter.UninitializedParameter)]
     if lazy:
         raise InputError(f"parameter '{lazy[0]}' has no shape yet; run the model once before")
     kinds = {(p.dtype, p.device) for p in every.values()}
     if len(kinds) > 1:
         raise InputError(
-            f"all parameters must share one dtype and device, got {sorted(map(str, kinds))}; move or cast the model"
+            f"all parameters must share one dtype and device, got {sorted(map(str, kinds))}; move "
+            "or cast the model"
         )
     dtype, device = kinds.pop()
     if dtype not in _DTYPES:
@@ -98,7 +102,8 @@ def check_modes(model: nn.Module) -> None:
             module.training or module.running_mean is None
         ):
             raise InputError(
-                f"{where} ({type(module).__name__}) would use batch statistics, which couple the samples, so a "
+                f"{where} ({type(module).__name__}) would use batch statistics, which couple the "
+                "samples, so a "
                 "per-sample gradient has no meaning; call model.eval() (and keep track_running_stats=True)"
             )
         active = isinstance(module, nn.modules.dropout._DropoutNd) and module.p > 0
@@ -106,7 +111,8 @@ def check_modes(model: nn.Module) -> None:
         active = active or (isinstance(module, nn.RNNBase) and module.dropout > 0)
         if (active or isinstance(module, nn.RReLU)) and module.training:
             raise InputError(
-                f"{where} ({type(module).__name__}) is in training mode, so the answer would be that of one random "
+                f"{where} ({type(module).__name__}) is in training mode, so the answer would be "
+                "that of one random "
                 "mask; call model.eval()"
             )
 
@@ -123,7 +129,9 @@ def name_non_finite(
             return
         if not bool(torch.isfinite(output).all()):
             name = names.get(id(module), "")
-            found.append(f"layer '{name}' ({type(module).__name__})" if name else f"the {type(module).__name__}")
+            found.append(
+                f"layer '{name}' ({type(module).__name__})" if name else f"the {type(module).__name__}"
+            )
 
     handle = nn.modules.module.register_module_forward_hook(look)
     try:
@@ -137,6 +145,7 @@ def name_non_finite(
 def raise_non_finite(where: str) -> None:
     """The error for NaN or infinity inside the model."""
     raise InputError(
-        f"non-finite activations: the output of {where} holds NaN or infinity; look at the weights and the scale of "
+        f"non-finite activations: the output of {where} holds NaN or infinity; look at the weights "
+        "and the scale of "
         "the inputs there"
     )

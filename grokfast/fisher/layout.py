@@ -13,7 +13,8 @@ class Layout:
 
     Attributes:
         axis: The axis that holds the samples.
-        merged: ``""``, or how samples and positions share axis 0: ``"major"`` (sample after sample) or ``"minor"``.
+        merged: ``""``, or how samples and positions share axis 0: ``"major"`` (sample after sample) or
+            ``"minor"``.
     """
 
     axis: int = 0

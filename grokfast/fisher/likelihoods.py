@@ -26,8 +26,8 @@ def softmax_factor(outputs: Tensor) -> Iterator[Tensor]:
     .. math:: L_{jj} = \sqrt{p_j r_j / r_{j-1}}, \quad L_{ij} = -p_i \sqrt{p_j / (r_j r_{j-1})} \;\; (i > j),
               \quad r_j = \sum_{i > j} p_i
 
-    with the most probable class ordered last, so that every ``r_j`` is at least ``1 / C`` and no difference is
-    ever taken.
+    with the most probable class ordered last, so that every ``r_j`` is at least ``1 / C`` and no difference
+    is ever taken.
 
     Args:
         outputs: Logits ``[..., C]``.
@@ -78,7 +78,8 @@ def check_outputs(outputs: object, samples: int, likelihood: Likelihood) -> Tens
         )
     if likelihood is Likelihood.CATEGORICAL and (outputs.dim() < 2 or outputs.shape[-1] < 2):
         raise InputError(
-            "likelihood='categorical' expects logits [samples, ..., C] with C >= 2 classes on the last axis, got "
+            "likelihood='categorical' expects logits [samples, ..., C] with C >= 2 classes on the "
+            "last axis, got "
             f"{list(outputs.shape)}; a single logit is likelihood='bernoulli'"
         )
     return outputs
@@ -109,7 +110,11 @@ def check_targets(targets: Tensor | None, outputs: Tensor, likelihood: Likelihoo
     targets = targets.to(outputs.dtype)
     if not bool(torch.isfinite(targets).all()):
         raise InputError("targets must be finite")
-    if likelihood is Likelihood.BERNOULLI and targets.numel() and not 0 <= targets.min() <= targets.max() <= 1:
+    if (
+        likelihood is Likelihood.BERNOULLI
+        and targets.numel()
+        and not 0 <= targets.min() <= targets.max() <= 1
+    ):
         raise InputError("targets must lie in [0, 1] for likelihood='bernoulli'")
     return targets
 
@@ -125,12 +130,14 @@ def columns(
     """The columns of one block of samples.
 
     Args:
-        outputs: ``[n, ...]``; for the categorical likelihood the classes are on the last axis. Whatever lies between
-            (tokens, pixels) are positions with a label of their own; a sample's log-likelihood is their sum.
+        outputs: ``[n, ...]``; for the categorical likelihood the classes are on the last axis. Whatever lies
+            between (tokens, pixels) are positions with a label of their own; a sample's log-likelihood is
+            their sum.
         kind: Which labels.
         likelihood: Which distribution.
         targets: True labels, for the empirical kind.
-        samples: Labels drawn per sample, for the Monte Carlo kind; the columns are divided by its square root.
+        samples: Labels drawn per sample, for the Monte Carlo kind; the columns are divided by its square
+            root.
         generator: Where they are drawn from.
 
     Yields:

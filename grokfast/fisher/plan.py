@@ -44,7 +44,11 @@ class FisherPlan:
     """
 
     def __init__(
-        self, job: Job, routes: Mapping[str, Route], findings: Findings | None = None, fused: Fused | None = None
+        self,
+        job: Job,
+        routes: Mapping[str, Route],
+        findings: Findings | None = None,
+        fused: Fused | None = None,
     ) -> None:
         self.routes = dict(routes)
         self.kind, self.likelihood = job.kind, job.likelihood
@@ -71,19 +75,22 @@ class FisherPlan:
         """The diagonal for these inputs; arguments as in :func:`grokfast.fisher.fisher_diag`.
 
         Raises:
-            InputError: As there; and if the model's parameters, modes or the shape of the inputs are no longer
-                those that were planned for.
+            InputError: As there; and if the model's parameters, modes or the shape of the inputs are no
+                longer those that were planned for.
         """
         reduction = parse_choice("reduction", reduction, Reduction)
         check_run(batch_size, samples)
         check_modes(self._job.model)
         members = None if params is None else check_stack(self._job.model, params)
         leaves = self._job.leaves
-        return self.run(leaves, inputs, targets, params, members, reduction, batch_size, samples, generator, progress)
+        return self.run(
+            leaves, inputs, targets, params, members, reduction, batch_size, samples, generator, progress
+        )
 
     def run(
         self, leaves: Mapping[str, Tensor], inputs: object, targets: Tensor | None,
-        params: Mapping[str, Tensor] | None, members: int | None, reduction: Reduction, batch_size: int | None,
+        params: Mapping[str, Tensor] | None, members: int | None, reduction: Reduction, batch_size: int |
+            None,
         samples: int, generator: torch.Generator | None, progress: bool,
     ) -> FisherDiagonal:  # fmt: skip
         """The same for arguments that have been checked, and the model's trainable parameters at hand."""
@@ -109,11 +116,14 @@ class FisherPlan:
                 size = batch_size or self._fused.block
             else:
                 assert self._findings is not None
-                size = batch_size or int(min(4096, max(8, _BLOCK_BYTES / max(1.0, self._findings.sample_bytes))))
+                size = batch_size or int(
+                    min(4096, max(8, _BLOCK_BYTES / max(1.0, self._findings.sample_bytes)))
+                )
             yield from batch.cut(size)
 
     def _block(
-        self, block: Block, leaves: Mapping[str, Tensor], params: Mapping[str, Tensor] | None, members: int | None,
+        self, block: Block, leaves: Mapping[str, Tensor], params: Mapping[str, Tensor] | None, members: int |
+        None,
         samples: int, generator: torch.Generator | None,
     ) -> dict[str, Tensor]:  # fmt: skip
         if self._fused is not None:
@@ -125,7 +135,9 @@ class FisherPlan:
         parts: list[dict[str, Tensor]] = []
         for index in range(members):
             if generator is not None and start is not None:
-                generator.set_state(start)  # every member meets the same draws, so none depends on its neighbours
+                generator.set_state(
+                    start
+                )  # every member meets the same draws, so none depends on its neighbours
             state = member(params, index, names)
             parts.append(self._one(state, {name: state[name] for name in names}, block, samples, generator))
         return {name: torch.stack([part[name] for part in parts]) for name in names}
@@ -162,14 +174,16 @@ def finish(
     bad = [name for name, value in largest.items() if not math.isfinite(value)]
     if bad:
         raise InputError(
-            f"the diagonal of '{bad[0]}' overflows {job.dtype}: its gradients are too large to be squared; use a "
+            f"the diagonal of '{bad[0]}' overflows {job.dtype}: its gradients are too large to be "
+            "squared; use a "
             "float64 model, or look at the scale of its weights"
         )
     if max(largest.values()) < torch.finfo(job.dtype).tiny:
         top = max(float(value.max()) * scale if value.numel() else 0.0 for value in total.values())
         if top > 0:
             raise InputError(
-                f"the model is so saturated that its whole diagonal (at most {top:.1e}) underflows {job.dtype}; use a "
+                f"the model is so saturated that its whole diagonal (at most {top:.1e}) underflows "
+                f"{job.dtype}; use a "
                 "float64 model (model.double())"
             )
     return FisherDiagonal(

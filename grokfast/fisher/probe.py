@@ -3,9 +3,11 @@
 Three checks, each against something that would otherwise be silently wrong:
 
 * the outputs of some samples must not change when another sample is left out (coupled samples);
-* scaling the cotangent of each sample by its own power of two must scale the same rows of every layer's gradient,
+* scaling the cotangent of each sample by its own power of two must scale the same rows of every layer's
+gradient,
   exactly, which finds the sample axis and proves it (permuted, merged or transposed samples);
-* the per-sample gradients of the rules must add up to autograd's gradient of the untraced model (a use that a rule
+* the per-sample gradients of the rules must add up to autograd's gradient of the untraced model (a use that
+a rule
   does not describe).
 """
 
@@ -45,7 +47,7 @@ def probe(
     side = side.to(traced.outputs.device, traced.outputs.dtype)
     grads = pull_back(traced, traced.uses, side)
     findings = Findings(probed=m)
-    reasons: dict[str, str] = {name: "used outside the layers that have rules" for name in sorted(traced.stray)}
+    reasons: dict[str, str] = dict.fromkeys(sorted(traced.stray), "used outside the layers that have rules")
     _find_layouts(traced, grads, side, m, findings, reasons)
     _verify(job, state, leaves, args, traced, grads, side, m, findings, reasons)
     if reasons:
@@ -53,9 +55,13 @@ def probe(
         failure = vmap_failure(job.model, state, some, args, side)
         findings.loop = bool(failure)
         if failure:
-            reasons = {name: f"{reason}; torch.func cannot follow ({failure})" for name, reason in reasons.items()}
+            reasons = {
+                name: f"{reason}; torch.func cannot follow ({failure})" for name, reason in reasons.items()
+            }
     size = traced.outputs.element_size() / m
-    findings.sample_bytes = size * sum(use.x.numel() + 2 * torch.Size(use.shape).numel() for use in traced.uses)
+    findings.sample_bytes = size * sum(
+        use.x.numel() + 2 * torch.Size(use.shape).numel() for use in traced.uses
+    )
     findings.sample_bytes += size * 4 * traced.outputs.numel()
     way = Way.LOOP if findings.loop else Way.VMAP
     found: dict[str, tuple[Way, str]] = {}
@@ -67,7 +73,10 @@ def probe(
             found[name] = Way.RULE, "not used: its gradient is zero"
         else:
             what = " and ".join(dict.fromkeys(use.rule.what for use in uses))
-            found[name] = Way.RULE, what + (f", {len(uses)} uses added up per sample" if len(uses) > 1 else "")
+            found[name] = (
+                Way.RULE,
+                what + (f", {len(uses)} uses added up per sample" if len(uses) > 1 else ""),
+            )
     return findings, found
 
 
@@ -81,16 +90,26 @@ def _check_uncoupled(
     expected = outputs.detach()[1:]
     bound = 1e-3 if outputs.dtype == torch.float32 else 1e-8
     scale = float(expected.abs().max()) if expected.numel() else 0.0
-    if rest.shape != expected.shape or float((rest - expected).abs().max() if rest.numel() else 0.0) > bound * scale:
+    if (
+        rest.shape != expected.shape
+        or float((rest - expected).abs().max() if rest.numel() else 0.0) > bound * scale
+    ):
         raise InputError(
-            "sample axis not found: the outputs for some samples change when another sample is left out, so the "
-            "samples are coupled or are not on the leading axis of inputs and outputs; per-sample gradients then have "
+            "sample axis not found: the outputs for some samples change when another sample is "
+            "left out, so the "
+            "samples are coupled or are not on the leading axis of inputs and outputs; per-sample "
+            "gradients then have "
             "no meaning"
         )
 
 
 def _find_layouts(
-    traced: Traced, grads: list[Tensor | None], side: Tensor, m: int, findings: Findings, reasons: dict[str, str]
+    traced: Traced,
+    grads: list[Tensor | None],
+    side: Tensor,
+    m: int,
+    findings: Findings,
+    reasons: dict[str, str],
 ) -> None:
     powers = torch.tensor([(-2.0) ** k for k in range(m)], dtype=side.dtype, device=side.device)
     scaled = pull_back(traced, traced.uses, side * powers.view(-1, *[1] * (side.dim() - 1)))
@@ -102,7 +121,9 @@ def _find_layouts(
             if not use.intact:
                 reasons.setdefault(name, "the layer's input is overwritten later on")
             elif layout is None:
-                reasons.setdefault(name, f"the sample axis of {use.rule.what} {list(use.shape)} could not be proven")
+                reasons.setdefault(
+                    name, f"the sample axis of {use.rule.what} {list(use.shape)} could not be proven"
+                )
 
 
 def _layout(
@@ -127,7 +148,8 @@ def _layout(
 
 def _verify(
     job: Job, state: Mapping[str, Tensor] | None, leaves: Mapping[str, Tensor], args: tuple[Tensor, ...],
-    traced: Traced, grads: list[Tensor | None], side: Tensor, m: int, findings: Findings, reasons: dict[str, str],
+    traced: Traced, grads: list[Tensor | None], side: Tensor, m: int, findings: Findings, reasons: dict[str,
+        str],
 ) -> None:  # fmt: skip
     names = [name for name in leaves if name not in reasons]
     sums: dict[str, Tensor] = {}

@@ -43,16 +43,16 @@ def fisher_inner(
         u^\top F v = \frac1N \sum_n \operatorname{Cov}_{c \sim p(x_n)} (\partial_u f_c, \partial_v f_c)
 
     for the categorical likelihood, :math:`\sum_c \sigma_c (1 - \sigma_c) \, \partial_u f_c \, \partial_v f_c` for the
-    bernoulli and :math:`\sum_c \partial_u f_c \, \partial_v f_c` for the gaussian one, where :math:`\partial_u f` is
-    the derivative of the outputs along ``u`` (forward mode: about the cost of one forward pass for each of ``u`` and
-    ``v``, and one in all if they are the same object). The covariance is formed around the most probable class, so it
-    keeps its accuracy for saturated models.
+    bernoulli and :math:`\sum_c \partial_u f_c \, \partial_v f_c` for the gaussian one, where
+    :math:`\partial_u f` is the derivative of the outputs along ``u`` (forward mode: about the cost of one
+    forward pass for each of ``u`` and ``v``, and one in all if they are the same object). The covariance is
+    formed around the most probable class, so it keeps its accuracy for saturated models.
 
     Args:
         model: Any module, as for :func:`grokfast.fisher.fisher_diag`.
         inputs: As there.
-        u: Direction in parameter space: a tensor by parameter name for every trainable parameter, or one vector ``[P]``
-            in their order (``[E, ...]`` and ``[E, P]`` for a stack).
+        u: Direction in parameter space: a tensor by parameter name for every trainable parameter, or one
+            vector ``[P]`` in their order (``[E, ...]`` and ``[E, P]`` for a stack).
         v: Likewise.
         likelihood: Which distribution of labels.
         params: A stack of parameters with a leading axis E.
@@ -93,8 +93,8 @@ def fisher_vector_product(
 ) -> dict[str, Tensor]:
     r"""The product ``F v`` with the exact Fisher matrix, :math:`\frac1N \sum_n J_n^\top M_n J_n v`.
 
-    ``J`` is the Jacobian of the outputs, ``M`` the Fisher matrix of the outputs: ``diag(p) - p p^T``, ``diag(p (1 -
-    p))`` or the identity. One forward-mode and one reverse-mode pass; nothing of size P x P.
+    ``J`` is the Jacobian of the outputs, ``M`` the Fisher matrix of the outputs: ``diag(p) - p p^T``,
+    ``diag(p (1 - p))`` or the identity. One forward-mode and one reverse-mode pass; nothing of size P x P.
 
     Args:
         model: Any module, as for :func:`grokfast.fisher.fisher_diag`.
@@ -112,7 +112,8 @@ def fisher_vector_product(
         InputError: As :func:`fisher_inner`.
 
     Source:
-        arXiv 2502.01739, eq. 14; Pearlmutter, Neural Computation 6, 147 (1994) and Schraudolph, ibid. 14, 1723 (2002).
+        arXiv 2502.01739, eq. 14; Pearlmutter, Neural Computation 6, 147 (1994) and Schraudolph, ibid. 14,
+        1723 (2002).
     """
     work = _Work(model, inputs, likelihood, params, reduction, batch_size)
     right = work.directions("v", v)
@@ -149,7 +150,8 @@ class _Work:
     """What both products share: checked arguments, blocks, and derivatives of one member."""
 
     def __init__(
-        self, model: nn.Module, inputs: object, likelihood: str | Likelihood, params: Mapping[str, Tensor] | None,
+        self, model: nn.Module, inputs: object, likelihood: str | Likelihood, params: Mapping[str, Tensor] |
+        None,
         reduction: str | Reduction, batch_size: int | None,
     ) -> None:  # fmt: skip
         self.job, self.leaves = make_job(model, Kind.EXACT, likelihood)
@@ -181,11 +183,17 @@ class _Work:
         for name, leaf in self.leaves.items():
             if given[name].shape != (*lead, *leaf.shape):
                 expected = (*lead, *leaf.shape)
-                raise InputError(f"{label}['{name}'] must have shape {list(expected)}, got {list(given[name].shape)}")
+                raise InputError(
+                    f"{label}['{name}'] must have shape {list(expected)}, got {list(given[name].shape)}"
+                )
         clean = {n: given[n].detach().to(self.job.device, self.job.dtype) for n in self.leaves}
         if not all(bool(torch.isfinite(t).all()) for t in clean.values()):
             raise InputError(f"{label} must be finite")
-        return [clean] if self.params is None else [{n: t[e] for n, t in clean.items()} for e in range(self.count)]
+        return (
+            [clean]
+            if self.params is None
+            else [{n: t[e] for n, t in clean.items()} for e in range(self.count)]
+        )
 
     def blocks(self) -> Iterator[Block]:
         """Blocks of samples, counted."""
@@ -199,7 +207,9 @@ class _Work:
         if self.reduction is Reduction.SUM:
             return 1.0
         if self._n == 0:
-            raise InputError("the mean over no samples is undefined; give at least one, or use reduction='sum'")
+            raise InputError(
+                "the mean over no samples is undefined; give at least one, or use reduction='sum'"
+            )
         return 1 / self._n
 
     def _function(
@@ -226,7 +236,9 @@ class _Work:
             stack.enter_context(torch.no_grad())
             stack.enter_context(sdpa_kernel(SDPBackend.MATH))
             stack.enter_context(warnings.catch_warnings())
-            warnings.simplefilter("ignore", DeprecationWarning)  # torch's own, from its first forward-mode call
+            warnings.simplefilter(
+                "ignore", DeprecationWarning
+            )  # torch's own, from its first forward-mode call
             f, tangent = jvp(outputs, (primals,), (direction,))
             watch.check()
         if not bool(torch.isfinite(f).all()):

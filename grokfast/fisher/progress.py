@@ -18,7 +18,11 @@ def shown(blocks: Iterable[Block], progress: bool, inputs: object) -> Iterator[B
     first = inputs[0] if isinstance(inputs, tuple) else inputs
     known = len(first) if isinstance(first, Tensor) else None
     with Progress(
-        TextColumn("Fisher diagonal"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(), transient=True
+        TextColumn("Fisher diagonal"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeRemainingColumn(),
+        transient=True,
     ) as bar:
         task = bar.add_task("", total=known)
         for block in blocks:

@@ -21,8 +21,8 @@ def fisher_diag_reference(
 ) -> dict[str, Tensor]:
     """Fisher diagonal straight from its definition, with autograd on one sample and one label at a time.
 
-    The categorical expectation is the plain sum over all classes of ``p_c (d ln p_c / d theta)^2``: no factor of
-    the covariance, no rule, no stack. Run it in float64; it takes N x C backward passes.
+    The categorical expectation is the plain sum over all classes of ``p_c (d ln p_c / d theta)^2``: no
+    factor of the covariance, no rule, no stack. Run it in float64; it takes N x C backward passes.
 
     Args:
         model: Any module in a mode without randomness.

@@ -1,7 +1,7 @@
 """Layer rules: from a layer's input and the gradient at its output to per-sample gradients and their squares.
 
-Each rule says everything twice: ``per_sample`` is the readable definition, ``squares`` the fast path. All tensors
-have the samples on the leading axis.
+Each rule says everything twice: ``per_sample`` is the readable definition, ``squares`` the fast path. All
+tensors have the samples on the leading axis.
 """
 
 from __future__ import annotations
@@ -149,7 +149,8 @@ class AffineRule(Rule):
 
     Args:
         what: Which normalisation.
-        channels_first: Whether the parameters belong to axis 1 (batch, group, instance norm) or the last axes.
+        channels_first: Whether the parameters belong to axis 1 (batch, group, instance norm) or the last
+            axes.
         shapes: Parameter shapes.
     """
 
@@ -221,7 +222,9 @@ class ConvRule(Rule):
         sides: list[int] = []
         for axis in reversed(range(len(kernel))):
             before, after = self.padding[axis]
-            reach = (rows.shape[2 + axis] - 1) * self.stride[axis] + (kernel[axis] - 1) * self.dilation[axis] + 1
+            reach = (
+                (rows.shape[2 + axis] - 1) * self.stride[axis] + (kernel[axis] - 1) * self.dilation[axis] + 1
+            )
             # What the last position does not reach (a stride that does not divide) is cut off.
             after = min(after, reach - before - image.shape[2 + axis])
             if self.transposed:

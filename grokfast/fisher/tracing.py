@@ -1,7 +1,8 @@
 """What a model does with its parameters: every use of one in a known operation, with its input and output.
 
-A traced operation is run on a detached alias of the parameter, so whatever path still leads from the outputs to the
-parameter itself is a use that was not understood. That makes the bookkeeping complete: see :func:`reached`.
+A traced operation is run on a detached alias of the parameter, so whatever path still leads from the outputs
+to the parameter itself is a use that was not understood. That makes the bookkeeping complete: see
+:func:`reached`.
 """
 
 from __future__ import annotations
@@ -107,9 +108,7 @@ class Tracer(TorchFunctionMode):
             out = out.clone() if out._is_view() else out
             attached: Tensor = _Attach.apply(out, self._anchor)  # type: ignore[no-untyped-call]
             out = attached
-        self.uses.append(
-            Use(rule, names, x.detach(), x._version, get_gradient_edge(out), tuple(out.shape))
-        )
+        self.uses.append(Use(rule, names, x.detach(), x._version, get_gradient_edge(out), tuple(out.shape)))
         if out.numel():
             self.finite.append((next(iter(names.values())), out.detach().sum()))
         return out
@@ -120,7 +119,11 @@ def _shapes(names: dict[str, str], **tensors: Tensor | None) -> dict[str, torch.
 
 
 def _linear(
-    tracer: Tracer, func: Any, input: Tensor, weight: Tensor, bias: Tensor | None = None  # noqa: A002
+    tracer: Tracer,
+    func: Any,
+    input: Tensor,
+    weight: Tensor,
+    bias: Tensor | None = None,
 ) -> Tensor:
     names = tracer.roles(weight=weight, bias=bias)
     out: Tensor = func(input, tracer.hide(weight) if names else weight, tracer.hide(bias) if names else bias)
@@ -151,7 +154,9 @@ def _conv(
         return func(input, weight, bias, stride, padding, dilation, groups)  # type: ignore[no-any-return]
     steps, spread = _pair(stride, spatial), _pair(dilation, spatial)
     if isinstance(padding, str):
-        total = [d * (k - 1) if padding == "same" else 0 for d, k in zip(spread, weight.shape[2:], strict=True)]
+        total = [
+            d * (k - 1) if padding == "same" else 0 for d, k in zip(spread, weight.shape[2:], strict=True)
+        ]
         sides = tuple((t // 2, t - t // 2) for t in total)
     else:
         sides = tuple((p, p) for p in _pair(padding, spatial))
@@ -176,7 +181,9 @@ def _conv_transpose(
     spatial = weight.dim() - 2
     if not names or id(input) in tracer.names or input.dim() != spatial + 2:
         return func(input, weight, bias, stride, padding, output_padding, groups, dilation)  # type: ignore[no-any-return]
-    out = func(input, tracer.hide(weight), tracer.hide(bias), stride, padding, output_padding, groups, dilation)
+    out = func(
+        input, tracer.hide(weight), tracer.hide(bias), stride, padding, output_padding, groups, dilation
+    )
     sides = tuple((p, p) for p in _pair(padding, spatial))
     rule = ConvRule(
         _pair(stride, spatial), sides, _pair(dilation, spatial), groups, True,
@@ -279,7 +286,8 @@ def _batch_norm(
 ) -> Tensor:  # fmt: skip
     if training:
         raise InputError(
-            "batch normalisation with batch statistics couples the samples, so a per-sample gradient has no meaning; "
+            "batch normalisation with batch statistics couples the samples, so a per-sample "
+            "gradient has no meaning; "
             "call model.eval() (and give the layer running statistics)"
         )
     return _affine(
@@ -291,7 +299,12 @@ def _batch_norm(
 
 
 def _dropout(
-    tracer: Tracer, func: Any, input: Tensor, p: float = 0.5, training: bool = True, inplace: bool = False  # noqa: A002
+    tracer: Tracer,
+    func: Any,
+    input: Tensor,
+    p: float = 0.5,
+    training: bool = True,
+    inplace: bool = False,
 ) -> Any:
     if training and p > 0:
         raise InputError(
@@ -310,7 +323,11 @@ def _elementwise(product: bool) -> Callable[..., Any]:
         value, other = args if mine[0] else args[::-1]
         out = func(tracer.hide(args[0]), tracer.hide(args[1]))
         # The samples must come from the other operand, and the parameter must not have an axis of their size.
-        if other.dim() < value.dim() or other.dim() == 0 or (other.dim() == value.dim() and value.shape[0] != 1):
+        if (
+            other.dim() < value.dim()
+            or other.dim() == 0
+            or (other.dim() == value.dim() and value.shape[0] != 1)
+        ):
             return func(*args)
         names = tracer.roles(value=value)
         return tracer.record(ElementwiseRule(product, value=value.shape), names, other, out)
@@ -328,7 +345,9 @@ def _matmul(tracer: Tracer, func: Any, input: Tensor, other: Tensor) -> Any:  # 
 _HANDLERS: dict[Any, Callable[..., Any]] = {
     F.linear: _linear,
     **dict.fromkeys((torch.conv1d, torch.conv2d, torch.conv3d), _conv),
-    **dict.fromkeys((torch.conv_transpose1d, torch.conv_transpose2d, torch.conv_transpose3d), _conv_transpose),
+    **dict.fromkeys(
+        (torch.conv_transpose1d, torch.conv_transpose2d, torch.conv_transpose3d), _conv_transpose
+    ),
     F.embedding: _embedding,
     F.layer_norm: _layer_norm,
     F.rms_norm: _rms_norm,

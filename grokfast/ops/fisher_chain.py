@@ -59,7 +59,9 @@ def fisher_chain_reference(
             else:
                 terms = [(1.0, logs[int(label)]) for label in labels[e, :, n]]
             for weight, value in terms:
-                for total, grad in zip(totals, torch.autograd.grad(value, leaves, retain_graph=True), strict=True):
+                for total, grad in zip(
+                    totals, torch.autograd.grad(value, leaves, retain_graph=True), strict=True
+                ):
                     total[e] += weight * grad.square()
     return [*(total.to(x.dtype) for total in totals), status.to(x.device)]
 
@@ -67,7 +69,8 @@ def fisher_chain_reference(
 def _check(x: Tensor, params: list[Tensor], spec: list[int], labels: Tensor | None, mode: int) -> None:
     if x.dim() < 2 or not params or len(spec) == 0 or len(spec) % FIELDS:
         raise InputError(
-            f"fisher_chain expects x [N, ...], parameters and {FIELDS} numbers a layer, got x {list(x.shape)}, "
+            f"fisher_chain expects x [N, ...], parameters and {FIELDS} numbers a layer, got x "
+            f"{list(x.shape)}, "
             f"{len(params)} parameters and {len(spec)} numbers"
         )
     check_same(x, **{f"params_{k}": p for k, p in enumerate(params)})
@@ -81,7 +84,11 @@ def _check(x: Tensor, params: list[Tensor], spec: list[int], labels: Tensor | No
         kind, weight, bias = spec[k], spec[k + 15], spec[k + 16]
         if max(weight, bias) >= len(params) or (kind in (CONV, LINEAR)) != (weight >= 0):
             raise InputError(f"layer {k // FIELDS} refers to a parameter that is not there")
-        inputs = spec[k + 1] * spec[k + 7] * spec[k + 8] if kind == CONV else spec[k + 1] * spec[k + 2] * spec[k + 3]
+        inputs = (
+            spec[k + 1] * spec[k + 7] * spec[k + 8]
+            if kind == CONV
+            else spec[k + 1] * spec[k + 2] * spec[k + 3]
+        )
         if weight >= 0 and params[weight].numel() != members * inputs * spec[k + 4]:
             raise InputError(f"params[{weight}] does not fit layer {k // FIELDS}")
         if bias >= 0 and params[bias].numel() != members * spec[k + 4]:
@@ -103,15 +110,15 @@ def fisher_chain(
     Args:
         x: Inputs ``[N, ...]`` shared by all members, float32 or float64.
         params: Parameters, each ``[E, ...]``.
-        spec: 17 numbers a layer: kind (0 convolution, 1 ReLU, 2 max pooling, 3 linear); channels, height and width in;
-            channels, height and width out; kernel, stride, padding, dilation (height, width each); index of weight and
-            bias in ``params`` or -1.
+        spec: 17 numbers a layer: kind (0 convolution, 1 ReLU, 2 max pooling, 3 linear); channels, height and
+            width in; channels, height and width out; kernel, stride, padding, dilation (height, width each);
+            index of weight and bias in ``params`` or -1.
         labels: For mode ``GIVEN``: int64 ``[E, S, N]``, in [0, C).
         mode: A :class:`LabelMode`.
 
     Returns:
-        Sums of squares shaped like ``params``, and a status ``[E]``: 0, 1 (an activation is not finite) or 3 (logits
-        too large for float32; call again in float64).
+        Sums of squares shaped like ``params``, and a status ``[E]``: 0, 1 (an activation is not finite) or 3
+        (logits too large for float32; call again in float64).
 
     Raises:
         InputError: If shapes, dtypes or devices do not match.
@@ -141,13 +148,16 @@ def fisher_chain_compiled(
     members = max(1, dense[0].shape[0])
     # One small tensor holds all the numbers that the kernel reads.
     numbers = torch.tensor(
-        [p.data_ptr() for p in dense] + [p.numel() // members for p in dense] + [p.data_ptr() for p in out] + spec
+        [p.data_ptr() for p in dense]
+        + [p.numel() // members for p in dense]
+        + [p.data_ptr() for p in out]
+        + spec
     )
     start, step = numbers.data_ptr(), 8 * len(dense)
     labels = None if labels is None else labels.contiguous()
     call(
-        run, x, x, start, start + step, start + 2 * step, start + 3 * step, 0 if labels is None else labels, status,
-        dense[0].shape[0], x.shape[0], len(spec) // FIELDS, len(dense), 1 if labels is None else labels.shape[1], mode,
+        run, x, x, start, start + step, start + 2 * step, start + 3 * step, 0 if labels is None else labels,
+        status, dense[0].shape[0], x.shape[0], len(spec) // FIELDS, len(dense), 1 if labels is None else labels.shape[1], mode,
     )  # fmt: skip
     return [*out, status]
 

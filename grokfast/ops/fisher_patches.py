@@ -24,7 +24,9 @@ def _check(g: Tensor, x: Tensor, base: Tensor, offset: Tensor) -> None:
         )
     check_same(g, x=x)
     if base.dim() != 1 or offset.dim() != 1 or base.shape[0] != g.shape[-1]:
-        raise InputError(f"base must be [L = {g.shape[-1]}] and offset [K], got {list(base.shape)}, {list(offset.shape)}")
+        raise InputError(
+            f"base must be [L = {g.shape[-1]}] and offset [K], got {list(base.shape)}, {list(offset.shape)}"
+        )
     if base.dtype != torch.int64 or offset.dtype != torch.int64 or {base.device, offset.device} != {g.device}:
         raise InputError(f"base and offset must be int64 on {g.device}, got {base.dtype}, {offset.dtype}")
 
@@ -35,8 +37,8 @@ def fisher_patches(g: Tensor, x: Tensor, base: Tensor, offset: Tensor) -> Tensor
 
     .. math:: F_{ehok} = \sum_n \Bigl( \sum_l g_{enhol} \, x_{enh, \, b_l + s_k} \Bigr)^2
 
-    ``b`` is where the patch of output position ``l`` starts in the flattened padded image, ``s`` the step from there to
-    the patch's entry ``k``; together they describe any stride, dilation and number of dimensions.
+    ``b`` is where the patch of output position ``l`` starts in the flattened padded image, ``s`` the step
+    from there to the patch's entry ``k``; together they describe any stride, dilation and number of dimensions.
 
     Args:
         g: Gradients at the output, ``[E, N, H, O, L]``, float32 or float64.
@@ -73,7 +75,22 @@ def _compiled(g: Tensor, x: Tensor, base: Tensor, offset: Tensor) -> Tensor:
     g, x, base, offset = g.contiguous(), x.contiguous(), base.contiguous(), offset.contiguous()
     members, samples, groups, rows, positions = g.shape
     out = g.new_empty(members, groups, rows, offset.shape[0])
-    call(run, g, g, x, base, offset, out, members, samples, groups, rows, positions, offset.shape[0], x.shape[-1])
+    call(
+        run,
+        g,
+        g,
+        x,
+        base,
+        offset,
+        out,
+        members,
+        samples,
+        groups,
+        rows,
+        positions,
+        offset.shape[0],
+        x.shape[-1],
+    )
     return out
 
 

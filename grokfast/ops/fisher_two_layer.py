@@ -107,9 +107,10 @@ def fisher_two_layer(
         F_{W_1,hi} = \sum_n V_{nh} \, x_{ni}^2, \qquad F_{W_2,ch} = \sum_n A_{nc} \, h_{nh}^2
 
     with, where the unit is active, :math:`V_{nh} = \operatorname{Var}_{c \sim p}(W_{2,ch})` and
-    :math:`A_{nc} = p_c (1 - p_c)` for the model's own labels, :math:`V_{nh} = (\sum_c p_c W_{2,ch} - W_{2,yh})^2` and
-    :math:`A_{nc} = (p_c - [c = y])^2` for a given one, :math:`V_{nh} = \sum_c W_{2,ch}^2` and :math:`A = 1` for the
-    gaussian. Rows of ``x`` with at most four non-zeros (two-hot pairs) skip both products with ``x``.
+    :math:`A_{nc} = p_c (1 - p_c)` for the model's own labels, :math:`V_{nh} = (\sum_c p_c W_{2,ch} -
+    W_{2,yh})^2` and :math:`A_{nc} = (p_c - [c = y])^2` for a given one, :math:`V_{nh} = \sum_c W_{2,ch}^2`
+    and :math:`A = 1` for the gaussian. Rows of ``x`` with at most four non-zeros (two-hot pairs) skip both
+    products with ``x``.
 
     Args:
         x: Inputs ``[N, I]`` shared by all members, float32 or float64.
@@ -121,7 +122,8 @@ def fisher_two_layer(
         mode: A :class:`LabelMode`.
 
     Returns:
-        Sums for ``w1``, ``b1``, ``w2``, ``b2`` (zeros for an absent bias) and a status ``[E]``: 0, 1 (hidden layer not finite) or 2 (outputs not finite).
+        Sums for ``w1``, ``b1``, ``w2``, ``b2`` (zeros for an absent bias) and a status ``[E]``: 0, 1 (hidden
+        layer not finite) or 2 (outputs not finite).
 
     Raises:
         InputError: If shapes, dtypes or devices do not match.
@@ -138,7 +140,11 @@ def _compiled(
     x: Tensor, w1: Tensor, b1: Tensor | None, w2: Tensor, b2: Tensor | None, labels: Tensor | None, mode: int
 ) -> list[Tensor]:
     _check(x, w1, b1, w2, b2, labels, mode)
-    if labels is not None and labels.numel() and not 0 <= int(labels.min()) <= int(labels.max()) < w2.shape[1]:
+    if (
+        labels is not None
+        and labels.numel()
+        and not 0 <= int(labels.min()) <= int(labels.max()) < w2.shape[1]
+    ):
         raise InputError(f"labels must lie in [0, {w2.shape[1]})")
     run = kernel("fisher_two_layer", x)
     if run is None:

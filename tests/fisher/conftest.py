@@ -165,7 +165,9 @@ def _whole(top: int, *shape: int) -> Callable[[], Tensor]:
 
 
 def _head(*layers: nn.Module, width: int) -> Callable[[], nn.Module]:
-    return lambda: nn.Sequential(*(copy.deepcopy(layer) for layer in layers), nn.Tanh(), nn.Flatten(), nn.Linear(width, 3))
+    return lambda: nn.Sequential(
+        *(copy.deepcopy(layer) for layer in layers), nn.Tanh(), nn.Flatten(), nn.Linear(width, 3)
+    )
 
 
 def _trained(norm: nn.Module) -> nn.Module:
@@ -182,7 +184,11 @@ def _cases() -> list[Case]:
         Case("linear", _head(nn.Linear(5, 4), width=4), _real(7, 5)),
         Case("linear, no bias", _head(nn.Linear(5, 4, bias=False), width=4), _real(7, 5)),
         Case("linear on sequences", _head(nn.Linear(5, 4), width=24), _real(7, 2, 3, 5)),
-        Case("one hidden ReLU layer", lambda: nn.Sequential(nn.Linear(5, 9), nn.ReLU(), nn.Linear(9, 4)), _real(7, 5)),
+        Case(
+            "one hidden ReLU layer",
+            lambda: nn.Sequential(nn.Linear(5, 9), nn.ReLU(), nn.Linear(9, 4)),
+            _real(7, 5),
+        ),
         Case("conv1d", _head(nn.Conv1d(4, 3, 3, stride=2, padding=1), width=9), _real(6, 4, 5)),
         Case("conv2d, stride and padding", _head(conv(4, 3, (3, 2), (2, 1), (1, 2)), width=81), images),
         Case("conv2d, uneven stride", _head(conv(4, 3, 2, stride=3), width=12), images),
@@ -191,13 +197,19 @@ def _cases() -> list[Case]:
         Case("conv2d, groups", _head(conv(4, 6, 3, groups=2), width=72), images),
         Case("conv2d, depthwise", _head(conv(4, 8, 3, groups=4, padding=1), width=240), images),
         *(
-            Case(f"conv2d, padding {mode}", _head(conv(4, 3, 3, padding=1, padding_mode=mode), width=90), images)
+            Case(
+                f"conv2d, padding {mode}",
+                _head(conv(4, 3, 3, padding=1, padding_mode=mode), width=90),
+                images,
+            )
             for mode in ("circular", "reflect", "replicate")
         ),
         Case("conv3d", _head(nn.Conv3d(2, 3, (2, 3, 2), stride=(1, 2, 1)), width=36), _real(4, 2, 3, 5, 4)),
         Case("transposed conv1d", _head(nn.ConvTranspose1d(4, 3, 3, 2, 1, 1), width=30), _real(6, 4, 5)),
         Case(
-            "transposed conv2d", _head(nn.ConvTranspose2d(4, 6, 3, 2, 1, 1, groups=2, dilation=2), width=6 * 12 * 14), images
+            "transposed conv2d",
+            _head(nn.ConvTranspose2d(4, 6, 3, 2, 1, 1, groups=2, dilation=2), width=6 * 12 * 14),
+            images,
         ),
         Case("transposed conv3d", _head(nn.ConvTranspose3d(2, 2, 2), width=80), _real(3, 2, 1, 3, 4)),
         Case("embedding", _head(nn.Embedding(6, 4), width=12), _whole(6, 7, 3)),
@@ -205,18 +217,33 @@ def _cases() -> list[Case]:
         Case("layer norm", _head(nn.Linear(5, 4), nn.LayerNorm((3, 4)), width=12), _real(7, 3, 5)),
         Case("RMS norm", _head(nn.Linear(5, 4), nn.RMSNorm(4), width=12), _real(7, 3, 5)),
         Case("group norm", _head(conv(4, 4, 3), nn.GroupNorm(2, 4), width=48), images),
-        Case("batch norm, eval", lambda: _head(conv(4, 4, 3), _trained(nn.BatchNorm2d(4)), width=48)().eval(), images),
+        Case(
+            "batch norm, eval",
+            lambda: _head(conv(4, 4, 3), _trained(nn.BatchNorm2d(4)), width=48)().eval(),
+            images,
+        ),
         Case("instance norm", _head(conv(4, 4, 3), nn.InstanceNorm2d(4, affine=True), width=48), images),
         Case(
             "chain of conv, ReLU, pool",
             lambda: nn.Sequential(
-                conv(4, 2, 3, padding=1), nn.ReLU(), nn.MaxPool2d(2), conv(2, 3, 2, stride=2), nn.ReLU(inplace=True),
-                nn.Flatten(), nn.Linear(3, 4), nn.ReLU(), nn.Linear(4, 3),
+                conv(4, 2, 3, padding=1),
+                nn.ReLU(),
+                nn.MaxPool2d(2),
+                conv(2, 3, 2, stride=2),
+                nn.ReLU(inplace=True),
+                nn.Flatten(),
+                nn.Linear(3, 4),
+                nn.ReLU(),
+                nn.Linear(4, 3),
             ),
             images,
         ),  # fmt: skip
         Case("average pooling", _head(conv(4, 2, 3), nn.AvgPool2d(2), width=4), images),
-        Case("in-place activations", _head(conv(4, 2, 3), nn.ReLU(inplace=True), conv(2, 2, 2), nn.ELU(inplace=True), width=12), images),
+        Case(
+            "in-place activations",
+            _head(conv(4, 2, 3), nn.ReLU(inplace=True), conv(2, 2, 2), nn.ELU(inplace=True), width=12),
+            images,
+        ),
         Case("PReLU", _head(nn.Linear(5, 4), nn.PReLU(), width=4), _real(7, 5)),
         Case("residual", _Residual, _real(7, 5)),
         Case("multi-head attention", lambda: _Attention(True), _real(5, 3, 4)),
@@ -231,7 +258,11 @@ def _cases() -> list[Case]:
         Case("value-dependent control flow", _Loop, _real(5, 4)),
         Case("weight also used past its module", _Functional, _real(6, 5)),
         Case("two inputs", _TwoInputs, lambda: (_real(6, 3)(), _real(6, 4)())),
-        Case("weight norm", lambda: nn.Sequential(nn.utils.parametrizations.weight_norm(nn.Linear(5, 3))), _real(6, 5)),
+        Case(
+            "weight norm",
+            lambda: nn.Sequential(nn.utils.parametrizations.weight_norm(nn.Linear(5, 3))),
+            _real(6, 5),
+        ),
         Case("recurrent", _Recurrent, _real(5, 3, 4)),
     ]
     return found
@@ -273,7 +304,9 @@ def compare() -> Callable[..., float]:
 def brute_force() -> Callable[..., dict[str, Tensor]]:
     """The reference in float64 on the very weights and inputs of a float32 model."""
 
-    def run(model: nn.Module, inputs: Tensor | tuple[Tensor, ...], *args: Tensor, **how: str) -> dict[str, Tensor]:
+    def run(
+        model: nn.Module, inputs: Tensor | tuple[Tensor, ...], *args: Tensor, **how: str
+    ) -> dict[str, Tensor]:
         twin = copy.deepcopy(model).double()
         args_in = inputs if isinstance(inputs, tuple) else (inputs,)
         wide = tuple(a.double() if a.is_floating_point() else a for a in args_in)

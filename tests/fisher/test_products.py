@@ -41,7 +41,10 @@ class _Mixed(nn.Module):
 
 MODELS = {
     "mlp": (lambda: nn.Sequential(nn.Linear(4, 5), nn.Tanh(), nn.Linear(5, 3)), (6, 4)),
-    "cnn": (lambda: nn.Sequential(nn.Conv2d(1, 2, 2), nn.ReLU(inplace=True), nn.Flatten(), nn.Linear(8, 3)), (5, 1, 3, 3)),
+    "cnn": (
+        lambda: nn.Sequential(nn.Conv2d(1, 2, 2), nn.ReLU(inplace=True), nn.Flatten(), nn.Linear(8, 3)),
+        (5, 1, 3, 3),
+    ),
     "attention": (_Mixed, (4, 2, 3)),
 }
 
@@ -52,7 +55,12 @@ def setup(request):
     make, shape = MODELS[request.param]
     model = make().double()
     size = sum(p.numel() for p in model.parameters())
-    return model, torch.randn(shape, dtype=torch.float64), torch.randn(size, dtype=torch.float64), torch.randn(size).double()
+    return (
+        model,
+        torch.randn(shape, dtype=torch.float64),
+        torch.randn(size, dtype=torch.float64),
+        torch.randn(size).double(),
+    )
 
 
 @pytest.mark.parametrize("likelihood", ["categorical", "bernoulli", "gaussian"])
@@ -65,7 +73,9 @@ def test_products_equal_the_matrix(setup, likelihood):
     product = fisher_vector_product(model, x, v, **how)
     flat = torch.cat([part.flatten() for part in product.values()])
     torch.testing.assert_close(flat, matrix @ v, rtol=1e-10, atol=1e-12)
-    torch.testing.assert_close(fisher_diag(model, x, likelihood=likelihood).flat(), matrix.diag(), rtol=1e-10, atol=1e-12)
+    torch.testing.assert_close(
+        fisher_diag(model, x, likelihood=likelihood).flat(), matrix.diag(), rtol=1e-10, atol=1e-12
+    )
 
 
 def test_stacked(setup):

@@ -50,7 +50,13 @@ def networks(draw):
 
 
 @settings(max_examples=60, deadline=None)
-@given(networks(), st.integers(0, 2**20), st.sampled_from(list(Likelihood)), st.sampled_from([1.0, 4.0]), st.booleans())
+@given(
+    networks(),
+    st.integers(0, 2**20),
+    st.sampled_from(list(Likelihood)),
+    st.sampled_from([1.0, 4.0]),
+    st.booleans(),
+)
 def test_any_network(network, seed, likelihood, scale, single):
     layers, shape = network
     torch.manual_seed(seed)
@@ -83,7 +89,9 @@ def test_softmax_factor(classes, scale, seed):
     covariance = torch.diag_embed(p) - p.unsqueeze(-1) * p.unsqueeze(-2)
     torch.testing.assert_close(factor @ factor.mT, covariance, rtol=1e-9, atol=1e-15)
     # Relative accuracy on the diagonal, where p - p^2 itself has lost it.
-    others = p.unsqueeze(1).expand(-1, classes, -1).masked_fill(torch.eye(classes, dtype=torch.bool), 0).sum(-1)
+    others = (
+        p.unsqueeze(1).expand(-1, classes, -1).masked_fill(torch.eye(classes, dtype=torch.bool), 0).sum(-1)
+    )
     torch.testing.assert_close(factor.square().sum(-1), p * others, rtol=1e-9, atol=0)
 
 

@@ -6,10 +6,18 @@ import pytest
 import torch
 
 from grokfast.errors import InputError
-from grokfast.ops import LabelMode, fisher_chain, fisher_chain_reference, fisher_two_layer, fisher_two_layer_reference
+from grokfast.ops import (
+    LabelMode,
+    fisher_chain,
+    fisher_chain_reference,
+    fisher_two_layer,
+    fisher_two_layer_reference,
+)
 
 
-def _two_layer(n=37, width=21, classes=5, inputs=40, members=2, mode=LabelMode.SOFTMAX, scale=1.0, sparse=False):
+def _two_layer(
+    n=37, width=21, classes=5, inputs=40, members=2, mode=LabelMode.SOFTMAX, scale=1.0, sparse=False
+):
     generator = torch.Generator().manual_seed(n + width)
 
     def draw(*shape):
@@ -18,7 +26,9 @@ def _two_layer(n=37, width=21, classes=5, inputs=40, members=2, mode=LabelMode.S
     x = torch.randn(n, inputs, generator=generator, dtype=torch.float64)
     if sparse:
         x = x * (torch.rand(n, inputs, generator=generator).argsort(-1) < 3)
-    labels = torch.randint(0, classes, (members, 2, n), generator=generator) if mode == LabelMode.GIVEN else None
+    labels = (
+        torch.randint(0, classes, (members, 2, n), generator=generator) if mode == LabelMode.GIVEN else None
+    )
     return (
         x, draw(members, width, inputs) / 4, draw(members, width) / 4, draw(members, classes, width), draw(members, classes),
         labels, int(mode),
@@ -45,7 +55,9 @@ def _chain(n=21, members=2, mode=LabelMode.SOFTMAX):
 
 def _same(found, expected, tolerance=1e-11):
     for a, b in zip(found, expected, strict=True):
-        torch.testing.assert_close(a, b, rtol=tolerance, atol=tolerance * float(b.double().abs().max()) if b.numel() else 0)
+        torch.testing.assert_close(
+            a, b, rtol=tolerance, atol=tolerance * float(b.double().abs().max()) if b.numel() else 0
+        )
 
 
 @pytest.mark.parametrize("mode", list(LabelMode))
@@ -66,7 +78,10 @@ def test_chain_equals_its_reference(mode, n):
 
 def test_two_layer_without_biases():
     x, w1, _, w2, _, labels, mode = _two_layer()
-    _same(fisher_two_layer(x, w1, None, w2, None, labels, mode), fisher_two_layer_reference(x, w1, None, w2, None, labels, mode))
+    _same(
+        fisher_two_layer(x, w1, None, w2, None, labels, mode),
+        fisher_two_layer_reference(x, w1, None, w2, None, labels, mode),
+    )
 
 
 @pytest.mark.parametrize("isa", ["baseline", "avx2", "avx512"])
@@ -78,7 +93,9 @@ def test_every_instruction_set(isa, core):
         pytest.skip(f"this CPU has no {isa}")
     try:
         for mode in LabelMode:
-            _same(fisher_two_layer(*_two_layer(mode=mode)), fisher_two_layer_reference(*_two_layer(mode=mode)))
+            _same(
+                fisher_two_layer(*_two_layer(mode=mode)), fisher_two_layer_reference(*_two_layer(mode=mode))
+            )
             _same(fisher_chain(*_chain(mode=mode)), fisher_chain_reference(*_chain(mode=mode)))
     finally:
         core.set_isa(best)

@@ -8,7 +8,13 @@ from hypothesis import strategies as st
 from grokfast.errors import InputError
 from grokfast.ops import fisher_patches, fisher_patches_reference
 
-SHAPES = [(1, 1, 1, 1, 1, 1), (2, 30, 2, 7, 13, 9), (1, 5, 3, 40, 6, 25), (1, 0, 1, 2, 3, 4), (2, 19, 1, 17, 1, 3)]
+SHAPES = [
+    (1, 1, 1, 1, 1, 1),
+    (2, 30, 2, 7, 13, 9),
+    (1, 5, 3, 40, 6, 25),
+    (1, 0, 1, 2, 3, 4),
+    (2, 19, 1, 17, 1, 3),
+]
 
 
 def _inputs(shape, dtype=torch.float64, device="cpu"):
@@ -42,7 +48,9 @@ def test_equals_brute_force(shape, dtype, tolerance):
 
 
 @settings(max_examples=30, deadline=None)
-@given(st.tuples(*[st.integers(low, high) for low, high in ((0, 2), (0, 12), (1, 3), (1, 40), (1, 9), (1, 30))]))
+@given(
+    st.tuples(*[st.integers(low, high) for low, high in ((0, 2), (0, 12), (1, 3), (1, 40), (1, 9), (1, 30))])
+)
 def test_any_shape(shape):
     inputs = _inputs(shape)
     torch.testing.assert_close(fisher_patches(*inputs), _brute_force(*inputs), rtol=1e-12, atol=1e-12)
