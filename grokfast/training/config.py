@@ -80,9 +80,9 @@ class RunConfig:
         reshuffle: Whether the batch order is drawn anew each epoch; the authors keep one order.
         train_metrics: ``"running"`` or ``"full"``.
         precision: ``"float32"`` or ``"float64"``.
-        checkpoints: Schedule of stored parameters; the last epoch is always stored.
-        features: Schedule of the task's features during training.
-        compressibility: Schedule of pruning curves and compressibility; the last epoch is always measured.
+        checkpoint_schedule: Epochs whose parameters are stored; the last always is.
+        feature_schedule: Epochs at which the task's features are taken; at the last they always are.
+        compressibility_schedule: Epochs at which compressibility is measured; at the last it always is.
 
     Source:
         arXiv 2502.01739, table of models.
@@ -103,9 +103,9 @@ class RunConfig:
     reshuffle: bool = False
     train_metrics: TrainMetrics = TrainMetrics.RUNNING
     precision: Precision = Precision.FLOAT32
-    checkpoints: str = "last"
-    features: str = "log:50"
-    compressibility: str = "last"
+    checkpoint_schedule: str = "last"
+    feature_schedule: str = "log:50"
+    compressibility_schedule: str = "last"
 
     def __post_init__(self) -> None:
         if not isinstance(self.task, Task):
@@ -132,7 +132,7 @@ class RunConfig:
             object.__setattr__(self, name, float(getattr(self, name)))
         for name in ("seed", "epochs", "batch_size"):
             object.__setattr__(self, name, int(getattr(self, name)))
-        for name in ("checkpoints", "features", "compressibility"):
+        for name in ("checkpoint_schedule", "feature_schedule", "compressibility_schedule"):
             schedule_epochs(getattr(self, name), self.epochs)
 
     def to_dict(self) -> dict[str, Any]:

@@ -117,12 +117,14 @@ def run_epochs(
     """
     config = state.configs[0]
     watching = [
-        Observer(observe_features, config.features),
-        Observer(observe_compressibility, config.compressibility),
-        *observers,
+        Observer(observe_features, config.feature_schedule),
+        Observer(observe_compressibility, config.compressibility_schedule),
     ]
-    looks = [observer.epochs(config.epochs) for observer in watching]
-    keeps = schedule_epochs(config.checkpoints, config.epochs) | {config.epochs}
+    # The end model is measured once, by stack_results, which fills in the last epoch of these two.
+    looks = [observer.epochs(config.epochs) - {config.epochs} for observer in watching]
+    watching += observers
+    looks += [observer.epochs(config.epochs) for observer in observers]
+    keeps = schedule_epochs(config.checkpoint_schedule, config.epochs) | {config.epochs}
     while state.epoch < config.epochs:
         _train_epoch(state)
         for observer, epochs in zip(watching, looks, strict=True):

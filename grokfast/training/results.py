@@ -65,7 +65,7 @@ def stack_results(state: StackState, seconds: float) -> list[RunResult]:
     arrays = {"pruning_accuracy": curves, **features.arrays}
     results = []
     for e, config in enumerate(state.configs):
-        history = _history(state, e)
+        history = _history(state, e, {"compressibility": ends["compressibility"], **features.scalars})
         diverged = state.diverged[e]
         summary = {
             **({} if diverged else _times(history)),
@@ -95,13 +95,14 @@ def stack_results(state: StackState, seconds: float) -> list[RunResult]:
     return results
 
 
-def _history(state: StackState, e: int) -> Arrays:
+def _history(state: StackState, e: int, last: Mapping[str, Tensor]) -> Arrays:
     columns: Arrays = {"epoch": np.arange(1, state.epoch + 1)}
     for name in METRICS:
         columns[name] = np.array([values[e].item() for values in state.history[name]])
-    for name, looks in state.observed.items():
+    for name in dict.fromkeys([*last, *state.observed]):
         column = np.full(state.epoch, np.nan)
-        for epoch, values in looks:
+        looks = state.observed.get(name, [])
+        for epoch, values in [*looks, *([(state.epoch, last[name])] if name in last else [])]:
             column[epoch - 1] = values[e].item()
         columns[name] = column
     return columns
