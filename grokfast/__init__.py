@@ -5,4 +5,14 @@ from grokfast.store import Store
 from grokfast.tasks import ModularAddition
 from grokfast.training import Observer, RunConfig, train_runs, train_stack
 
-__all__ = ["ModularAddition", "Observer", "Run", "RunConfig", "RunTable", "Store", "load", "train_runs", "train_stack"]
+__all__ = [
+    "ModularAddition",
+    "Observer",
+    "Run",
+    "RunConfig",
+    "RunTable",
+    "Store",
+    "load",
+    "train_runs",
+    "train_stack",
+]

@@ -52,7 +52,7 @@ class Run:
 
     @cached_property
     def history(self) -> dict[str, NDArray[Any]]:
-        """Columns ``[epochs]``: epoch, train and test loss and accuracy, and observed measures (NaN where not taken)."""
+        """Columns ``[epochs]``: epoch, train and test loss and accuracy, observed measures (NaN where not taken)."""
         return self.store.history(self.key)
 
     @cached_property
@@ -180,7 +180,7 @@ def load(folder: str | Path) -> RunTable:
     """
     store = Store(folder)
     rows, damaged = [], []
-    for key in store.keys():
+    for key in store.run_keys():
         try:
             rows.append(_row(store.record(key)))
         except StoreError as error:
@@ -220,9 +220,7 @@ def _column(values: list[Any]) -> NDArray[Any]:
     if present and all(isinstance(value, bool) for value in present):
         if len(present) == len(values):
             return np.array(values, dtype=bool)
-        return np.ma.masked_array(  # type: ignore[no-untyped-call,no-any-return]
-            [bool(value) for value in values], mask=[value is None for value in values]
-        )
+        return np.ma.masked_array([bool(value) for value in values], mask=[value is None for value in values])
     if present and all(isinstance(value, int | float) and not isinstance(value, bool) for value in present):
         if len(present) == len(values) and all(isinstance(value, int) for value in values):
             return np.array(values, dtype=np.int64)

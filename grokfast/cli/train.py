@@ -159,7 +159,19 @@ def summary_table(table: RunTable) -> Table:
         box=box.SIMPLE_HEAD,
         collapse_padding=True,
     )
-    for name in ("w0", "seed", "t_train", "t_test", "t_grok", "regime", "test acc", "c", "IPR out", "IPR in", "dead"):
+    for name in (
+        "w0",
+        "seed",
+        "t_train",
+        "t_test",
+        "t_grok",
+        "regime",
+        "test acc",
+        "c",
+        "IPR out",
+        "IPR in",
+        "dead",
+    ):
         shown.add_column(name, justify="right", no_wrap=True)
     for row in table.rows:
         if row["status"] == "diverged":

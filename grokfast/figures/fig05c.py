@@ -34,9 +34,11 @@ def _draw(runs: Sequence[Run], table: RunTable) -> Figure:
     keys = {run.key for run in fitted}
     for w0, members in groups.items():
         marker = "o" if members[0].key in keys else "^"
-        x = [run.summary["end_train_loss"] for run in members]
-        y = [run.summary["compressibility"] for run in members]
-        axes.scatter(x, y, color=colors[w0], marker=marker, s=26, label=f"{w0:g}", edgecolor="white", linewidth=0.4)
+        losses = [run.summary["end_train_loss"] for run in members]
+        c = [run.summary["compressibility"] for run in members]
+        axes.scatter(
+            losses, c, color=colors[w0], marker=marker, s=26, label=f"{w0:g}", edgecolor="white", linewidth=0.4
+        )
     loss = np.array([run.summary["end_train_loss"] for run in fitted])
     if loss.size >= 3 and loss.min() < loss.max():
         fit = linear_fit(loss, [run.summary["compressibility"] for run in fitted])

@@ -1,1 +1,1 @@
-
+"""The Fisher information of a network."""

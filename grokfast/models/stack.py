@@ -51,7 +51,9 @@ def stack_members(members: Sequence[Mapping[str, Tensor]]) -> Params:
 
 def member(params: Mapping[str, Tensor], index: int) -> Params:
     """The parameters of one member as contiguous copies, ready for ``load_state_dict``."""
-    return {name: tensor[index].detach().clone(memory_format=torch.contiguous_format) for name, tensor in params.items()}
+    return {
+        name: tensor[index].detach().clone(memory_format=torch.contiguous_format) for name, tensor in params.items()
+    }
 
 
 def member_count(params: Mapping[str, Tensor]) -> int:

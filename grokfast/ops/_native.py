@@ -101,6 +101,4 @@ def check_same(like: Tensor, **others: Tensor) -> None:
     """Raise unless every tensor has the dtype and device of ``like``."""
     for name, tensor in others.items():
         if tensor.dtype != like.dtype or tensor.device != like.device:
-            raise InputError(
-                f"{name} must be {like.dtype} on {like.device}, got {tensor.dtype} on {tensor.device}"
-            )
+            raise InputError(f"{name} must be {like.dtype} on {like.device}, got {tensor.dtype} on {tensor.device}")

@@ -74,12 +74,8 @@ def _fake(g: Tensor, a: Tensor) -> Tensor:
 
 
 @fisher_linear.register_vmap
-def _vmap(
-    info: object, in_dims: tuple[int | None, int | None], g: Tensor, a: Tensor
-) -> tuple[Tensor, int]:
-    size = next(
-        tensor.shape[dim] for tensor, dim in zip((g, a), in_dims, strict=True) if dim is not None
-    )
+def _vmap(info: object, in_dims: tuple[int | None, int | None], g: Tensor, a: Tensor) -> tuple[Tensor, int]:
+    size = next(tensor.shape[dim] for tensor, dim in zip((g, a), in_dims, strict=True) if dim is not None)
     g, a = (
         tensor.expand(size, *tensor.shape) if dim is None else tensor.movedim(dim, 0)
         for tensor, dim in zip((g, a), in_dims, strict=True)

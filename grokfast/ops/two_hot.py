@@ -21,9 +21,7 @@ def two_hot_relu_reference(weight: Tensor, bias: Tensor, pairs: Tensor) -> Tenso
 
 def _check(weight: Tensor, bias: Tensor, pairs: Tensor) -> None:
     if weight.dim() != 3 or weight.shape[2] % 2 or bias.shape != weight.shape[:2]:
-        raise InputError(
-            f"expected weight [E, H, 2P] and bias [E, H], got {list(weight.shape)} and {list(bias.shape)}"
-        )
+        raise InputError(f"expected weight [E, H, 2P] and bias [E, H], got {list(weight.shape)} and {list(bias.shape)}")
     if pairs.dim() != 3 or pairs.shape[0] != weight.shape[0] or pairs.shape[2] != 2 or pairs.dtype != torch.int64:
         raise InputError(f"pairs must be int64 [{weight.shape[0]}, N, 2], got {pairs.dtype} {list(pairs.shape)}")
     check_same(weight, bias=bias)

@@ -63,9 +63,7 @@ class Store:
         """Whether a published run with this key exists."""
         return (self.root / key / "current").is_file()
 
-    def publish(
-        self, key: str, record: Mapping[str, Any], history: Arrays, tensors: Mapping[str, Arrays]
-    ) -> Path:
+    def publish(self, key: str, record: Mapping[str, Any], history: Arrays, tensors: Mapping[str, Arrays]) -> Path:
         """Write a run and make it the current version of its key.
 
         Args:
@@ -119,7 +117,7 @@ class Store:
             raise StoreError(f"run {key} in {self.root} is damaged: {folder} has no run.json")
         return folder
 
-    def keys(self) -> Iterator[str]:
+    def run_keys(self) -> Iterator[str]:
         """Keys of all published runs, sorted."""
         if not self.root.is_dir():
             raise StoreError(f"expected a folder of runs, but {self.root} is not a folder; `grokfast train` makes one")
@@ -163,7 +161,7 @@ class Store:
 
 def _filled(values: Any) -> NDArray[Any]:
     if isinstance(values, np.ma.MaskedArray):
-        return np.asarray(values.astype(np.float64).filled(np.nan))
+        return np.where(np.ma.getmaskarray(values), np.nan, values.data.astype(np.float64))
     return np.asarray(values)
 
 

@@ -77,9 +77,7 @@ class Task(Protocol):
         ...
 
 
-def evaluate(
-    task: Task, params: Mapping[str, Tensor], inputs: Tensor, labels: Tensor
-) -> tuple[Tensor, Tensor]:
+def evaluate(task: Task, params: Mapping[str, Tensor], inputs: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
     """Mean loss and accuracy of a stack on whole data sets, in blocks that stay in the cache.
 
     Args:

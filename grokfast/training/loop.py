@@ -81,9 +81,7 @@ def initial_stack(configs: Sequence[RunConfig], device: str | torch.device = "cp
             "train the others in stacks of their own (train_runs groups them)"
         )
     splits = [_to(config.task.split(config.seed), device) for config in configs]
-    params = stack_members(
-        [config.task.initial(config.seed, config.w0, config.precision.dtype) for config in configs]
-    )
+    params = stack_members([config.task.initial(config.seed, config.w0, config.precision.dtype) for config in configs])
     # Detached copies keep the input-major storage: empty_like keeps the strides of dense tensors.
     params = {name: torch.empty_like(tensor, device=device).copy_(tensor) for name, tensor in params.items()}
     orders = [stream(config.seed, "order") for config in configs]

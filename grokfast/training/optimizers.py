@@ -65,9 +65,7 @@ def optimizer_step(config: RunConfig, params: Params, grads: Sequence[Tensor], s
         sgd_step_(tensors, aligned, state.moments[0], *rows, config.momentum)
         return
     decoupled = config.optimizer is Optimizer.ADAMW
-    adam_step_(
-        tensors, aligned, *state.moments, *rows, state.step, config.beta1, config.beta2, config.eps, decoupled
-    )
+    adam_step_(tensors, aligned, *state.moments, *rows, state.step, config.beta1, config.beta2, config.eps, decoupled)
 
 
 def _like(grad: Tensor, tensor: Tensor) -> Tensor:

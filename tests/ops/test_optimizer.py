@@ -18,7 +18,9 @@ def _problem(dtype, device="cpu"):
         tensors[0] = tensors[0].transpose(1, 2).contiguous().transpose(1, 2)
         return [tensor.to(device, dtype) for tensor in tensors]
 
-    rows = [torch.tensor(values, dtype=torch.float64, device=device) for values in ([1e-2, 3e-3, 0.1], [0.0, 0.1, 1e-3])]
+    rows = [
+        torch.tensor(values, dtype=torch.float64, device=device) for values in ([1e-2, 3e-3, 0.1], [0.0, 0.1, 1e-3])
+    ]
     return draw(), [draw() for _ in range(4)], rows
 
 

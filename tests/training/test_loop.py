@@ -111,7 +111,11 @@ def test_a_member_does_not_depend_on_its_neighbours_to_the_bit(precision):
             assert (other.tensors["checkpoints"][name] == wanted).all(), name
         for name, column in whole[2].history.items():
             torch.testing.assert_close(
-                torch.from_numpy(other.history[name]), torch.from_numpy(column), rtol=0, atol=0, equal_nan=True
+                torch.from_numpy(other.history[name]),
+                torch.from_numpy(column),
+                rtol=0,
+                atol=0,
+                equal_nan=True,
             )
 
 

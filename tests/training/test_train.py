@@ -55,7 +55,7 @@ def test_an_error_in_one_stack_reaches_the_caller_and_keeps_finished_runs(tmp_pa
 
     with pytest.raises(ValueError, match="observer gone wrong"):
         train_runs(_configs(4), store, threads=2, on_epoch=fail)
-    assert list(store.keys()) == [_configs(1)[0].key]
+    assert list(store.run_keys()) == [_configs(1)[0].key]
 
 
 def test_rejects(tmp_path):
