@@ -61,7 +61,7 @@ def test_without_gradients_the_loss_is_the_same_to_the_bit(size):
     assert all(torch.equal(a, b) for a, b in zip(with_grads, without, strict=True))
 
 
-def test_same_bits_for_any_stack_and_threads():
+def test_same_bits_for_any_stack_and_threads(core):
     params, pairs, labels = _problem((113, 512, 113, 64), torch.float32, members=5)
     whole = [torch.empty_like(p) for p in params]
     mlp_cross_entropy_(params, pairs, labels, whole)
