@@ -1,7 +1,6 @@
 // Mean cross entropy per member, the number of correct predictions and the gradient, in one pass over the logits.
-#include <vector>
-
 #include "cross_entropy_row.hpp"
+#include "grokfast/buffer.hpp"
 #include "grokfast/training.hpp"
 #include "grokfast/parallel.hpp"
 
@@ -12,7 +11,7 @@ template <typename T>
 void cross_entropy(const T* logits, const int64_t* labels, T* loss, int64_t* correct, T* grad, int64_t E, int64_t N,
                    int64_t C, int threads) {
   parallel_for(E, threads, [&](int64_t e) {
-    std::vector<T> scratch(static_cast<size_t>(C));
+    Buffer<T> scratch(C);
     double sum = 0;
     int64_t hits = 0;
     for (int64_t n = e * N; n < (e + 1) * N; ++n) {

@@ -10,9 +10,9 @@
 // W is stored as nn.Linear stores it, [C, H]: both products with vectors along H then read contiguous memory, and no
 // transposed copy is needed.
 #include <algorithm>
-#include <vector>
 
 #include "cross_entropy_row.hpp"
+#include "grokfast/buffer.hpp"
 #include "grokfast/parallel.hpp"
 #include "grokfast/simd.hpp"
 #include "grokfast/training.hpp"
@@ -151,16 +151,13 @@ void outer(const T* a, int64_t row_step, int64_t sum_step, const T* b, int64_t r
 // Buffers of one thread; they only ever grow.
 template <typename T>
 struct Scratch {
-  std::vector<T> h, dh, z, d, p;
+  Buffer<T> h, dh, z, d, p;
   void fit(int64_t H, int64_t C) {
-    grow(h, kBlock * H);
-    grow(dh, kBlock * H);
-    grow(z, kBlock * C);
-    grow(d, kBlock * C);
-    grow(p, C);
-  }
-  static void grow(std::vector<T>& v, int64_t size) {
-    if (static_cast<int64_t>(v.size()) < size) v.resize(static_cast<size_t>(size));
+    h.fit(kBlock * H);
+    dh.fit(kBlock * H);
+    z.fit(kBlock * C);
+    d.fit(kBlock * C);
+    p.fit(C);
   }
 };
 

@@ -22,6 +22,12 @@ from grokfast.training import StackState
 _LINE_EVERY = 10.0  # seconds
 
 
+def make_console() -> Console:
+    """Standard output; wide enough for the tables where it is no terminal."""
+    console = Console()
+    return console if console.is_terminal else Console(width=max(console.width, 110))
+
+
 class TrainingProgress:
     """Counts member-epochs over all stacks; made by :func:`training_progress`."""
 

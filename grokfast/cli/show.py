@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Annotated
 
 import tyro
-from rich.console import Console
 
+from grokfast.cli.progress import make_console
 from grokfast.cli.train import summary_table
 from grokfast.errors import MissingRunsError, StoreError
 from grokfast.figures import FIGURES, draw, save
@@ -24,7 +24,7 @@ def runs(folder: Annotated[Path, tyro.conf.arg(name="runs")] = Path("runs"), whe
         where: SQL condition on the columns, such as "w0 < 1 AND groks".
         sql: A whole SQL query on the table `runs`, printed as DuckDB prints it.
     """
-    console = Console()
+    console = make_console()
     table = _load(folder, where)
     if sql:
         print(table.sql(sql))

@@ -12,7 +12,7 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
-from grokfast.cli.progress import training_progress
+from grokfast.cli.progress import make_console, training_progress
 from grokfast.errors import ConfigError
 from grokfast.runs import RunTable, load, regime_of
 from grokfast.store import Store
@@ -106,7 +106,7 @@ def train_modular_addition(
         for seed in range(first_seed, first_seed + seeds)
         for scale in w0
     ]
-    console = Console()
+    console = make_console()
     table = train_into(configs, runs, console, force=force, threads=threads, device=device)
     console.print(summary_table(table))
     console.print(f"\n{len(table)} runs lie in {runs.resolve()}; next: grokfast figure fig02b --runs {runs}")

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 from grokfast.figures.registry import MAIN_COMMAND, MAIN_TEXT, FigureSpec, by_scale
 from grokfast.figures.style import NEUTRAL, new_figure, scale_colors
@@ -50,7 +51,8 @@ def _draw(runs: Sequence[Run], table: RunTable) -> Figure:
     else:
         axes.set_title("fewer than three runs below the onset: no fit")
     axes.set(xlabel="train loss at the end [nats]", ylabel="compressibility $c$")
-    axes.legend(title="$w_0$ (▲ groks)", loc="upper left", ncols=2)
+    axes.xaxis.set_major_locator(MaxNLocator(5))
+    axes.legend(title="$w_0$ (▲ groks)", loc="lower right", ncols=2)
     return figure
 
 

@@ -30,7 +30,8 @@ def _check(tensors: Sequence[Sequence[Tensor]], learning_rate: Tensor, weight_de
         for name, row in (("learning_rate", learning_rate), ("weight_decay", weight_decay)):
             if row.shape != (members,) or row.dtype != torch.float64 or row.device != p.device:
                 raise InputError(f"{name} must be float64 [{members}] on {p.device}, got {row.dtype} {list(row.shape)}")
-    if active.dtype != torch.uint8 or active.shape != learning_rate.shape:
+    expected = (torch.uint8, learning_rate.shape, learning_rate.device)
+    if (active.dtype, active.shape, active.device) != expected:
         raise InputError(f"active must be uint8 {list(learning_rate.shape)}, got {active.dtype} {list(active.shape)}")
 
 

@@ -61,6 +61,9 @@ def modular_addition_report(table: RunTable) -> str:
         f"{runs[0].config.compressibility_schedule}",
         "    grokfast report modular-addition",
         "",
+        "F2 agrees where both means lie within 0.1 of 1/2; C1's line where its slope is positive over the whole "
+        "interval and R² exceeds 0.8. Fits take runs as independent, although each seed's split recurs at every w0.",
+        "",
         "| claim | quantity | paper | measured | agrees |",
         "|---|---|---|---|---|",
         *[f"| {row.claim} | {row.quantity} | {row.paper} | {row.measured} | {row.verdict} |" for row in rows],
