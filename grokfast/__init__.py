@@ -1,1 +1,18 @@
 """Study how networks learn, by grokking or steadily."""
+
+from grokfast.runs import Run, RunTable, load
+from grokfast.store import Store
+from grokfast.tasks import ModularAddition
+from grokfast.training import Observer, RunConfig, train_runs, train_stack
+
+__all__ = [
+    "ModularAddition",
+    "Observer",
+    "Run",
+    "RunConfig",
+    "RunTable",
+    "Store",
+    "load",
+    "train_runs",
+    "train_stack",
+]

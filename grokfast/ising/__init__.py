@@ -1,1 +1,1 @@
-
+"""Ising lattices."""

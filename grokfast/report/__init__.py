@@ -1,1 +1,10 @@
+"""Reports: what the paper claims next to what was measured."""
 
+from collections.abc import Callable
+
+from grokfast.report.modular_addition import modular_addition_report
+from grokfast.runs import RunTable
+
+REPORTS: dict[str, Callable[[RunTable], str]] = {"modular-addition": modular_addition_report}
+
+__all__ = ["REPORTS"]

@@ -1,1 +1,5 @@
+"""Run directories on disk: JSON, Parquet and safetensors, no pickle."""
 
+from grokfast.store.store import Store
+
+__all__ = ["Store"]

@@ -1,1 +1,26 @@
+"""The stacked training engine."""
 
+from grokfast.training.config import Optimizer, Precision, RunConfig, TrainMetrics
+from grokfast.training.loop import Interrupted, StackState, initial_stack, run_epochs
+from grokfast.training.observers import Observer, Snapshot
+from grokfast.training.results import RunResult
+from grokfast.training.schedule import schedule_epochs
+from grokfast.training.train import plan_stacks, train_runs, train_stack
+
+__all__ = [
+    "Interrupted",
+    "Observer",
+    "Optimizer",
+    "Precision",
+    "RunConfig",
+    "RunResult",
+    "Snapshot",
+    "StackState",
+    "TrainMetrics",
+    "initial_stack",
+    "plan_stacks",
+    "run_epochs",
+    "schedule_epochs",
+    "train_runs",
+    "train_stack",
+]

@@ -111,7 +111,7 @@ def test_rejects_what_does_not_fit():
     g, a = _inputs((2, 3, 2, 4, 5), torch.float64)
     with pytest.raises(InputError, match="equal E, N and T"):
         fisher_linear(g, a[:, :2])
-    with pytest.raises(InputError, match="a must be torch.float64"):
+    with pytest.raises(InputError, match=r"a must be torch\.float64"):
         fisher_linear(g, a.float())
 
 

@@ -1,0 +1,89 @@
+"""`grokfast doctor`: what is installed, what is native, and what to do about anything missing."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import os
+import platform
+import tempfile
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import torch
+
+from grokfast.errors import NativeError
+from grokfast.ops._native import native, native_mode
+
+_PACKAGES = ("torch", "numpy", "numba", "scipy", "duckdb", "safetensors", "matplotlib", "tyro", "rich")
+
+
+def doctor() -> None:
+    """Print versions, kernels, instruction set, CUDA and Numba's state, with advice."""
+    advice: list[str] = []
+    print(
+        f"grokfast {importlib.metadata.version('grokfast')}, Python {platform.python_version()}, {platform.platform()}"
+    )
+    print("packages: " + ", ".join(f"{name} {_version(name)}" for name in _PACKAGES))
+    try:
+        core = native()
+    except NativeError as error:
+        core = None
+        advice.append(str(error))
+    _extension(core, advice)
+    _cuda(core, advice)
+    _numba(advice)
+    print("\nall is well" if not advice else "\nto do:\n" + "\n".join(f"- {line}" for line in advice))
+
+
+def _version(name: str) -> str:
+    try:
+        return importlib.metadata.version(name)
+    except importlib.metadata.PackageNotFoundError:
+        return "missing"
+
+
+def _extension(core: ModuleType | None, advice: list[str]) -> None:
+    print(f"GROKFAST_NATIVE: {native_mode().value}")
+    if core is None:
+        print("native build: no (slow references are in use)")
+        if native_mode().value == "off":
+            advice.append("unset GROKFAST_NATIVE to use the compiled kernels")
+        elif not advice:
+            advice.append("build the extension: `pip install .` with a C++17 compiler")
+        return
+    names = [name for name in dir(core) if name.endswith("_f32")]
+    kernels = sorted({name.split("_", 1)[1].rsplit("_", 1)[0] for name in names})
+    print(f"native build: yes, {core.__file__}")
+    print(f"instruction set: {core.isa()}; kernel threads: {torch.get_num_threads()}")
+    for kernel in kernels:
+        devices = [device for device in ("cpu", "cuda") if f"{device}_{kernel}_f32" in names]
+        print(f"  {kernel}: {', '.join(devices)}")
+
+
+def _cuda(core: ModuleType | None, advice: list[str]) -> None:
+    built = core is not None and core.cuda_built
+    toolkit = f" (toolkit {core.cuda_toolkit // 1000}.{core.cuda_toolkit % 1000 // 10})" if core and built else ""
+    visible = torch.cuda.device_count() if torch.cuda.is_available() else 0
+    print(f"CUDA kernels built: {'yes' if built else 'no'}{toolkit}; torch has CUDA: {torch.version.cuda or 'no'}")
+    print(f"CUDA devices visible: {visible}")
+    for index in range(visible):
+        print(f"  {index}: {torch.cuda.get_device_name(index)}")
+    if visible and not built:
+        advice.append(
+            "a GPU is here but the build has no CUDA kernels: put nvcc on PATH and GROKFAST_CUDA=ON, reinstall"
+        )
+
+
+def _numba(advice: list[str]) -> None:
+    import numba
+
+    config: Any = numba.config
+
+    folder = Path(config.CACHE_DIR) if config.CACHE_DIR else Path(__file__).resolve().parents[1]
+    writable = os.access(folder, os.W_OK)
+    print(f"Numba {numba.__version__}: threading layer {config.THREADING_LAYER}, {config.NUMBA_NUM_THREADS} threads")
+    print(f"Numba cache: {folder}/__pycache__" if not config.CACHE_DIR else f"Numba cache: {folder}")
+    if not writable:
+        print(f"  not writable; Numba falls back to a folder of the user or of {tempfile.gettempdir()}")
+        advice.append("set NUMBA_CACHE_DIR to a writable folder, or kernels may be compiled anew in every process")

@@ -1,0 +1,82 @@
+"""Figure 4: Fourier coefficients of the output matrix and the inverse participation ratios, in both regimes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from matplotlib.figure import Figure
+
+from grokfast.figures.registry import MAIN_COMMAND, MAIN_TEXT, FigureSpec, by_scale, regime
+from grokfast.figures.style import GROKKING, LEARNING, new_figure
+from grokfast.measures import fourier_power
+from grokfast.runs import Run, RunTable
+
+BINS = [k / 40 for k in range(41)]
+
+
+def frequency_share(weight: torch.Tensor) -> np.ndarray:
+    """Share of each frequency in each live neuron's output weights: ``[H live, frequencies]``, sorted for display.
+
+    Args:
+        weight: ``[P, H]``.
+    """
+    power = fourier_power(weight.T.double())
+    size = weight.shape[0]
+    waves = size // 2 + 1
+    share = power[:, :waves].clone()
+    share[:, 1 : 1 + power.shape[1] - waves] += power[:, waves:]
+    live = share.sum(1) > 0
+    share = share[live] / share[live].sum(1, keepdim=True)
+    order = np.lexsort((-share.amax(1).numpy(), share.argmax(1).numpy()))
+    return share.numpy()[order]
+
+
+def _draw(runs: Sequence[Run], table: RunTable) -> Figure:
+    groups = by_scale(runs)
+    ends = [min(groups), max(groups)]
+    figure = new_figure(1, 3, width=10, height=3.4)
+    maps, histogram = figure.axes[:2], figure.axes[2]
+    for axes, w0, color in zip(maps, ends, (LEARNING, GROKKING), strict=True):
+        members = groups[w0]
+        layer = max(int(name.split(".")[0]) for name in members[0].checkpoint())
+        share = frequency_share(members[0].checkpoint()[f"{layer}.weight"])
+        image = axes.imshow(share.T, aspect="auto", origin="lower", cmap="viridis", vmin=0, vmax=1)
+        axes.grid(False)
+        axes.set(
+            title=f"$w_0$ = {w0:g}: {regime(members)} (seed {members[0].config.seed})",
+            xlabel=f"neuron, sorted ({share.shape[0]} live)",
+            ylabel="frequency" if axes is maps[0] else "",
+        )
+        ratios = np.concatenate([run.arrays["ipr_output"] for run in members])
+        dead = int(np.isnan(ratios).sum())
+        ratios = ratios[~np.isnan(ratios)]
+        label = f"$w_0$ = {w0:g}: mean {ratios.mean():.2f}, {dead} dead"
+        histogram.hist(ratios, bins=BINS, density=True, histtype="stepfilled", color=color, alpha=0.45)
+        histogram.hist(
+            ratios,
+            bins=BINS,
+            density=True,
+            histtype="step",
+            color=color,
+            label=label,
+            linewidth=1.3,
+        )
+    figure.colorbar(image, ax=maps, label="share of the neuron's squared norm", pad=0.01)
+    histogram.set(xlabel="IPR of the output weights (real basis)", ylabel="density")
+    histogram.legend(loc="upper left")
+    histogram.set_ylim(0, histogram.get_ylim()[1] * 1.25)
+    count = min(len(groups[w0]) for w0 in ends)
+    histogram.set_title(f"all neurons of {count} seed{'s' if count > 1 else ''}")
+    return figure
+
+
+SPEC = FigureSpec(
+    name="fig04",
+    title="Fourier coefficients of the output matrix and histogram of the IPR, smallest and largest w0",
+    condition=MAIN_TEXT,
+    command=MAIN_COMMAND,
+    draw=_draw,
+    minimum_scales=2,
+)

@@ -1,0 +1,118 @@
+"""Which figures there are, and the choice of the runs that each one shows."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from matplotlib.figure import Figure
+
+from grokfast._checks import nearest
+from grokfast.errors import InputError, MissingRunsError
+from grokfast.figures.style import style
+from grokfast.runs import Run, RunTable, regime_of
+
+
+@dataclass(frozen=True)
+class FigureSpec:
+    """One figure of the paper, or of our own.
+
+    Attributes:
+        name: As on the command line: ``fig05a``.
+        title: What it shows.
+        condition: SQL condition of the runs it shows.
+        command: What trains such runs.
+        draw: Draws it from the chosen runs.
+        minimum_scales: How many different w0 it needs.
+    """
+
+    name: str
+    title: str
+    condition: str
+    command: str
+    draw: Callable[[Sequence[Run], RunTable], Figure]
+    minimum_scales: int = 1
+
+
+MAIN_TEXT = "task = 'modular-addition' AND weight_decay = 3e-5 AND batch_size = 64 AND status = 'finished'"
+"""The setting of the paper's main text."""
+
+MAIN_COMMAND = "grokfast train modular-addition --w0 0.1 0.2 0.4 0.7 1 2 4 10 --seeds 5"
+
+_IGNORED = {"w0", "seed", "checkpoint_schedule", "feature_schedule", "compressibility_schedule"}
+
+
+def choose(spec: FigureSpec, table: RunTable, where: str | None = None) -> list[Run]:
+    """The runs that a figure shows: equal in all but w0, seed and what was observed.
+
+    Args:
+        spec: The figure.
+        table: All runs of a store.
+        where: A further SQL condition.
+
+    Returns:
+        Runs in the order of w0 and seed.
+
+    Raises:
+        MissingRunsError: If there are too few; the message has the command that trains them.
+        InputError: If the runs differ in more than w0 and seed, so that averaging them would mix settings.
+    """
+    chosen = table.where(spec.condition)
+    if where:
+        chosen = chosen.where(where)
+    runs = list(chosen)
+    if len({run.config.w0 for run in runs}) < spec.minimum_scales:
+        condition = f"({spec.condition}) AND ({where})" if where else spec.condition
+        raise MissingRunsError(
+            f"{spec.name} needs runs with {condition} at {spec.minimum_scales} or more values of w0, but "
+            f"{table.store.root} holds {len(runs)} such runs; make them with\n"
+            f"  {spec.command} --runs {table.store.root}"
+        )
+    check_one_setting(spec.name, runs)
+    return runs
+
+
+def check_one_setting(name: str, runs: Sequence[Run]) -> None:
+    """Raise unless the runs differ in w0, seed and observation schedules only."""
+    values: dict[str, set[str]] = {}
+    for run in runs:
+        config = run.config.to_dict()
+        for field, value in {**config.pop("task"), **config}.items():
+            if field not in _IGNORED:
+                values.setdefault(field, set()).add(str(value))
+    mixed = {field: sorted(found) for field, found in values.items() if len(found) > 1}
+    if mixed:
+        field, found = next(iter(mixed.items()))
+        raise InputError(
+            f"{name} would mix runs that differ in {mixed}; "
+            f'choose with --where, for example --where "{field} = {found[0]}"'
+        )
+
+
+def draw(name: str, figures: dict[str, FigureSpec], table: RunTable, where: str | None = None) -> Figure:
+    """Draw one figure from a store.
+
+    Raises:
+        InputError: If there is no figure of this name.
+        MissingRunsError: If the store lacks the runs.
+    """
+    if name not in figures:
+        raise InputError(f"figure must be one of {sorted(figures)}, got {name!r}{nearest(name, figures)}")
+    spec = figures[name]
+    runs = choose(spec, table, where)
+    with style():
+        return spec.draw(runs, table)
+
+
+def by_scale(runs: Sequence[Run]) -> dict[float, list[Run]]:
+    """Runs grouped by w0, rising."""
+    groups: dict[float, list[Run]] = {}
+    for run in sorted(runs, key=lambda run: (run.config.w0, run.config.seed)):
+        groups.setdefault(run.config.w0, []).append(run)
+    return groups
+
+
+def regime(runs: Sequence[Run]) -> str:
+    """The regime of the majority of the seeds: ``"groks"``, ``"learns"`` or ``"not generalised"``."""
+    names = [regime_of(run.summary) for run in runs]
+    return max(sorted(set(names)), key=names.count)

@@ -1,0 +1,86 @@
+"""One look for every figure: legible at column width, safe for colour-blind readers, the same in print."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+import matplotlib as mpl
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.colors import LogNorm
+from matplotlib.figure import Figure
+
+from grokfast.errors import StoreError
+
+LEARNING, GROKKING, NEUTRAL = "#0072B2", "#D55E00", "#555555"
+"""Okabe and Ito's blue and vermillion, and a grey."""
+
+_MAP = mpl.colormaps["viridis"].resampled(256)
+
+
+@contextmanager
+def style() -> Iterator[None]:
+    """The rc settings of all figures."""
+    settings = {
+        "axes.grid": True,
+        "axes.spines.right": False,
+        "axes.spines.top": False,
+        "axes.titlesize": 10,
+        "axes.labelsize": 9,
+        "figure.dpi": 100,
+        "font.size": 9,
+        "grid.alpha": 0.25,
+        "grid.linewidth": 0.5,
+        "legend.fontsize": 8,
+        "legend.frameon": False,
+        "lines.linewidth": 1.4,
+        "savefig.bbox": "tight",
+        "svg.fonttype": "none",
+        "svg.hashsalt": "grokfast",
+    }
+    with mpl.rc_context(settings):  # type: ignore[arg-type]
+        yield
+
+
+def new_figure(rows: int, columns: int, width: float = 7.2, height: float = 3.0, **options: object) -> Figure:
+    """An empty figure of ``rows x columns`` axes, without a window."""
+    figure = Figure(figsize=(width, height), layout="constrained")
+    figure.subplots(rows, columns, squeeze=False, **options)  # type: ignore[call-overload]
+    return figure
+
+
+def scale_colors(scales: Sequence[float]) -> dict[float, tuple[float, float, float, float]]:
+    """A colour for every w0, from dark (small) to light (large) on a logarithmic scale."""
+    low, high = min(scales), max(scales)
+    if low == high:
+        return dict.fromkeys(scales, _MAP(0.3))
+    norm = LogNorm(low, high)
+    return {w0: _MAP(0.88 * float(norm(w0))) for w0 in scales}
+
+
+def band(axes: Axes, x: np.ndarray, curves: np.ndarray, **line: object) -> None:
+    """Mean of ``curves [seeds, len(x)]`` with a band of one standard deviation over seeds (none for one seed)."""
+    mean = curves.mean(0)
+    (drawn,) = axes.plot(x, mean, **line)  # type: ignore[arg-type]
+    if len(curves) > 1:
+        spread = curves.std(0, ddof=1)
+        axes.fill_between(x, mean - spread, mean + spread, color=drawn.get_color(), alpha=0.18, linewidth=0)
+
+
+def save(figure: Figure, folder: Path, name: str) -> list[Path]:
+    """Write ``name.svg`` and ``name.png``.
+
+    Raises:
+        StoreError: If the folder cannot be written.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        files = [folder / f"{name}.svg", folder / f"{name}.png"]
+        with style():
+            figure.savefig(files[0], metadata={"Date": None})
+            figure.savefig(files[1], dpi=200)
+    except OSError as error:
+        raise StoreError(f"figures cannot be written to {folder}: {error.strerror or error}") from error
+    return files

@@ -1,0 +1,86 @@
+"""When a run groks: definitions 1 and 2 of the paper, and the end of the plateau."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from grokfast._checks import check_fraction
+from grokfast.errors import InputError
+
+
+@dataclass(frozen=True)
+class GrokkingTimes:
+    """Times in epochs, counted from 1.
+
+    Attributes:
+        t_train: First epoch with train accuracy of at least ``threshold`` times its maximum over the run.
+        t_test: The same for test accuracy.
+        plateau_end: First epoch with test accuracy above 1 % of its maximum (the authors' script).
+        threshold: The share of the maximum.
+    """
+
+    t_train: int
+    t_test: int
+    plateau_end: int
+    threshold: float
+
+    @property
+    def t_grok(self) -> int:
+        """The delay t_test - t_train, in epochs (definition 1)."""
+        return self.t_test - self.t_train
+
+    @property
+    def groks(self) -> bool:
+        """Whether t_grok > t_train (definition 2); otherwise the run learns steadily."""
+        return self.t_grok > self.t_train
+
+    @property
+    def ratio(self) -> float:
+        """t_grok / t_train, which exceeds 1 for a run that groks."""
+        return self.t_grok / self.t_train
+
+
+def grokking_times(train_accuracy: ArrayLike, test_accuracy: ArrayLike, threshold: float = 0.95) -> GrokkingTimes:
+    r"""Learning times of one run from its accuracies.
+
+    .. math:: t = \min \{ e : a(e) \ge \theta \max_{e'} a(e') \}
+
+    Args:
+        train_accuracy: ``[epochs]`` in [0, 1], the first entry being epoch 1. The training loop's running accuracy
+            by default; a full pass after the epoch sees t_train up to one epoch earlier.
+        test_accuracy: ``[epochs]``, on the whole test split after each epoch.
+        threshold: 0.95 in the paper's text, 0.9 in its authors' geometry script.
+
+    Returns:
+        The times.
+
+    Raises:
+        InputError: If lengths differ, a series is empty, never rises above zero or is not finite.
+
+    Source:
+        arXiv 2502.01739, definitions 1 and 2.
+    """
+    check_fraction("threshold", threshold, closed=True)
+    train, test = (np.asarray(series, dtype=np.float64) for series in (train_accuracy, test_accuracy))
+    if train.ndim != 1 or train.shape != test.shape or train.size == 0:
+        raise InputError(f"expected two equally long series, got shapes {train.shape} and {test.shape}")
+    for name, series in (("train", train), ("test", test)):
+        if not np.isfinite(series).all():
+            raise InputError(
+                f"{name} accuracy must be finite, got {int((~np.isfinite(series)).sum())} values that are not"
+            )
+        if not series.max() > 0:
+            raise InputError(f"{name} accuracy never rises above zero, so no learning time is defined")
+    return GrokkingTimes(
+        t_train=_first(train >= threshold * train.max()),
+        t_test=_first(test >= threshold * test.max()),
+        plateau_end=_first(test > 0.01 * test.max()),
+        threshold=threshold,
+    )
+
+
+def _first(reached: np.ndarray) -> int:
+    return int(np.argmax(reached)) + 1

@@ -1,0 +1,231 @@
+"""Optimiser steps for a stack of members, in place, each member with its own learning rate and weight decay."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from grokfast.errors import InputError
+from grokfast.ops._native import call, check_same, kernel, native
+
+
+def _check(tensors: Sequence[Sequence[Tensor]], learning_rate: Tensor, weight_decay: Tensor, active: Tensor) -> None:
+    params = tensors[0]
+    if any(len(group) != len(params) for group in tensors):
+        raise InputError(f"expected one gradient and state per parameter, got {[len(group) for group in tensors]}")
+    for k, group in enumerate(zip(*tensors, strict=True)):
+        p = group[0]
+        members = p.shape[0] if p.dim() else 0
+        for other in group[1:]:
+            check_same(p, **{f"state of parameter {k}": other})
+            if other.shape != p.shape or other.stride() != p.stride():
+                raise InputError(
+                    f"parameter {k}: expected the shape and strides {list(p.shape)}, {p.stride()}, "
+                    f"got {list(other.shape)}, {other.stride()}"
+                )
+        if p.numel() and (p.stride(0) * members != p.numel() or (not p[0].is_contiguous() and not _is_dense(p[0]))):
+            raise InputError(f"parameter {k} must be dense with members outermost, got strides {p.stride()}")
+        for name, row in (("learning_rate", learning_rate), ("weight_decay", weight_decay)):
+            if row.shape != (members,) or row.dtype != torch.float64 or row.device != p.device:
+                raise InputError(f"{name} must be float64 [{members}] on {p.device}, got {row.dtype} {list(row.shape)}")
+    expected = (torch.uint8, learning_rate.shape, learning_rate.device)
+    if (active.dtype, active.shape, active.device) != expected:
+        raise InputError(f"active must be uint8 {list(learning_rate.shape)}, got {active.dtype} {list(active.shape)}")
+
+
+def _is_dense(tensor: Tensor) -> bool:
+    """Whether a tensor covers one block of memory without holes or overlap."""
+    order = sorted(range(tensor.dim()), key=lambda d: tensor.stride(d), reverse=True)
+    return tensor.permute(order).is_contiguous()
+
+
+def _per_member(values: Tensor, like: Tensor) -> Tensor:
+    return values.to(like.dtype).reshape(-1, *[1] * (like.dim() - 1))
+
+
+def adam_step_reference(
+    params: Sequence[Tensor],
+    grads: Sequence[Tensor],
+    means: Sequence[Tensor],
+    squares: Sequence[Tensor],
+    learning_rate: Tensor,
+    weight_decay: Tensor,
+    active: Tensor,
+    step: int,
+    beta1: float,
+    beta2: float,
+    eps: float,
+    decoupled: bool,
+) -> None:
+    """The readable twin of :func:`adam_step_`, from torch operations."""
+    correction1, correction2 = 1 - beta1**step, 1 - beta2**step
+    for p, g, m, v in zip(params, grads, means, squares, strict=True):
+        lr, decay = _per_member(learning_rate, p), _per_member(weight_decay, p)
+        on = _per_member(active, p).bool()
+        weight = p * (1 - lr * decay) if decoupled else p
+        gradient = g if decoupled else g + decay * weight
+        mean = beta1 * m + (1 - beta1) * gradient
+        square = beta2 * v + (1 - beta2) * gradient * gradient
+        new = weight - lr / correction1 * mean / (square.sqrt() / correction2**0.5 + eps)
+        m.copy_(torch.where(on, mean, m))
+        v.copy_(torch.where(on, square, v))
+        p.copy_(torch.where(on, new, p))
+
+
+@torch.library.custom_op("grokfast::adam_step_", mutates_args=("params", "means", "squares"))
+def adam_step_(
+    params: list[Tensor],
+    grads: list[Tensor],
+    means: list[Tensor],
+    squares: list[Tensor],
+    learning_rate: Tensor,
+    weight_decay: Tensor,
+    active: Tensor,
+    step: int,
+    beta1: float,
+    beta2: float,
+    eps: float,
+    decoupled: bool,
+) -> None:
+    r"""One Adam or AdamW step of every active member, in place; numerically ``torch.optim.Adam`` and ``AdamW``.
+
+    With :math:`g \leftarrow g + \lambda\theta` (Adam) or :math:`\theta \leftarrow (1-\eta\lambda)\theta` (AdamW):
+
+    .. math::
+        m \leftarrow \beta_1 m + (1-\beta_1) g, \quad v \leftarrow \beta_2 v + (1-\beta_2) g^2, \quad
+        \theta \leftarrow \theta - \eta \frac{m/(1-\beta_1^t)}{\sqrt{v/(1-\beta_2^t)} + \epsilon}
+
+    Args:
+        params: Tensors with members outermost, dense; float32 or float64. Changed in place.
+        grads: One gradient per parameter, of the same strides.
+        means: First moments :math:`m`. Changed in place.
+        squares: Second moments :math:`v`. Changed in place.
+        learning_rate: :math:`\eta`, float64 ``[E]``.
+        weight_decay: :math:`\lambda`, float64 ``[E]``.
+        active: uint8 ``[E]``; members with 0 are left untouched.
+        step: :math:`t`, from 1.
+        beta1: Decay of the first moment.
+        beta2: Decay of the second moment.
+        eps: :math:`\epsilon`.
+        decoupled: AdamW's decay instead of L2 decay in the gradient.
+
+    Raises:
+        InputError: If shapes, strides, dtypes or devices do not match.
+
+    Source:
+        Kingma & Ba 2015, algorithm 1; Loshchilov & Hutter 2019, algorithm 2.
+    """
+    adam_step_reference(
+        params, grads, means, squares, learning_rate, weight_decay, active, step, beta1, beta2, eps, decoupled
+    )
+
+
+@adam_step_.register_kernel(["cpu", "cuda"])
+def _adam_compiled(
+    params: list[Tensor],
+    grads: list[Tensor],
+    means: list[Tensor],
+    squares: list[Tensor],
+    learning_rate: Tensor,
+    weight_decay: Tensor,
+    active: Tensor,
+    step: int,
+    beta1: float,
+    beta2: float,
+    eps: float,
+    decoupled: bool,
+) -> None:
+    _check([params, grads, means, squares], learning_rate, weight_decay, active)
+    run, core = kernel("adam", params[0]), native()
+    if run is None or core is None:
+        adam_step_reference(
+            params,
+            grads,
+            means,
+            squares,
+            learning_rate,
+            weight_decay,
+            active,
+            step,
+            beta1,
+            beta2,
+            eps,
+            decoupled,
+        )
+        return
+    constants = core.AdamConstants(beta1, beta2, eps, 1 - beta1**step, 1 - beta2**step, decoupled)
+    for p, g, m, v in zip(params, grads, means, squares, strict=True):
+        members, size = p.shape[0], p.numel() // max(1, p.shape[0])
+        call(run, p, p, g, m, v, members, size, learning_rate, weight_decay, active, constants)
+
+
+def sgd_step_reference(
+    params: Sequence[Tensor],
+    grads: Sequence[Tensor],
+    velocities: Sequence[Tensor],
+    learning_rate: Tensor,
+    weight_decay: Tensor,
+    active: Tensor,
+    momentum: float,
+) -> None:
+    """The readable twin of :func:`sgd_step_`, from torch operations."""
+    for p, g, u in zip(params, grads, velocities, strict=True):
+        lr, decay = _per_member(learning_rate, p), _per_member(weight_decay, p)
+        on = _per_member(active, p).bool()
+        velocity = momentum * u + g + decay * p
+        u.copy_(torch.where(on, velocity, u))
+        p.copy_(torch.where(on, p - lr * velocity, p))
+
+
+@torch.library.custom_op("grokfast::sgd_step_", mutates_args=("params", "velocities"))
+def sgd_step_(
+    params: list[Tensor],
+    grads: list[Tensor],
+    velocities: list[Tensor],
+    learning_rate: Tensor,
+    weight_decay: Tensor,
+    active: Tensor,
+    momentum: float,
+) -> None:
+    r"""One step of SGD with momentum and L2 decay of every active member, in place, as ``torch.optim.SGD``.
+
+    .. math:: u \leftarrow \mu u + g + \lambda\theta, \qquad \theta \leftarrow \theta - \eta u
+
+    Args:
+        params: Tensors with members outermost, dense; float32 or float64. Changed in place.
+        grads: One gradient per parameter, of the same strides.
+        velocities: :math:`u`, zero before the first step. Changed in place.
+        learning_rate: :math:`\eta`, float64 ``[E]``.
+        weight_decay: :math:`\lambda`, float64 ``[E]``.
+        active: uint8 ``[E]``; members with 0 are left untouched.
+        momentum: :math:`\mu`.
+
+    Raises:
+        InputError: If shapes, strides, dtypes or devices do not match.
+
+    Source:
+        Sutskever et al. 2013, in torch's form.
+    """
+    sgd_step_reference(params, grads, velocities, learning_rate, weight_decay, active, momentum)
+
+
+@sgd_step_.register_kernel(["cpu", "cuda"])
+def _sgd_compiled(
+    params: list[Tensor],
+    grads: list[Tensor],
+    velocities: list[Tensor],
+    learning_rate: Tensor,
+    weight_decay: Tensor,
+    active: Tensor,
+    momentum: float,
+) -> None:
+    _check([params, grads, velocities], learning_rate, weight_decay, active)
+    run = kernel("sgd", params[0])
+    if run is None:
+        sgd_step_reference(params, grads, velocities, learning_rate, weight_decay, active, momentum)
+        return
+    for p, g, u in zip(params, grads, velocities, strict=True):
+        members, size = p.shape[0], p.numel() // max(1, p.shape[0])
+        call(run, p, p, g, u, members, size, learning_rate, weight_decay, active, momentum)

@@ -1,0 +1,228 @@
+"""Stored runs as Python objects: a table to query, and each run with its history, checkpoints and model."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import nn
+
+from grokfast.errors import InputError, StoreError
+from grokfast.models import Params
+from grokfast.store import Store
+from grokfast.tasks import Split
+from grokfast.training import RunConfig
+
+
+class Run:
+    """One stored run.
+
+    Args:
+        store: Where it lies.
+        key: Its name there.
+    """
+
+    def __init__(self, store: Store, key: str) -> None:
+        self.store = store
+        self.key = key
+
+    def __repr__(self) -> str:
+        return f"Run({self.key}, {self.config.task.name}, w0={self.config.w0:g}, seed={self.config.seed})"
+
+    @cached_property
+    def record(self) -> dict[str, Any]:
+        """``run.json``: configuration, status, summary, versions, host."""
+        return self.store.record(self.key)
+
+    @cached_property
+    def config(self) -> RunConfig:
+        """The configuration it was trained with."""
+        return RunConfig.from_dict(self.record["config"])
+
+    @property
+    def summary(self) -> dict[str, Any]:
+        """End results: grokking times, end metrics, compressibility, features."""
+        return dict(self.record["summary"])
+
+    @cached_property
+    def history(self) -> dict[str, NDArray[Any]]:
+        """Columns ``[epochs]``: epoch, train and test loss and accuracy, observed measures (NaN where not taken)."""
+        return self.store.history(self.key)
+
+    @cached_property
+    def arrays(self) -> dict[str, NDArray[Any]]:
+        """Arrays of the end model: pruning curve, features by neuron."""
+        return self.store.tensors(self.key, "arrays")
+
+    @cached_property
+    def _checkpoints(self) -> dict[int, Params]:
+        found: dict[int, Params] = {}
+        for name, values in self.store.tensors(self.key, "checkpoints").items():
+            epoch, parameter = name.split("/", 1)
+            found.setdefault(int(epoch), {})[parameter] = torch.from_numpy(values)
+        return found
+
+    @property
+    def checkpoint_epochs(self) -> list[int]:
+        """Epochs whose parameters are stored, rising."""
+        return sorted(self._checkpoints)
+
+    def checkpoint(self, epoch: int | None = None) -> Params:
+        """Parameters after an epoch, by default the last.
+
+        Raises:
+            InputError: If that epoch was not stored.
+        """
+        stored = self.checkpoint_epochs
+        wanted = stored[-1] if epoch is None else epoch
+        if wanted not in self._checkpoints:
+            raise InputError(f"run {self.key} has checkpoints of epochs {stored}, not of {wanted}")
+        return dict(self._checkpoints[wanted])
+
+    def model(self, epoch: int | None = None) -> nn.Module:
+        """The network after an epoch (by default the last) as an ordinary module in evaluation mode.
+
+        Its input is what ``config.task.encode(inputs, dtype)`` gives.
+        """
+        module = self.config.task.module().to(self.config.precision.dtype)
+        module.load_state_dict(self.checkpoint(epoch))
+        return module.eval()
+
+    def data(self) -> Split:
+        """Its train and test data, drawn again from its seed."""
+        return self.config.task.split(self.config.seed)
+
+
+class RunTable:
+    """A table of runs, one row each: configuration and summary as columns, queried with SQL through DuckDB.
+
+    Iterating gives :class:`Run` objects.
+
+    Args:
+        store: The store.
+        rows: One mapping of column to value a run; each has ``key``.
+        damaged: Messages of runs that could not be read.
+    """
+
+    def __init__(self, store: Store, rows: list[dict[str, Any]], damaged: list[str]) -> None:
+        self.store = store
+        self.rows = rows
+        self.damaged = damaged
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def __iter__(self) -> Iterator[Run]:
+        return (Run(self.store, row["key"]) for row in self.rows)
+
+    def __getitem__(self, key: str) -> Run:
+        """The run whose key starts with ``key``."""
+        found = [row["key"] for row in self.rows if row["key"].startswith(key)]
+        if len(found) != 1:
+            raise InputError(f"expected one run whose key starts with {key!r}, found {len(found)}")
+        return Run(self.store, found[0])
+
+    @property
+    def columns(self) -> list[str]:
+        """Names of the columns, in the order they first appear."""
+        return list(dict.fromkeys(name for row in self.rows for name in row))
+
+    def where(self, condition: str) -> RunTable:
+        """The rows that fulfil an SQL condition, such as ``"w0 < 1 AND groks"``.
+
+        Raises:
+            InputError: If the condition is no valid SQL on these columns.
+        """
+        if not self.rows:
+            return self
+        keys = {key for (key,) in self.sql(f"SELECT key FROM runs WHERE {condition}").fetchall()}
+        return RunTable(self.store, [row for row in self.rows if row["key"] in keys], self.damaged)
+
+    def sql(self, query: str) -> Any:
+        """Run SQL on the table ``runs``; returns a DuckDB relation (``.df()``, ``.fetchall()``, ``.show()``).
+
+        Raises:
+            InputError: If there are no runs, or the query is invalid.
+        """
+        if not self.rows:
+            raise InputError(f"there are no runs in {self.store.root} to query")
+        connection = duckdb.connect()
+        connection.register("runs", {name: _column([row.get(name) for row in self.rows]) for name in self.columns})
+        try:
+            return connection.sql(query)
+        except duckdb.Error as error:
+            raise InputError(f"invalid query {query!r}: {error}") from error
+
+    def df(self) -> Any:
+        """The table as a pandas data frame (needs pandas)."""
+        return self.sql("SELECT * FROM runs").df()
+
+
+def load(folder: str | Path) -> RunTable:
+    """The runs of a store as a table.
+
+    Damaged runs do not hide the others: they are left out and named in ``RunTable.damaged``.
+
+    Args:
+        folder: The folder that ``grokfast train --runs`` or ``Store`` wrote.
+
+    Returns:
+        The table, in the order of w0 and seed.
+
+    Raises:
+        StoreError: If the folder does not exist.
+    """
+    store = Store(folder)
+    rows, damaged = [], []
+    for key in store.run_keys():
+        try:
+            rows.append(_row(store.record(key)))
+        except StoreError as error:
+            damaged.append(str(error))
+        except (KeyError, TypeError, AttributeError) as error:
+            damaged.append(f"{store.path(key) / 'run.json'} is damaged: {type(error).__name__} {error}")
+    rows.sort(key=lambda row: (row["task"], row["weight_decay"], row["batch_size"], row["w0"], row["seed"]))
+    return RunTable(store, rows, damaged)
+
+
+def regime_of(summary: Mapping[str, Any]) -> str:
+    """``"groks"`` or ``"learns"`` by definition 2, or ``"not generalised"``.
+
+    The definition compares each accuracy with its own maximum and so says nothing about a run whose test accuracy
+    never rose; one that ends below half its train accuracy is called not generalised.
+
+    Args:
+        summary: A run's summary, or its row in a table.
+    """
+    if summary.get("t_train") is None or summary["end_test_accuracy"] < 0.5 * summary["end_train_accuracy"]:
+        return "not generalised"
+    return "groks" if summary["groks"] else "learns"
+
+
+def _row(record: Mapping[str, Any]) -> dict[str, Any]:
+    config = dict(record["config"])
+    task = dict(config.pop("task"))
+    row = {"key": record["key"], "task": task.pop("name"), **task, **config}
+    row |= {"status": record["status"], "diverged_epoch": record["diverged_epoch"]}
+    row |= {"seconds": record["seconds"], **record["summary"]}
+    return {name: "x".join(map(str, value)) if isinstance(value, list) else value for name, value in row.items()}
+
+
+def _column(values: list[Any]) -> NDArray[Any]:
+    """One DuckDB column: missing numbers are NaN in float columns, missing anything else is null."""
+    present = [value for value in values if value is not None]
+    if present and all(isinstance(value, bool) for value in present):
+        if len(present) == len(values):
+            return np.array(values, dtype=bool)
+        return np.ma.masked_array([bool(value) for value in values], mask=[value is None for value in values])
+    if present and all(isinstance(value, int | float) and not isinstance(value, bool) for value in present):
+        if len(present) == len(values) and all(isinstance(value, int) for value in values):
+            return np.array(values, dtype=np.int64)
+        return np.array([np.nan if value is None else value for value in values], dtype=np.float64)
+    return np.array([None if value is None else str(value) for value in values], dtype=object)

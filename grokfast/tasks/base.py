@@ -1,0 +1,133 @@
+"""What a task is to the training loop: data, model, stacked forward pass and features."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import ClassVar, Protocol, runtime_checkable
+
+import torch
+from torch import Tensor, nn
+
+from grokfast.models import Params
+from grokfast.ops import cross_entropy
+
+_SAMPLES_AT_ONCE = 512
+
+
+@dataclass(frozen=True)
+class Split:
+    """Train and test data of one run.
+
+    Attributes:
+        train_inputs: ``[n_train, ...]``.
+        train_labels: int64 ``[n_train]``, a share of them wrong under label noise.
+        test_inputs: ``[n_test, ...]``.
+        test_labels: int64 ``[n_test]``, always right.
+    """
+
+    train_inputs: Tensor
+    train_labels: Tensor
+    test_inputs: Tensor
+    test_labels: Tensor
+
+
+@dataclass(frozen=True)
+class Features:
+    """Task-specific features of a stack of models.
+
+    Attributes:
+        scalars: Summaries ``[E]`` by name, which may be streamed during training.
+        arrays: Details ``[E, ...]`` by name, kept for the end model.
+    """
+
+    scalars: Mapping[str, Tensor]
+    arrays: Mapping[str, Tensor]
+
+
+@runtime_checkable
+class Task(Protocol):
+    """A frozen dataclass whose fields are the task's part of a run's configuration."""
+
+    name: ClassVar[str]
+    """The task's name on the command line and in the store."""
+
+    input_major: ClassVar[tuple[str, ...]]
+    """Matrices whose columns the stacked forward pass gathers."""
+
+    def split(self, seed: int) -> Split:
+        """Data of the run with this seed."""
+        ...
+
+    def module(self) -> nn.Module:
+        """The model as an ordinary module, freshly initialised by torch."""
+        ...
+
+    def initial(self, seed: int, w0: float, dtype: torch.dtype) -> Params:
+        """Initial parameters of one member, times the initialisation scale ``w0``."""
+        ...
+
+    def encode(self, inputs: Tensor, dtype: torch.dtype) -> Tensor:
+        """What ``module()`` takes for the inputs of a split."""
+        ...
+
+    def logits(self, params: Mapping[str, Tensor], inputs: Tensor) -> Tensor:
+        """Stacked forward pass: inputs ``[E, N, ...]`` to logits ``[E, N, C]``."""
+        ...
+
+    def losses(self, params: Mapping[str, Tensor], inputs: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+        """Mean loss ``[E]`` and correct predictions, int64 ``[E]``, on inputs ``[E, N, ...]``."""
+        ...
+
+    def gradients(
+        self, params: Mapping[str, Tensor], inputs: Tensor, labels: Tensor, out: Mapping[str, Tensor]
+    ) -> tuple[Tensor, Tensor]:
+        """What ``losses`` returns, and each member's gradient of its own loss into ``out``."""
+        ...
+
+    def features(self, params: Mapping[str, Tensor]) -> Features:
+        """Features of the stack ``[E, ...]``."""
+        ...
+
+
+def losses_of_logits(task: Task, params: Mapping[str, Tensor], inputs: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+    """``Task.losses`` for any task, from its logits."""
+    with torch.no_grad():
+        loss, correct, _ = cross_entropy(task.logits(params, inputs), labels, False)
+    return loss, correct
+
+
+def gradients_by_autograd(
+    task: Task, params: Mapping[str, Tensor], inputs: Tensor, labels: Tensor, out: Mapping[str, Tensor]
+) -> tuple[Tensor, Tensor]:
+    """``Task.gradients`` for any task, from its logits: the members' losses are summed, so each keeps its own."""
+    leaves = {name: tensor.detach().requires_grad_() for name, tensor in params.items()}
+    loss, correct, _ = cross_entropy(task.logits(leaves, inputs), labels, True)
+    for name, grad in zip(leaves, torch.autograd.grad(loss.sum(), list(leaves.values())), strict=True):
+        out[name].copy_(grad)
+    return loss.detach(), correct
+
+
+def evaluate(task: Task, params: Mapping[str, Tensor], inputs: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+    """Mean loss and accuracy of a stack on whole data sets, in blocks that stay in the cache.
+
+    Args:
+        task: The task.
+        params: Stacked parameters ``[E, ...]``.
+        inputs: ``[E, N, ...]``.
+        labels: int64 ``[E, N]``.
+
+    Returns:
+        Loss ``[E]`` in nats and accuracy ``[E]``, float64.
+    """
+    samples = labels.shape[1]
+    loss = torch.zeros(labels.shape[0], dtype=torch.float64, device=labels.device)
+    correct = torch.zeros_like(loss)
+    with torch.no_grad():
+        for first in range(0, samples, _SAMPLES_AT_ONCE):
+            block = slice(first, first + _SAMPLES_AT_ONCE)
+            truth = labels[:, block]
+            mean, hits = task.losses(params, inputs[:, block], truth)
+            loss += mean.double() * truth.shape[1]
+            correct += hits
+    return loss / samples, correct / samples

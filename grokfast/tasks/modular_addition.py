@@ -1,0 +1,139 @@
+"""Modular addition: from the pair (a, b) to (a + b) mod P."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+from torch import Tensor, nn
+
+from grokfast._checks import check_at_least, check_fraction
+from grokfast.errors import ConfigError
+from grokfast.measures import FourierBasis, InputBlocks, input_ipr, layer_ipr, output_ipr
+from grokfast.models import Params, initial_mlp, mlp, mlp_on_pairs
+from grokfast.ops import mlp_cross_entropy_
+from grokfast.tasks.base import Features, Split, gradients_by_autograd, losses_of_logits
+from grokfast.tasks.streams import stream
+
+
+@dataclass(frozen=True)
+class ModularAddition:
+    """All P² pairs, split at random; an MLP on two-hot inputs.
+
+    Args:
+        P: The modulus, at least 2.
+        hidden: Widths of the hidden layers.
+        train_fraction: Share of the pairs used for training, in (0, 1).
+        label_noise: Share of the training labels replaced by a wrong class drawn at random, in [0, 1].
+
+    Source:
+        arXiv 2502.01739, table of models.
+    """
+
+    name: ClassVar[str] = "modular-addition"
+    input_major: ClassVar[tuple[str, ...]] = ("0.weight",)
+
+    P: int = 113
+    hidden: tuple[int, ...] = (512,)
+    train_fraction: float = 0.7
+    label_noise: float = 0.0
+
+    def __post_init__(self) -> None:
+        check_at_least("P", self.P, 2, error=ConfigError)
+        if not self.hidden:
+            raise ConfigError("hidden must name at least one hidden width, got none")
+        for width in self.hidden:
+            check_at_least("hidden width", width, 1, error=ConfigError)
+        check_fraction("train_fraction", self.train_fraction, error=ConfigError)
+        check_fraction("label_noise", self.label_noise, closed=True, error=ConfigError)
+        # One spelling of each value, so that equal tasks have equal keys.
+        object.__setattr__(self, "P", int(self.P))
+        object.__setattr__(self, "hidden", tuple(int(width) for width in self.hidden))
+        object.__setattr__(self, "train_fraction", float(self.train_fraction))
+        object.__setattr__(self, "label_noise", float(self.label_noise))
+        if not 0 < self._train_size() < self.P**2:
+            raise ConfigError(
+                f"train_fraction must leave at least one of the {self.P**2} pairs on each side, "
+                f"got {self.train_fraction}"
+            )
+
+    def _train_size(self) -> int:
+        return int(self.train_fraction * self.P**2 + 1e-9)
+
+    def _widths(self) -> tuple[int, ...]:
+        return (2 * self.P, *self.hidden, self.P)
+
+    def split(self, seed: int) -> Split:
+        """Pairs int64 ``[n, 2]`` and labels int64 ``[n]``: ⌊train_fraction · P²⌋ for training, the rest for test."""
+        order = torch.randperm(self.P**2, generator=stream(seed, "split"))
+        pairs = torch.stack([order // self.P, order % self.P], dim=1)
+        labels = pairs.sum(1) % self.P
+        n = self._train_size()
+        return Split(pairs[:n], self._noisy(labels[:n], seed), pairs[n:], labels[n:])
+
+    def _noisy(self, labels: Tensor, seed: int) -> Tensor:
+        wrong = round(self.label_noise * len(labels))
+        generator = stream(seed, "labels")
+        chosen = torch.randperm(len(labels), generator=generator)[:wrong]
+        shift = torch.randint(1, self.P, (wrong,), generator=generator)
+        noisy = labels.clone()
+        noisy[chosen] = (noisy[chosen] + shift) % self.P
+        return noisy
+
+    def module(self) -> nn.Sequential:
+        """Linear(2P, hidden) - ReLU - ... - Linear(hidden, P)."""
+        return mlp(self._widths())
+
+    def initial(self, seed: int, w0: float, dtype: torch.dtype) -> Params:
+        """Xavier-normal weights times ``w0``, zero biases (the authors' code)."""
+        return initial_mlp(self._widths(), w0, stream(seed, "initial"), dtype)
+
+    def encode(self, inputs: Tensor, dtype: torch.dtype) -> Tensor:
+        """Two-hot vectors ``[..., 2P]`` of pairs ``[..., 2]``."""
+        return torch.nn.functional.one_hot(inputs, self.P).flatten(-2).to(dtype)
+
+    def logits(self, params: Mapping[str, Tensor], inputs: Tensor) -> Tensor:
+        """Logits ``[E, N, P]`` of pairs ``[E, N, 2]``."""
+        return mlp_on_pairs(params, inputs)
+
+    def losses(self, params: Mapping[str, Tensor], inputs: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+        """Mean loss ``[E]`` in nats and correct predictions ``[E]``; fused for one hidden layer."""
+        if len(self.hidden) > 1:
+            return losses_of_logits(self, params, inputs, labels)
+        loss, correct = mlp_cross_entropy_(list(params.values()), inputs, labels, [])
+        return loss, correct
+
+    def gradients(
+        self, params: Mapping[str, Tensor], inputs: Tensor, labels: Tensor, out: Mapping[str, Tensor]
+    ) -> tuple[Tensor, Tensor]:
+        """The losses, and their gradients into ``out``; fused for one hidden layer."""
+        if len(self.hidden) > 1:
+            return gradients_by_autograd(self, params, inputs, labels, out)
+        loss, correct = mlp_cross_entropy_(list(params.values()), inputs, labels, list(out.values()))
+        return loss, correct
+
+    def features(self, params: Mapping[str, Tensor]) -> Features:
+        """Inverse participation ratios of the first and last matrix, in every reading of eq. 4.
+
+        Scalars are layer means over live neurons, in the default reading ``ipr_output`` and ``ipr_input`` and, with
+        a suffix, in the others; ``dead_output`` and ``dead_input`` count dead neurons. Arrays are the ratios per
+        neuron in the default reading.
+        """
+        last = params[f"{2 * len(self.hidden)}.weight"].double()
+        first = params["0.weight"].double()
+        scalars, arrays = {}, {}
+        for basis in FourierBasis:
+            for constant in (True, False):
+                suffix = ("" if basis is FourierBasis.REAL else "_complex") + ("" if constant else "_no_constant")
+                ratios = {f"output{suffix}": output_ipr(last, basis=basis, constant=constant)}
+                for blocks in InputBlocks:
+                    reading = suffix if blocks is InputBlocks.JOINT else f"_separate{suffix}"
+                    ratios[f"input{reading}"] = input_ipr(first, basis=basis, blocks=blocks, constant=constant)
+                for key, values in ratios.items():
+                    scalars[f"ipr_{key}"], dead = layer_ipr(values)
+                    if key in ("output", "input"):
+                        scalars[f"dead_{key}"] = dead
+                        arrays[f"ipr_{key}"] = values
+        return Features(scalars, arrays)

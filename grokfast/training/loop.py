@@ -1,0 +1,200 @@
+"""The stacked training loop: many networks of one architecture, trained together, measured while they train."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from threading import Event
+
+import torch
+from torch import Tensor
+
+from grokfast._checks import check_at_least
+from grokfast.errors import ConfigError
+from grokfast.models import Params, member, stack_members, zeros_together
+from grokfast.tasks import Split, evaluate, stream
+from grokfast.training.config import RunConfig, TrainMetrics
+from grokfast.training.observers import Observer, Snapshot, observe_compressibility, observe_features
+from grokfast.training.optimizers import OptimizerState, initial_state, optimizer_step
+from grokfast.training.schedule import schedule_epochs
+
+METRICS = ("train_loss", "train_accuracy", "test_loss", "test_accuracy")
+
+
+class Interrupted(Exception):  # noqa: N818 - not an error: the caller asked for it
+    """Training was asked to stop before its last epoch."""
+
+
+@dataclass
+class StackState:
+    """The whole state of a stack in training: with it the run can be cut anywhere between epochs.
+
+    Attributes:
+        configs: The members' configurations, equal in ``stack_key``.
+        splits: The members' data.
+        params: Stacked parameters ``[E, ...]``.
+        gradients: Buffers of the same shapes and strides; overwritten in every step.
+        optimizer: Moments, rates and the active mask.
+        orders: Generators of the members' batch orders.
+        batches: int64 ``[E, n_train]``: this epoch's order of the training samples.
+        epoch: Epochs finished.
+        diverged: For each member the epoch at which it was frozen, 0 if it was not.
+        history: A list of ``[E]`` float64 tensors by metric, one entry an epoch.
+        observed: By column, the epochs looked at and the ``[E]`` values.
+        checkpoints: Parameters of each member by epoch.
+    """
+
+    configs: Sequence[RunConfig]
+    splits: Sequence[Split]
+    params: Params
+    gradients: Params
+    optimizer: OptimizerState
+    orders: list[torch.Generator]
+    batches: Tensor
+    epoch: int = 0
+    diverged: list[int] = field(default_factory=list)
+    history: dict[str, list[Tensor]] = field(default_factory=lambda: {name: [] for name in METRICS})
+    observed: dict[str, list[tuple[int, Tensor]]] = field(default_factory=dict)
+    checkpoints: dict[int, list[Params]] = field(default_factory=dict)
+
+    def snapshot(self) -> Snapshot:
+        """The view that observers get."""
+        return Snapshot(self.epoch, self.configs[0].task, self.params, self.splits)
+
+
+def initial_stack(configs: Sequence[RunConfig], device: str | torch.device = "cpu") -> StackState:
+    """Data, parameters and optimiser state of a stack before its first epoch.
+
+    Args:
+        configs: One a member; they may differ in w0, seed, learning rate, weight decay and label noise only.
+        device: Where to train.
+
+    Returns:
+        The state.
+
+    Raises:
+        ConfigError: If the configurations cannot share a stack.
+    """
+    check_at_least("number of configurations", len(configs), 1, error=ConfigError)
+    if len({config.stack_key for config in configs}) > 1:
+        raise ConfigError(
+            "members of a stack may differ in w0, seed, learning_rate, weight_decay and label_noise only; "
+            "train the others in stacks of their own (train_runs groups them)"
+        )
+    splits = [_to(config.task.split(config.seed), device) for config in configs]
+    drawn = stack_members(
+        [config.task.initial(config.seed, config.w0, config.precision.dtype) for config in configs],
+        configs[0].task.input_major,
+    )
+    params = zeros_together({name: tensor.to(device) for name, tensor in drawn.items()})
+    for name, tensor in params.items():
+        tensor.copy_(drawn[name])
+    orders = [stream(config.seed, "order") for config in configs]
+    return StackState(
+        configs=configs,
+        splits=splits,
+        params=params,
+        gradients=zeros_together(params),
+        optimizer=initial_state(configs, params),
+        orders=orders,
+        batches=_draw_order(splits, orders),
+        diverged=[0] * len(configs),
+    )
+
+
+def run_epochs(
+    state: StackState,
+    observers: Sequence[Observer] = (),
+    on_epoch: Callable[[StackState], None] | None = None,
+    stop: Event | None = None,
+) -> None:
+    """Train to the last epoch, in place.
+
+    Args:
+        state: From :func:`initial_stack`, or as an earlier call left it.
+        observers: Further observers besides the configuration's own.
+        on_epoch: Called after every epoch.
+        stop: When set, training ends after the epoch in hand.
+
+    Raises:
+        Interrupted: If ``stop`` was set before the last epoch.
+    """
+    config = state.configs[0]
+    watching = [
+        Observer(observe_features, config.feature_schedule),
+        Observer(observe_compressibility, config.compressibility_schedule),
+    ]
+    # The end model is measured once, by stack_results, which fills in the last epoch of these two.
+    looks = [observer.epochs(config.epochs) - {config.epochs} for observer in watching]
+    watching += observers
+    looks += [observer.epochs(config.epochs) for observer in observers]
+    keeps = schedule_epochs(config.checkpoint_schedule, config.epochs) | {config.epochs}
+    while state.epoch < config.epochs:
+        _train_epoch(state)
+        for observer, epochs in zip(watching, looks, strict=True):
+            if state.epoch in epochs:
+                for name, values in observer.measure(state.snapshot()).items():
+                    state.observed.setdefault(name, []).append((state.epoch, values.detach().double().cpu().clone()))
+        if state.epoch in keeps:
+            state.checkpoints[state.epoch] = [member(state.params, e) for e in range(len(state.configs))]
+        if on_epoch is not None:
+            on_epoch(state)
+        if stop is not None and stop.is_set() and state.epoch < config.epochs:
+            raise Interrupted(f"stopped after epoch {state.epoch} of {config.epochs}")
+
+
+def _train_epoch(state: StackState) -> None:
+    config = state.configs[0]
+    if config.reshuffle and state.epoch:
+        state.batches = _draw_order(state.splits, state.orders)
+    inputs, labels = _ordered(state.splits, state.batches)
+    samples = labels.shape[1]
+    loss_sum = torch.zeros(len(state.configs), dtype=torch.float64, device=labels.device)
+    correct = torch.zeros_like(loss_sum)
+    for first in range(0, samples, config.batch_size):
+        block = slice(first, first + config.batch_size)
+        truth = labels[:, block]
+        loss, hits = config.task.gradients(state.params, inputs[:, block], truth, state.gradients)
+        state.optimizer.active &= loss.isfinite()
+        optimizer_step(config, state.params, state.gradients, state.optimizer)
+        loss_sum += loss * truth.shape[1]
+        correct += hits
+    state.epoch += 1
+    metrics = dict(zip(METRICS, (loss_sum / samples, correct / samples), strict=False))
+    if config.train_metrics is TrainMetrics.FULL:
+        metrics["train_loss"], metrics["train_accuracy"] = evaluate(config.task, state.params, inputs, labels)
+    test_inputs = torch.stack([split.test_inputs for split in state.splits])
+    test_labels = torch.stack([split.test_labels for split in state.splits])
+    metrics["test_loss"], metrics["test_accuracy"] = evaluate(config.task, state.params, test_inputs, test_labels)
+    _mark_diverged(state, metrics)
+    for name in METRICS:
+        state.history[name].append(metrics[name].cpu())
+
+
+def _mark_diverged(state: StackState, metrics: dict[str, Tensor]) -> None:
+    """Freeze members whose loss is not finite and mark their epoch; their metrics are NaN from then on."""
+    state.optimizer.active &= metrics["test_loss"].isfinite()
+    frozen = (state.optimizer.active == 0).tolist()
+    for e, off in enumerate(frozen):
+        if off and not state.diverged[e]:
+            state.diverged[e] = state.epoch
+    lost = torch.tensor(frozen, device=metrics["test_loss"].device)
+    for name in METRICS:
+        metrics[name] = metrics[name].masked_fill(lost, torch.nan)
+
+
+def _draw_order(splits: Sequence[Split], orders: Sequence[torch.Generator]) -> Tensor:
+    rows = [
+        torch.randperm(len(split.train_labels), generator=order) for split, order in zip(splits, orders, strict=True)
+    ]
+    return torch.stack(rows).to(splits[0].train_labels.device)
+
+
+def _ordered(splits: Sequence[Split], batches: Tensor) -> tuple[Tensor, Tensor]:
+    inputs = torch.stack([split.train_inputs[order] for split, order in zip(splits, batches, strict=True)])
+    labels = torch.stack([split.train_labels[order] for split, order in zip(splits, batches, strict=True)])
+    return inputs, labels
+
+
+def _to(split: Split, device: str | torch.device) -> Split:
+    return Split(*(getattr(split, name).to(device) for name in Split.__dataclass_fields__))

@@ -1,0 +1,78 @@
+"""Observers: measures taken while a stack trains, on a schedule, streamed into its history."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from grokfast.models import Params
+from grokfast.pruning import compressibility, pruning_curve, pruning_fractions
+from grokfast.tasks import Split, Task, evaluate
+from grokfast.training.schedule import schedule_epochs
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """What an observer may look at; it must change nothing.
+
+    Attributes:
+        epoch: Epochs finished, from 1.
+        task: The stack's task.
+        params: Stacked parameters ``[E, ...]``.
+        splits: Each member's data.
+    """
+
+    epoch: int
+    task: Task
+    params: Params
+    splits: Sequence[Split]
+
+
+Measure = Callable[[Snapshot], Mapping[str, Tensor]]
+"""Takes a snapshot and returns columns of the history: ``[E]`` tensors by name."""
+
+
+@dataclass(frozen=True)
+class Observer:
+    """A measure and when it is taken.
+
+    Args:
+        measure: Called with a :class:`Snapshot`; returns ``[E]`` tensors by column name.
+        schedule: As in :func:`schedule_epochs`.
+    """
+
+    measure: Measure
+    schedule: str
+
+    def epochs(self, total: int) -> frozenset[int]:
+        """The epochs at which it looks in a run of ``total``."""
+        return schedule_epochs(self.schedule, total)
+
+
+def observe_features(snapshot: Snapshot) -> Mapping[str, Tensor]:
+    """The task's feature summaries."""
+    return snapshot.task.features(snapshot.params).scalars
+
+
+def observe_compressibility(snapshot: Snapshot) -> Mapping[str, Tensor]:
+    """Compressibility from the layerwise pruning curve on 101 fractions."""
+    fractions = pruning_fractions()
+    return {"compressibility": compressibility(fractions, stack_pruning_curve(snapshot, fractions))}
+
+
+def stack_pruning_curve(snapshot: Snapshot, fractions: Tensor) -> Tensor:
+    """Test accuracy ``[E, F]`` of every member at every layerwise pruned fraction."""
+
+    def accuracy_of(split: Split) -> Callable[[Params], Tensor]:
+        def accuracy(variants: Params) -> Tensor:
+            count = next(iter(variants.values())).shape[0]
+            inputs = split.test_inputs.expand(count, *split.test_inputs.shape)
+            return evaluate(snapshot.task, variants, inputs, split.test_labels.expand(count, -1))[1]
+
+        return accuracy
+
+    with torch.no_grad():
+        return pruning_curve(snapshot.params, [accuracy_of(split) for split in snapshot.splits], fractions).cpu()

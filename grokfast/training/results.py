@@ -1,0 +1,135 @@
+"""From a trained stack to what is stored of each member: record, history, arrays, checkpoints."""
+
+from __future__ import annotations
+
+import math
+import platform
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from grokfast.errors import InputError
+from grokfast.measures import grokking_times
+from grokfast.pruning import compressibility, pruning_fractions, size_at_drop
+from grokfast.training.config import SCHEMA
+from grokfast.training.loop import METRICS, StackState
+from grokfast.training.observers import stack_pruning_curve
+
+Arrays = dict[str, NDArray[Any]]
+
+THRESHOLDS = {"": 0.95, "_90": 0.9}
+"""Suffix of the summary's grokking times, and the share of the maximum they are taken at."""
+
+
+@dataclass(frozen=True)
+class RunResult:
+    """One finished run, ready to be stored.
+
+    Attributes:
+        key: Name of the run.
+        record: JSON values: configuration, status, summary, versions, host.
+        history: Columns ``[epochs]``; NaN where an observer did not look.
+        tensors: ``checkpoints`` (``<epoch>/<parameter>``) and ``arrays`` (pruning curve, features by neuron).
+    """
+
+    key: str
+    record: Mapping[str, Any]
+    history: Arrays
+    tensors: Mapping[str, Arrays]
+
+
+def stack_results(state: StackState, seconds: float) -> list[RunResult]:
+    """The results of a stack after its last epoch.
+
+    Args:
+        state: The finished stack.
+        seconds: Time it took, for the record.
+
+    Returns:
+        One result a member.
+    """
+    fractions = pruning_fractions()
+    curves = stack_pruning_curve(state.snapshot(), fractions)
+    features = state.configs[0].task.features(state.params)
+    ends: dict[str, Tensor] = {
+        "compressibility": compressibility(fractions, curves),
+        "size_at_5_percent_drop": size_at_drop(fractions, curves),
+        "weight_norm": _weight_norm(state),
+        **features.scalars,
+    }
+    arrays = {"pruning_accuracy": curves, **features.arrays}
+    results = []
+    for e, config in enumerate(state.configs):
+        history = _history(state, e, {"compressibility": ends["compressibility"], **features.scalars})
+        diverged = state.diverged[e]
+        summary = {
+            **({} if diverged else _times(history)),
+            **{f"end_{name}": _plain(history[name][-1]) for name in METRICS},
+            **{name: _plain(values[e].item()) for name, values in ends.items()},
+        }
+        record = {
+            "schema": SCHEMA,
+            "key": config.key,
+            "config": config.to_dict(),
+            "status": "diverged" if diverged else "finished",
+            "diverged_epoch": diverged or None,
+            "summary": summary,
+            "seconds": seconds / len(state.configs),
+            "stacked_with": len(state.configs) - 1,
+            "host": platform.node(),
+            "versions": {"torch": torch.__version__, "python": platform.python_version()},
+        }
+        checkpoints = {
+            f"{epoch}/{name}": tensor.cpu().numpy()
+            for epoch, members in state.checkpoints.items()
+            for name, tensor in members[e].items()
+        }
+        own = {name: values[e].cpu().numpy() for name, values in arrays.items()}
+        own["pruning_fractions"] = fractions.numpy()
+        results.append(RunResult(config.key, record, history, {"checkpoints": checkpoints, "arrays": own}))
+    return results
+
+
+def _history(state: StackState, e: int, last: Mapping[str, Tensor]) -> Arrays:
+    columns: Arrays = {"epoch": np.arange(1, state.epoch + 1)}
+    for name in METRICS:
+        columns[name] = np.array([values[e].item() for values in state.history[name]])
+    for name in dict.fromkeys([*last, *state.observed]):
+        column = np.full(state.epoch, np.nan)
+        looks = state.observed.get(name, [])
+        for epoch, values in [*looks, *([(state.epoch, last[name])] if name in last else [])]:
+            column[epoch - 1] = values[e].item()
+        columns[name] = column
+    return columns
+
+
+def _times(history: Arrays) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for suffix, threshold in THRESHOLDS.items():
+        try:
+            times = grokking_times(history["train_accuracy"], history["test_accuracy"], threshold)
+        except InputError:
+            return {}  # never above zero: no learning time is defined, and none is recorded
+        found |= {
+            f"t_train{suffix}": times.t_train,
+            f"t_test{suffix}": times.t_test,
+            f"t_grok{suffix}": times.t_grok,
+            f"groks{suffix}": times.groks,
+            "plateau_end": times.plateau_end,
+        }
+    return found
+
+
+def _weight_norm(state: StackState) -> Tensor:
+    squares = [tensor.double().flatten(1).square().sum(1) for tensor in state.params.values()]
+    return torch.stack(squares).sum(0).sqrt()
+
+
+def _plain(value: float) -> float | None:
+    """JSON has no NaN or infinity."""
+    return value if math.isfinite(value) else None
