@@ -1,4 +1,4 @@
-"""Exact, empirical and gaussian Fisher diagonals of the networks M1 to M4 beside other libraries, answers asserted equal.
+"""Fisher diagonals of the networks M1 to M4 beside other libraries, with the answers asserted equal.
 
 One thread; each round runs everybody once, in turn, so that all meet the same machine; ratios are of
 medians. BackPACK and NNGeometry take part if they are installed (`pip install '.[bench]'`), torch.func
@@ -81,9 +81,7 @@ def _compare(found: Tensor, expected: Tensor) -> float:
     return float(((found - expected).abs() / expected)[big].max())
 
 
-def _rivals(
-    case: Case, model: nn.Module, x: Tensor, y: Tensor | None
-) -> dict[str, tuple[rivals.Run, float, int]]:
+def _rivals(case: Case, model: nn.Module, x: Tensor, y: Tensor | None) -> dict[str, tuple[rivals.Run, float, int]]:
     few = min(case.few or len(x), len(x))
     found = {
         "torch.func": (
@@ -138,13 +136,10 @@ def test_fisher_diag(name: str, benchmark) -> None:  # type: ignore[no-untyped-d
     median = {who: statistics.median(taken) for who, taken in times.items()}
     ratios = {rival: median[rival] / median["ours"] for rival in field}
     benchmark.extra_info |= {"ratios": ratios, "aim": case.aim, "ours_ms": median["ours"] * 1e3}
-    shown = ", ".join(
-        f"{rival} {ratio:.1f}x" + ("*" if field[rival][1] > 1 else "") for rival, ratio in ratios.items()
-    )
+    shown = ", ".join(f"{rival} {ratio:.1f}x" + ("*" if field[rival][1] > 1 else "") for rival, ratio in ratios.items())
     best = min(ratios.values())
     ROWS.append(
-        f"  {name:24} ours {median['ours'] * 1e3:8.2f} ms   best rival {best:6.1f}x (aim "
-        f"{case.aim:g})   {shown}"
+        f"  {name:24} ours {median['ours'] * 1e3:8.2f} ms   best rival {best:6.1f}x (aim {case.aim:g})   {shown}"
     )
 
 
@@ -206,6 +201,4 @@ def test_memory(benchmark) -> None:  # type: ignore[no-untyped-def]
     assert _compare(fisher_diag(model, last[:1000], reduction="sum").flat(), single) < 1e-5
     benchmark.pedantic(lambda: fisher_diag(model, last[: sizes[0]]), rounds=2)
     benchmark.extra_info["peak_mb"] = peaks
-    ROWS.append(
-        "  M1 exact, peak extra memory: " + ", ".join(f"N = {n:,}: {mb:.0f} MB" for n, mb in peaks.items())
-    )
+    ROWS.append("  M1 exact, peak extra memory: " + ", ".join(f"N = {n:,}: {mb:.0f} MB" for n, mb in peaks.items()))

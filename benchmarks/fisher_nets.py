@@ -37,9 +37,7 @@ def digits_cnn() -> nn.Module:
 class Transformer(nn.Module):
     """M4: the one-layer transformer of the grokking literature (d_model 128, 4 heads, d_mlp 512, 3 tokens)."""
 
-    def __init__(
-        self, tokens: int = P + 1, classes: int = P, width: int = 128, heads: int = 4, mlp: int = 512
-    ) -> None:
+    def __init__(self, tokens: int = P + 1, classes: int = P, width: int = 128, heads: int = 4, mlp: int = 512) -> None:
         super().__init__()
         self.heads = heads
         self.embed = nn.Embedding(tokens, width)
@@ -51,8 +49,7 @@ class Transformer(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         h = self.embed(x) + self.position
         q, k, v = (
-            layer(h).unflatten(-1, (self.heads, -1)).transpose(1, 2)
-            for layer in (self.query, self.key, self.value)
+            layer(h).unflatten(-1, (self.heads, -1)).transpose(1, 2) for layer in (self.query, self.key, self.value)
         )
         a = nn.functional.scaled_dot_product_attention(q, k, v)
         h = h + self.out(a.transpose(1, 2).flatten(-2))

@@ -7,8 +7,6 @@
 #include <algorithm>
 #include <cmath>
 #include <limits>
-#include <memory>
-#include <vector>
 
 #include "grokfast/fisher.hpp"
 #include "grokfast/fisher_lanes.hpp"
@@ -30,9 +28,9 @@ template <typename T>
 struct Plan {
   const Layer* layers;
   int64_t depth;
-  std::vector<const T*> parameters;                  // by parameter index
-  std::vector<std::vector<T>> forward, backward;     // packed weights by layer
-  std::vector<int64_t> totals;                       // where each layer's sums start in a range's totals; weight, bias
+  Array<const T*> parameters;                  // by parameter index
+  Array<Array<T>> forward, backward;     // packed weights by layer
+  Array<int64_t> totals;                       // where each layer's sums start in a range's totals; weight, bias
   int64_t total_size = 0;
   int64_t first_parameter;                           // no gradient is needed below this layer
 
@@ -72,33 +70,33 @@ struct Runner {
   using S = Simd<T>;
   static constexpr int64_t L = A::L;
   const Plan<T>& plan;
-  std::vector<std::vector<T>> out, padded;      // by layer: its output; its input with zeros around
-  std::vector<T> input, g, g_next, g_padded, sides;
-  std::vector<std::vector<T>> squares_in, squares_g;  // by linear layer: kBatch blocks of a^2 and pooled g^2
-  std::vector<T> total;
+  Array<Array<T>> out, padded;      // by layer: its output; its input with zeros around
+  Array<T> input, g, g_next, g_padded, sides;
+  Array<Array<T>> squares_in, squares_g;  // by linear layer: kBatch blocks of a^2 and pooled g^2
+  Array<T> total;
   int64_t blocks = 0;                           // lane blocks waiting in squares_*
 
   explicit Runner(const Plan<T>& p)
       : plan(p), out(p.depth), padded(p.depth), squares_in(p.depth), squares_g(p.depth),
-        total(static_cast<size_t>(p.total_size), T(0)) {
+        total(p.total_size, T(0)) {
     int64_t largest = 0, widest = 0;
     for (int64_t l = 0; l < p.depth; ++l) {
       const Layer& k = p.layers[l];
-      largest = std::max({largest, k.in_size(), k.size()});
-      if (k.kind != kRelu) out[l].resize(static_cast<size_t>(k.size() * L));
+      largest = std::max(largest, std::max(k.in_size(), k.size()));
+      if (k.kind != kRelu) out[l].resize(k.size() * L);
       if (k.kind == kConv) {
-        padded[l].resize(static_cast<size_t>(k.channels_in * padded_h(k) * padded_w(k) * L));
+        padded[l].resize(k.channels_in * padded_h(k) * padded_w(k) * L);
         widest = std::max(widest, k.channels * back_h(k) * back_w(k));
       }
       if (k.kind == kLinear) {
-        squares_in[l].resize(static_cast<size_t>(kBatch * k.in_size() * L));
-        squares_g[l].resize(static_cast<size_t>(kBatch * k.channels * L));
+        squares_in[l].resize(kBatch * k.in_size() * L);
+        squares_g[l].resize(kBatch * k.channels * L);
       }
     }
-    g.resize(static_cast<size_t>(largest * L));
-    g_next.resize(static_cast<size_t>(largest * L));
-    g_padded.resize(static_cast<size_t>(widest * L));
-    input.resize(static_cast<size_t>(p.layers[0].in_size() * L));
+    g.resize(largest * L);
+    g_next.resize(largest * L);
+    g_padded.resize(widest * L);
+    input.resize(p.layers[0].in_size() * L);
   }
 
   // The gradient image of a convolution, spread by the stride, with room for the mirrored kernel at every input.
@@ -215,8 +213,8 @@ struct Runner {
     const T* f = output(plan.depth - 1);
     const int64_t C = plan.layers[plan.depth - 1].size();
     const int64_t count = mode == kGaussian ? C : mode == kGiven ? sets : C - 1;
-    sides.assign(static_cast<size_t>(count * C * L), T(0));
-    std::vector<double> p(static_cast<size_t>(C)), tail(static_cast<size_t>(C + 1));
+    sides.assign(count * C * L, T(0));
+    Array<double> p(C), tail(C + 1);
     for (int64_t j = 0; j < samples; ++j) {
       auto side = [&](int64_t column, int64_t c) -> T& { return sides[(column * C + c) * L + j]; };
       if (mode == kGaussian) {
@@ -280,22 +278,18 @@ void fisher_chain(const T* x, const int64_t* addresses, const int64_t* sizes, co
   const Layer* layers = reinterpret_cast<const Layer*>(spec);
   constexpr int64_t L = Simd<T>::lanes;
   const int64_t lane_blocks = panels(N, L), ranges = std::clamp<int64_t>(lane_blocks, 1, kRanges);
-  std::vector<std::unique_ptr<Plan<T>>> plans;
-  for (int64_t e = 0; e < E; ++e)
-    plans.push_back(std::make_unique<Plan<T>>(layers, depth, addresses, sizes, parameter_count, e));
   for (int64_t e = 0; e < E; ++e) {
-    const Plan<T>& plan = *plans[e];
-    std::vector<std::vector<T>> totals(static_cast<size_t>(ranges));
-    std::vector<int64_t> found(static_cast<size_t>(ranges), kGood);
+    const Plan<T> plan(layers, depth, addresses, sizes, parameter_count, e);
+    Array<Array<T>> totals(ranges);
+    Array<int64_t> found(ranges, kGood);
     parallel_for(ranges, threads, [&](int64_t range) {
       Runner<T> runner(plan);
       const int64_t first = lane_blocks * range / ranges * L, last = std::min(N, lane_blocks * (range + 1) / ranges * L);
       found[range] = runner.run(x, labels == nullptr ? nullptr : labels + e * S * N, N, S, mode, first, last);
       totals[range] = std::move(runner.total);
     });
-    status[e] = *std::max_element(found.begin(), found.end());
-    for (const int64_t s : found)
-      if (s == kNotFinite && status[e] != kLarge) status[e] = kNotFinite;
+    status[e] = kGood;
+    for (const int64_t s : found) status[e] = std::max(status[e], s);
     for (int64_t l = 0; l < depth; ++l)
       for (int part = 0; part < 2; ++part) {
         const Layer& k = layers[l];

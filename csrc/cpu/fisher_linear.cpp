@@ -4,7 +4,6 @@
 // cache; each tile of the weight matrix takes the sum over positions in registers, squares it and adds it up. A task
 // owns a range of output rows, and no entry's order of summation depends on how they are cut.
 #include <algorithm>
-#include <vector>
 
 #include "grokfast/fisher.hpp"
 #include "grokfast/fisher_gemm.hpp"
@@ -75,8 +74,8 @@ void rows_of(const T* g, const T* a, T* out, int64_t N, int64_t positions, int64
   const int64_t stride = panels(I, kWidth<T>) * kWidth<T>;
   const int64_t rows = panels(last - first, kRows) * kRows;
   const int64_t block = std::clamp<int64_t>(kDepth / std::max<int64_t>(1, positions), 1, std::max<int64_t>(1, N));
-  std::vector<T> b(static_cast<size_t>(block * positions * stride)), ga(static_cast<size_t>(block * positions * kRows));
-  std::vector<T> total(static_cast<size_t>(rows * stride), T(0));
+  Array<T> b(block * positions * stride), ga(block * positions * kRows);
+  Array<T> total(rows * stride, T(0));
   for (int64_t n0 = 0; n0 < N; n0 += block) {
     const int64_t samples = std::min(block, N - n0), steps = samples * positions;
     const T *gn = g + n0 * positions * O, *an = a + n0 * positions * I;

@@ -4,7 +4,6 @@
 // The samples go in a fixed number of ranges with totals of their own, added up in order, so the answer does not
 // depend on the number of threads.
 #include <algorithm>
-#include <vector>
 
 #include "grokfast/fisher.hpp"
 #include "grokfast/fisher_gemm.hpp"
@@ -56,10 +55,10 @@ void fisher_patches(const T* g, const T* x, const int64_t* base, const int64_t* 
   const int64_t ranges = std::max<int64_t>(1, std::min(kRanges, N));
   const int64_t stride = panels(O, lanes) * lanes;
   const int64_t size = groups * K * stride;
-  std::vector<T> totals(static_cast<size_t>(E * ranges * size), T(0));
+  Array<T> totals(E * ranges * size, T(0));
   parallel_for(E * ranges, threads, [&](int64_t task) {
     const int64_t e = task / ranges, range = task % ranges;
-    std::vector<T> packed(static_cast<size_t>(L * kWidth<T>));
+    Array<T> packed(L * kWidth<T>);
     for (int64_t n = N * range / ranges; n < N * (range + 1) / ranges; ++n)
       for (int64_t h = 0; h < groups; ++h) {
         const int64_t image = ((e * N + n) * groups + h);

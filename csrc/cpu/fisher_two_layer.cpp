@@ -10,8 +10,6 @@
 #include <algorithm>
 #include <cmath>
 #include <limits>
-#include <numeric>
-#include <vector>
 
 #include "grokfast/fisher.hpp"
 #include "grokfast/fisher_gemm.hpp"
@@ -33,12 +31,12 @@ constexpr double kSinglePrecision = 8.0;  // logits beyond this are recomputed i
 template <typename T>
 struct Sparse {
   bool usable = false;
-  std::vector<int64_t> index;  // [N][kNonZeros], -1 where there is none
-  std::vector<T> value;
+  Array<int64_t> index;  // [N][kNonZeros], -1 where there is none
+  Array<T> value;
 
   Sparse(const T* x, int64_t N, int64_t I) {
-    index.assign(static_cast<size_t>(N * kNonZeros), -1);
-    value.assign(static_cast<size_t>(N * kNonZeros), T(0));
+    index.assign(N * kNonZeros, -1);
+    value.assign(N * kNonZeros, T(0));
     for (int64_t n = 0; n < N; ++n) {
       const T* row = x + n * I;
       int64_t count = 0;
@@ -64,20 +62,20 @@ struct Network {
 // Weights laid out for the forward pass in precision P.
 template <typename P, typename T>
 struct Forward {
-  std::vector<P> first, second;  // packed W1^T, or W1^T row by row if sparse; packed W2^T
+  Array<P> first, second;  // packed W1^T, or W1^T row by row if sparse; packed W2^T
 
   Forward(const Network<T>& net, bool sparse, bool logits) {
     if (sparse) {
-      first.assign(static_cast<size_t>(net.I * net.wide), P(0));
+      first.assign(net.I * net.wide, P(0));
       for (int64_t h = 0; h < net.H; ++h)
         for (int64_t i = 0; i < net.I; ++i) first[i * net.wide + h] = static_cast<P>(net.w1[h * net.I + i]);
     } else {
-      first.resize(static_cast<size_t>(panels(net.H, kWidth<P>) * kWidth<P> * net.I));
+      first.resize(panels(net.H, kWidth<P>) * kWidth<P> * net.I);
       pack(first.data(), net.I, net.H, kWidth<P>,
            [&](int64_t i, int64_t h) { return static_cast<P>(net.w1[h * net.I + i]); });
     }
     if (!logits) return;
-    second.resize(static_cast<size_t>(panels(net.C, kWidth<P>) * kWidth<P> * net.H));
+    second.resize(panels(net.C, kWidth<P>) * kWidth<P> * net.H);
     pack(second.data(), net.H, net.C, kWidth<P>,
          [&](int64_t h, int64_t c) { return static_cast<P>(net.w2[c * net.H + h]); });
   }
@@ -157,20 +155,22 @@ struct Work {
   int64_t S, mode;
   const int64_t* labels;
   int threads;
-  std::vector<T> hidden, p, a, v, w2;
-  std::vector<int64_t> centre;  // [S][N]
+  Array<T> hidden, p, a, v, w2;
+  Array<int64_t> centre;  // [S][N]
 
   bool softmax_needed() const { return mode != kGaussian; }
 
   int64_t forward() {
     const int64_t chunks = panels(net.N, kChunk);
     const Forward<T, T> single(net, sparse.usable, softmax_needed());
-    std::vector<int64_t> status(static_cast<size_t>(chunks), 0);
-    std::vector<uint8_t> large(static_cast<size_t>(chunks), 0);
+    Array<int64_t> status(chunks, 0);
+    Array<uint8_t> large(chunks, 0);
     parallel_for(chunks, threads, [&](int64_t chunk) {
       status[chunk] = forward_chunk(single, chunk, sizeof(T) < sizeof(double), &large[chunk]);
     });
-    if (std::any_of(large.begin(), large.end(), [](uint8_t x) { return x != 0; })) {
+    bool any = false;
+    for (const uint8_t x : large) any = any || x != 0;
+    if (any) {
       const Forward<double, T> twice(net, sparse.usable, true);
       parallel_for(chunks, threads, [&](int64_t chunk) {
         if (large[chunk]) status[chunk] = forward_chunk(twice, chunk, false, &large[chunk]);
@@ -184,7 +184,7 @@ struct Work {
   template <typename P>
   int64_t forward_chunk(const Forward<P, T>& weights, int64_t chunk, bool watch, uint8_t* large) {
     const int64_t n0 = chunk * kChunk, rows = std::min(kChunk, net.N - n0), C = net.C;
-    std::vector<P> z(static_cast<size_t>(rows * net.wide)), f(static_cast<size_t>(softmax_needed() ? rows * C : 0));
+    Array<P> z(rows * net.wide), f(softmax_needed() ? rows * C : 0);
     const int64_t status = weights.run(net, sparse, n0, rows, z.data(), softmax_needed() ? f.data() : nullptr);
     if (watch) {
       P top = P(0);
@@ -197,7 +197,7 @@ struct Work {
     if (status != 0) return status;
     for (int64_t k = 0; k < rows * net.wide; ++k) hidden[n0 * net.wide + k] = static_cast<T>(z[k]);
     if (!softmax_needed()) return 0;
-    std::vector<double> q(static_cast<size_t>(C));
+    Array<double> q(C);
     for (int64_t r = 0; r < rows; ++r) {
       const int64_t n = n0 + r;
       std::copy_n(f.data() + r * C, C, q.data());
@@ -231,12 +231,12 @@ struct Work {
       w2[net.C * net.wide + h] = static_cast<T>(sum / static_cast<double>(net.C));
     }
     const int64_t sets = mode == kGiven ? S : 1;
-    std::vector<int64_t> order(static_cast<size_t>(sets * net.N));
+    Array<int64_t> order(sets * net.N);
     for (int64_t s = 0; s < sets && mode != kGaussian; ++s) {
-      std::vector<int64_t> start(static_cast<size_t>(net.C + 2), 0);
+      Array<int64_t> start(net.C + 2, 0);
       const int64_t* mine = centre.data() + s * net.N;
       for (int64_t n = 0; n < net.N; ++n) ++start[mine[n] + 1];
-      std::partial_sum(start.begin(), start.end(), start.begin());
+      for (int64_t c = 0; c <= net.C; ++c) start[c + 1] += start[c];
       for (int64_t n = 0; n < net.N; ++n) order[s * net.N + start[mine[n]]++] = n;
     }
     if (mode == kGiven) std::fill(v.begin(), v.end(), T(0));
@@ -289,7 +289,7 @@ struct Work {
         return;
       }
       const int64_t span = last - first;
-      std::vector<T> sums(static_cast<size_t>(net.I * span), T(0));
+      Array<T> sums(net.I * span, T(0));
       for (int64_t n = 0; n < net.N; ++n)
         for (int64_t k = n * kNonZeros; k < (n + 1) * kNonZeros && sparse.index[k] >= 0; ++k) {
           const T weight = sparse.value[k] * sparse.value[k];
@@ -304,8 +304,8 @@ struct Work {
 
   void second_layer(T* out_w, T* out_b) {
     if (mode == kGaussian) {
-      std::vector<T> squares(static_cast<size_t>(net.H), T(0));
-      std::vector<T> part(static_cast<size_t>(net.H));
+      Array<T> squares(net.H, T(0));
+      Array<T> part(net.H);
       for (int64_t n0 = 0; n0 < net.N; n0 += kDepth) {
         std::fill(part.begin(), part.end(), T(0));
         for (int64_t n = n0; n < std::min(net.N, n0 + kDepth); ++n)
@@ -329,7 +329,7 @@ struct Work {
   }
 
   void column_sums(const T* from, int64_t stride, int64_t first, int64_t last, T* out) const {
-    std::vector<T> part(static_cast<size_t>(last - first));
+    Array<T> part(last - first);
     std::fill(out + first, out + last, T(0));
     for (int64_t n0 = 0; n0 < net.N; n0 += kDepth) {
       std::fill(part.begin(), part.end(), T(0));
@@ -347,12 +347,11 @@ void fisher_two_layer(const T* x, const T* w1, const T* b1, const T* w2, const T
   std::fill_n(out_w1, E * H * I, T(0));
   std::fill_n(out_w2, E * C * H, T(0));
   const int64_t wide = panels(H, kWidth<T>) * kWidth<T>;
-  const auto size = [](int64_t n) { return static_cast<size_t>(n); };
   const int64_t classes = mode == kGaussian ? 0 : C;
   Work<T> work{{x, w1, b1, w2, b2, N, I, H, C, wide}, Sparse<T>(x, N, I), S, mode, nullptr, threads,
-               std::vector<T>(size(N * wide)), std::vector<T>(size(N * classes)), std::vector<T>(size(N * classes)),
-               std::vector<T>(size(N * wide)), std::vector<T>(size((C + 1) * wide), T(0)),
-               std::vector<int64_t>(size(N * std::max<int64_t>(1, S)))};
+               Array<T>(N * wide), Array<T>(N * classes), Array<T>(N * classes),
+               Array<T>(N * wide), Array<T>((C + 1) * wide, T(0)),
+               Array<int64_t>(N * std::max<int64_t>(1, S))};
   for (int64_t e = 0; e < E; ++e) {
     work.net.w1 = w1 + e * H * I;
     work.net.w2 = w2 + e * C * H;

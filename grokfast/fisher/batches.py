@@ -60,9 +60,7 @@ def batches(inputs: object, targets: Tensor | None, device: torch.device) -> Ite
             f"{type(inputs).__name__}"
         )
     if targets is not None:
-        raise InputError(
-            "targets= goes with a tensor or tuple; an iterable must give batches [inputs, targets]"
-        )
+        raise InputError("targets= goes with a tensor or tuple; an iterable must give batches [inputs, targets]")
     for batch in inputs:
         if isinstance(batch, list | tuple) and 1 <= len(batch) <= 2:
             yield _block(batch[0], batch[1] if len(batch) == 2 else None, device)
@@ -80,9 +78,7 @@ def batches(inputs: object, targets: Tensor | None, device: torch.device) -> Ite
 def _block(inputs: object, targets: Tensor | None, device: torch.device) -> Block:
     args = inputs if isinstance(inputs, tuple) else (inputs,)
     if not args or not all(isinstance(a, Tensor) for a in args):
-        raise InputError(
-            f"inputs must be tensors, got {', '.join(type(a).__name__ for a in args) or 'an empty tuple'}"
-        )
+        raise InputError(f"inputs must be tensors, got {', '.join(type(a).__name__ for a in args) or 'an empty tuple'}")
     if any(a.dim() == 0 for a in args) or len({a.shape[0] for a in args}) > 1:
         raise InputError(
             "inputs must share their leading axis, the samples, got shapes "
@@ -96,11 +92,7 @@ def _block(inputs: object, targets: Tensor | None, device: torch.device) -> Bloc
     clean = []
     for a in args:
         a = a.detach().to(device)
-        if (
-            a.dtype.is_floating_point
-            and not bool(torch.isfinite(a.sum()))
-            and not bool(torch.isfinite(a).all())
-        ):
+        if a.dtype.is_floating_point and not bool(torch.isfinite(a.sum())) and not bool(torch.isfinite(a).all()):
             raise InputError("inputs must be finite, got NaN or infinity among them")
         clean.append(a.clone() if a.is_inference() else a)
     return Block(tuple(clean), targets)

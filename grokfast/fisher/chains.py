@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
+from torch.nn import functional
 from torch.overrides import TorchFunctionMode
 
 from grokfast.errors import InputError
@@ -46,7 +46,7 @@ class Link:
     dilation: tuple[int, int] = (1, 1)
 
 
-class _Broken(Exception):
+class _BrokenError(Exception):
     """The model is not a chain."""
 
 
@@ -67,11 +67,11 @@ class _Recorder(TorchFunctionMode):
     ) -> Any:
         handler = _LINKS.get(func)
         if handler is None or not args or args[0] is not self.current:
-            raise _Broken
+            raise _BrokenError
         kwargs = kwargs or {}
         out, link = handler(self, func, *args, **kwargs)
         if out.shape[0] != self.n:
-            raise _Broken
+            raise _BrokenError
         self.links.append(link(tuple(out.shape[1:])))
         self.current = out
         return out
@@ -81,16 +81,16 @@ class _Recorder(TorchFunctionMode):
             return ""
         name = self.names.get(id(tensor))
         if name is None or name in self.used:
-            raise _Broken
+            raise _BrokenError
         self.used.append(name)
         return name
 
 
 def _linear(r: _Recorder, func: Any, x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Any:
     if x.dim() != 2:
-        raise _Broken
-    names = {"weight": r.parameter(weight), "bias": r.parameter(bias)}
-    return func(x, weight, bias), lambda out: Link("linear", out, **names)
+        raise _BrokenError
+    mine, shift = r.parameter(weight), r.parameter(bias)
+    return func(x, weight, bias), lambda out: Link("linear", out, mine, shift)
 
 
 def _conv(
@@ -98,11 +98,12 @@ def _conv(
     padding: Any = 0, dilation: Any = 1, groups: int = 1,
 ) -> Any:  # fmt: skip
     if x.dim() != 4 or groups != 1 or isinstance(padding, str):
-        raise _Broken
-    names = {"weight": r.parameter(weight), "bias": r.parameter(bias)}
+        raise _BrokenError
+    mine, shift = r.parameter(weight), r.parameter(bias)
     out = func(x, weight, bias, stride, padding, dilation, groups)
     return out, lambda shape: Link(
-        "conv", shape, **names, kernel=(weight.shape[2], weight.shape[3]), stride=_two(stride), padding=_two(padding),
+        "conv", shape, mine, shift, kernel=(weight.shape[2], weight.shape[3]), stride=_two(stride),
+        padding=_two(padding),
         dilation=_two(dilation),
     )  # fmt: skip
 
@@ -117,7 +118,7 @@ def _max_pool(
     ceil_mode: bool = False, return_indices: bool = False,
 ) -> Any:  # fmt: skip
     if ceil_mode or return_indices or x.dim() != 4 or _two(padding) != (0, 0) or _two(dilation) != (1, 1):
-        raise _Broken
+        raise _BrokenError
     out = func(x, kernel_size, stride, padding, dilation, ceil_mode=ceil_mode, return_indices=return_indices)
     steps = _two(kernel_size) if stride is None or stride == [] else _two(stride)
     return out, lambda shape: Link("maxpool", shape, kernel=_two(kernel_size), stride=steps)
@@ -125,26 +126,24 @@ def _max_pool(
 
 def _flatten(r: _Recorder, func: Any, x: Tensor, start_dim: int = 0, end_dim: int = -1) -> Any:
     if start_dim != 1 or end_dim not in (-1, x.dim() - 1):
-        raise _Broken
+        raise _BrokenError
     return func(x, start_dim, end_dim), lambda out: Link("flatten", out)
 
 
-def _dropout(
-    r: _Recorder, func: Any, x: Tensor, p: float = 0.5, training: bool = True, inplace: bool = False
-) -> Any:
+def _dropout(r: _Recorder, func: Any, x: Tensor, p: float = 0.5, training: bool = True, inplace: bool = False) -> Any:
     if training and p > 0:
-        raise _Broken
+        raise _BrokenError
     return func(x, p, training, inplace), lambda out: Link("flatten", out)
 
 
 _LINKS: dict[Any, Any] = {
-    F.linear: _linear,
+    functional.linear: _linear,
     torch.conv2d: _conv,
-    **dict.fromkeys((F.relu, torch.relu, Tensor.relu), _relu),
-    # Called by F.max_pool2d: the public name is a dispatcher without a signature of its own.
-    F.max_pool2d: _max_pool,
+    **dict.fromkeys((functional.relu, torch.relu, Tensor.relu), _relu),
+    # Called by functional.max_pool2d: the public name is a dispatcher without a signature of its own.
+    functional.max_pool2d: _max_pool,
     **dict.fromkeys((torch.flatten, Tensor.flatten), _flatten),
-    F.dropout: _dropout,
+    functional.dropout: _dropout,
 }
 
 
@@ -158,7 +157,7 @@ def chain_of(
     try:
         with torch.no_grad(), recorder:
             out = run_model(job.model, state, args)
-    except _Broken:
+    except _BrokenError:
         return None
     except InputError:
         raise

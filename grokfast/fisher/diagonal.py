@@ -105,6 +105,4 @@ def fisher_diag(
     plan = prepare(job, leaves, params, first)
     if explain:
         print(plan)
-    return plan.run(
-        leaves, inputs, targets, params, members, reduction, batch_size, samples, generator, progress
-    )
+    return plan.run(leaves, inputs, targets, params, members, reduction, batch_size, samples, generator, progress)

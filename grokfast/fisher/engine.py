@@ -95,9 +95,7 @@ def pull_back(traced: Traced, uses: Sequence[Use], column: Tensor) -> list[Tenso
     if not uses or not traced.outputs.requires_grad:
         return [None] * len(uses)
     return list(
-        torch.autograd.grad(
-            traced.outputs, [use.edge for use in uses], column, retain_graph=True, allow_unused=True
-        )
+        torch.autograd.grad(traced.outputs, [use.edge for use in uses], column, retain_graph=True, allow_unused=True)
     )
 
 

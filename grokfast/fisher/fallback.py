@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -17,8 +16,9 @@ _CHUNK = 1 << 24  # elements of per-sample gradients held at once
 
 def run_model(model: nn.Module, state: Mapping[str, Tensor] | None, args: tuple[Tensor, ...]) -> Tensor:
     """The model's outputs, with its own parameters or with those in ``state``."""
-    out = model(*args) if state is None else functional_call(model, dict(state), args)
-    return out  # type: ignore[no-any-return]
+    if state is None:
+        return model(*args)  # type: ignore[no-any-return]
+    return functional_call(model, dict(state), args)  # type: ignore[no-any-return]
 
 
 def per_sample_vmap(
@@ -36,15 +36,15 @@ def per_sample_vmap(
             out: Tensor = functional_call(model, {**fixed, **leaves}, tuple(a.unsqueeze(0) for a in sample))
             return out[0]
 
-        _, pull = vjp(outputs, {name: p.detach() for name, p in params.items()})
-        return vmap(lambda side: pull(side)[0])(sides)  # type: ignore[no-any-return]
+        pull = vjp(outputs, {name: p.detach() for name, p in params.items()})[1]
+        found: dict[str, Tensor] = vmap(lambda side: pull(side)[0])(sides)
+        return found
 
     # Without gradients around it, so that no graph reaches the parameters that are held fixed.
     with torch.no_grad(), warnings.catch_warnings():
-        warnings.simplefilter(
-            "ignore"
-        )  # an operation without a batching rule runs in a loop: slow, not wrong
-        return vmap(one)(args, columns.movedim(0, 1))  # type: ignore[no-any-return]
+        warnings.simplefilter("ignore")  # an operation without a batching rule runs in a loop: slow, not wrong
+        found: dict[str, Tensor] = vmap(one)(args, columns.movedim(0, 1))
+        return found
 
 
 def per_sample_loop(
@@ -93,13 +93,31 @@ def squares(
     if not columns or args[0].shape[0] == 0:
         return total
     width = sum(p.numel() for p in params.values())
-    run: Any = per_sample_loop if loop else per_sample_vmap
     for rows, some in chunks(args[0].shape[0], len(columns), width):
         sides = torch.stack([c[rows] for c in columns[some]])
-        grads = run(model, state, params, tuple(a[rows] for a in args), sides)
+        some_args = tuple(a[rows] for a in args)
+        grads = None if loop else _try_vmap(model, state, params, some_args, sides)
+        if grads is None:
+            grads = per_sample_loop(model, state, params, some_args, sides)
         for name, grad in grads.items():
             total[name] += grad.square().flatten(0, 1).sum(0)
     return total
+
+
+def _try_vmap(
+    model: nn.Module,
+    state: Mapping[str, Tensor] | None,
+    params: Mapping[str, Tensor],
+    args: tuple[Tensor, ...],
+    columns: Tensor,
+) -> dict[str, Tensor] | None:
+    """Gradients by ``vmap``, or None if the model takes a turn with these samples that it cannot follow."""
+    try:
+        return per_sample_vmap(model, state, params, args, columns)
+    except InputError:
+        raise
+    except Exception:  # whatever a model may raise under vmap; the loop raises it again if it is the model's own
+        return None
 
 
 def vmap_failure(
@@ -116,16 +134,10 @@ def vmap_failure(
     except InputError:
         raise
     except Exception as error:  # whatever a model may raise under vmap
-        return (
-            f"{type(error).__name__}: {str(error).splitlines()[0][:120]}"
-            if str(error)
-            else type(error).__name__
-        )
+        return f"{type(error).__name__}: {str(error).splitlines()[0][:120]}" if str(error) else type(error).__name__
     slow = per_sample_loop(model, state, params, args, column)
     for name, expected in slow.items():
         bound = 1e-3 if expected.dtype == torch.float32 else 1e-8
-        if not torch.allclose(
-            fast[name], expected, rtol=bound, atol=bound * float(expected.abs().max() + 1e-30)
-        ):
+        if not torch.allclose(fast[name], expected, rtol=bound, atol=bound * float(expected.abs().max() + 1e-30)):
             return f"its gradient of '{name}' differs from autograd's"
     return ""

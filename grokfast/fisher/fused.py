@@ -60,8 +60,7 @@ class Fused:
                 f"got {[list(a.shape) for a in block.args]} and {x.dtype}; plan again"
             )
         values = {
-            name: leaves[name].detach().unsqueeze(0) if params is None else params[name].detach()
-            for name in self.names
+            name: leaves[name].detach().unsqueeze(0) if params is None else params[name].detach() for name in self.names
         }
         labels, mode = self._labels(job, params, block, samples, generator)
         if block.n <= _FEW:
@@ -154,9 +153,7 @@ class Chain(Fused):
         params = [values[name] for name in self.names]
         found = fisher_chain_compiled(x, params, self.spec, labels, int(mode))
         if bool((found[-1] == _LARGE).any()):
-            found = fisher_chain_compiled(
-                x.double(), [p.double() for p in params], self.spec, labels, int(mode)
-            )
+            found = fisher_chain_compiled(x.double(), [p.double() for p in params], self.spec, labels, int(mode))
         return dict(zip(self.names, found, strict=False)), found[-1]
 
 
@@ -167,9 +164,7 @@ def _numel(shape: tuple[int, ...]) -> int:
     return torch.Size(shape).numel()
 
 
-def recognise(
-    job: Job, state: Mapping[str, Tensor] | None, leaves: Mapping[str, Tensor], first: Block
-) -> Fused | None:
+def recognise(job: Job, state: Mapping[str, Tensor] | None, leaves: Mapping[str, Tensor], first: Block) -> Fused | None:
     """The compiled path for this model, if there is one."""
     if job.likelihood is Likelihood.BERNOULLI:
         return None

@@ -74,17 +74,14 @@ def trainable(model: nn.Module) -> dict[str, nn.Parameter]:
     every = dict(model.named_parameters())
     found = {name: p for name, p in every.items() if p.requires_grad}
     if not found:
-        raise InputError(
-            "the model has no parameter with requires_grad=True, so there is nothing to differentiate"
-        )
+        raise InputError("the model has no parameter with requires_grad=True, so there is nothing to differentiate")
     lazy = [n for n, p in found.items() if isinstance(p, nn.parameter.UninitializedParameter)]
     if lazy:
         raise InputError(f"parameter '{lazy[0]}' has no shape yet; run the model once before")
     kinds = {(p.dtype, p.device) for p in every.values()}
     if len(kinds) > 1:
         raise InputError(
-            f"all parameters must share one dtype and device, got {sorted(map(str, kinds))}; move "
-            "or cast the model"
+            f"all parameters must share one dtype and device, got {sorted(map(str, kinds))}; move or cast the model"
         )
     dtype, device = kinds.pop()
     if dtype not in _DTYPES:
@@ -98,9 +95,7 @@ def check_modes(model: nn.Module) -> None:
     """Raise for modules whose training mode has no per-sample meaning; names the first one."""
     for name, module in model.named_modules():
         where = f"'{name or type(module).__name__}'"
-        if isinstance(module, nn.modules.batchnorm._BatchNorm) and (
-            module.training or module.running_mean is None
-        ):
+        if isinstance(module, nn.modules.batchnorm._BatchNorm) and (module.training or module.running_mean is None):
             raise InputError(
                 f"{where} ({type(module).__name__}) would use batch statistics, which couple the "
                 "samples, so a "
@@ -117,9 +112,7 @@ def check_modes(model: nn.Module) -> None:
             )
 
 
-def name_non_finite(
-    model: nn.Module, args: tuple[Tensor, ...], state: Mapping[str, Tensor] | None = None
-) -> str:
+def name_non_finite(model: nn.Module, args: tuple[Tensor, ...], state: Mapping[str, Tensor] | None = None) -> str:
     """The first module, innermost first, whose output is not finite for these inputs; empty if there is none."""
     names = {id(module): name for name, module in model.named_modules()}
     found: list[str] = []
@@ -129,9 +122,7 @@ def name_non_finite(
             return
         if not bool(torch.isfinite(output).all()):
             name = names.get(id(module), "")
-            found.append(
-                f"layer '{name}' ({type(module).__name__})" if name else f"the {type(module).__name__}"
-            )
+            found.append(f"layer '{name}' ({type(module).__name__})" if name else f"the {type(module).__name__}")
 
     handle = nn.modules.module.register_module_forward_hook(look)
     try:

@@ -45,9 +45,7 @@ class Job:
         return found
 
 
-def make_job(
-    model: nn.Module, kind: str | Kind, likelihood: str | Likelihood
-) -> tuple[Job, dict[str, Tensor]]:
+def make_job(model: nn.Module, kind: str | Kind, likelihood: str | Likelihood) -> tuple[Job, dict[str, Tensor]]:
     """The checked request, and the trainable parameters."""
     leaves = trainable(model)
     first = next(iter(leaves.values()))
@@ -73,13 +71,10 @@ def check_stack(model: nn.Module, params: Mapping[str, Tensor]) -> int:
         mine = own[name]
         if not isinstance(tensor, Tensor) or tensor.dim() == 0 or tensor.shape[1:] != mine.shape:
             got = list(tensor.shape) if isinstance(tensor, Tensor) else type(tensor).__name__
-            raise InputError(
-                f"params['{name}'] must have shape [E, {', '.join(map(str, mine.shape))}], got {got}"
-            )
+            raise InputError(f"params['{name}'] must have shape [E, {', '.join(map(str, mine.shape))}], got {got}")
         if tensor.dtype != mine.dtype or tensor.device != mine.device:
             raise InputError(
-                f"params['{name}'] must be {mine.dtype} on {mine.device}, got {tensor.dtype} on "
-                f"{tensor.device}"
+                f"params['{name}'] must be {mine.dtype} on {mine.device}, got {tensor.dtype} on {tensor.device}"
             )
     missing = sorted(wanted - set(params))
     if missing:
@@ -101,14 +96,10 @@ def member(params: Mapping[str, Tensor], index: int, names: tuple[str, ...]) -> 
     }
 
 
-def in_float64(
-    model: nn.Module, state: Mapping[str, Tensor] | None, names: tuple[str, ...]
-) -> dict[str, Tensor]:
+def in_float64(model: nn.Module, state: Mapping[str, Tensor] | None, names: tuple[str, ...]) -> dict[str, Tensor]:
     """Parameters and buffers (of the model, or of ``state`` where it has them) in float64."""
     values = {**dict(model.named_parameters()), **dict(model.named_buffers()), **dict(state or {})}
     return {
-        name: (value.detach().double() if value.is_floating_point() else value.detach()).requires_grad_(
-            name in names
-        )
+        name: (value.detach().double() if value.is_floating_point() else value.detach()).requires_grad_(name in names)
         for name, value in values.items()
     }

@@ -29,9 +29,9 @@ class Layout:
     def front(self, tensor: Tensor, n: int) -> Tensor:
         """The same numbers with the samples on the leading axis."""
         if self.merged == "major":
-            return tensor.unflatten(0, (n, -1))
+            return tensor.reshape(n, -1, *tensor.shape[1:])
         if self.merged == "minor":
-            return tensor.unflatten(0, (-1, n)).movedim(1, 0)
+            return tensor.reshape(-1, n, *tensor.shape[1:]).movedim(1, 0)
         return tensor.movedim(self.axis, 0)
 
     def __str__(self) -> str:

@@ -110,11 +110,7 @@ def check_targets(targets: Tensor | None, outputs: Tensor, likelihood: Likelihoo
     targets = targets.to(outputs.dtype)
     if not bool(torch.isfinite(targets).all()):
         raise InputError("targets must be finite")
-    if (
-        likelihood is Likelihood.BERNOULLI
-        and targets.numel()
-        and not 0 <= targets.min() <= targets.max() <= 1
-    ):
+    if likelihood is Likelihood.BERNOULLI and targets.numel() and not 0 <= targets.min() <= targets.max() <= 1:
         raise InputError("targets must lie in [0, 1] for likelihood='bernoulli'")
     return targets
 
@@ -154,9 +150,7 @@ def columns(
             yield _residual(outputs, labels[k], likelihood) / samples**0.5
 
 
-def draw_labels(
-    outputs: Tensor, likelihood: Likelihood, samples: int, generator: torch.Generator | None
-) -> Tensor:
+def draw_labels(outputs: Tensor, likelihood: Likelihood, samples: int, generator: torch.Generator | None) -> Tensor:
     """Labels ``[samples, ...]`` drawn from the model's own distribution, in float64."""
     where = outputs.device if generator is None else generator.device
     f = outputs.detach().to(where, torch.float64)

@@ -83,9 +83,7 @@ class FisherPlan:
         check_modes(self._job.model)
         members = None if params is None else check_stack(self._job.model, params)
         leaves = self._job.leaves
-        return self.run(
-            leaves, inputs, targets, params, members, reduction, batch_size, samples, generator, progress
-        )
+        return self.run(leaves, inputs, targets, params, members, reduction, batch_size, samples, generator, progress)
 
     def run(
         self, leaves: Mapping[str, Tensor], inputs: object, targets: Tensor | None,
@@ -116,9 +114,7 @@ class FisherPlan:
                 size = batch_size or self._fused.block
             else:
                 assert self._findings is not None
-                size = batch_size or int(
-                    min(4096, max(8, _BLOCK_BYTES / max(1.0, self._findings.sample_bytes)))
-                )
+                size = batch_size or int(min(4096, max(8, _BLOCK_BYTES / max(1.0, self._findings.sample_bytes))))
             yield from batch.cut(size)
 
     def _block(
@@ -135,9 +131,7 @@ class FisherPlan:
         parts: list[dict[str, Tensor]] = []
         for index in range(members):
             if generator is not None and start is not None:
-                generator.set_state(
-                    start
-                )  # every member meets the same draws, so none depends on its neighbours
+                generator.set_state(start)  # every member meets the same draws, so none depends on its neighbours
             state = member(params, index, names)
             parts.append(self._one(state, {name: state[name] for name in names}, block, samples, generator))
         return {name: torch.stack([part[name] for part in parts]) for name in names}
@@ -204,9 +198,7 @@ def check_run(batch_size: int | None, samples: int) -> None:
     check_at_least("samples", samples, 1)
 
 
-def prepare(
-    job: Job, leaves: Mapping[str, Tensor], params: Mapping[str, Tensor] | None, first: Block
-) -> FisherPlan:
+def prepare(job: Job, leaves: Mapping[str, Tensor], params: Mapping[str, Tensor] | None, first: Block) -> FisherPlan:
     """Look at the model with the first samples and plan."""
     with untouched(job.model):
         names = job.names

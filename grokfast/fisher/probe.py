@@ -55,13 +55,9 @@ def probe(
         failure = vmap_failure(job.model, state, some, args, side)
         findings.loop = bool(failure)
         if failure:
-            reasons = {
-                name: f"{reason}; torch.func cannot follow ({failure})" for name, reason in reasons.items()
-            }
+            reasons = {name: f"{reason}; torch.func cannot follow ({failure})" for name, reason in reasons.items()}
     size = traced.outputs.element_size() / m
-    findings.sample_bytes = size * sum(
-        use.x.numel() + 2 * torch.Size(use.shape).numel() for use in traced.uses
-    )
+    findings.sample_bytes = size * sum(use.x.numel() + 2 * torch.Size(use.shape).numel() for use in traced.uses)
     findings.sample_bytes += size * 4 * traced.outputs.numel()
     way = Way.LOOP if findings.loop else Way.VMAP
     found: dict[str, tuple[Way, str]] = {}
@@ -80,9 +76,7 @@ def probe(
     return findings, found
 
 
-def _check_uncoupled(
-    job: Job, state: Mapping[str, Tensor] | None, outputs: Tensor, args: tuple[Tensor, ...]
-) -> None:
+def _check_uncoupled(job: Job, state: Mapping[str, Tensor] | None, outputs: Tensor, args: tuple[Tensor, ...]) -> None:
     if outputs.shape[0] < 2:
         return
     with torch.no_grad():
@@ -90,10 +84,7 @@ def _check_uncoupled(
     expected = outputs.detach()[1:]
     bound = 1e-3 if outputs.dtype == torch.float32 else 1e-8
     scale = float(expected.abs().max()) if expected.numel() else 0.0
-    if (
-        rest.shape != expected.shape
-        or float((rest - expected).abs().max() if rest.numel() else 0.0) > bound * scale
-    ):
+    if rest.shape != expected.shape or float((rest - expected).abs().max() if rest.numel() else 0.0) > bound * scale:
         raise InputError(
             "sample axis not found: the outputs for some samples change when another sample is "
             "left out, so the "
@@ -121,9 +112,7 @@ def _find_layouts(
             if not use.intact:
                 reasons.setdefault(name, "the layer's input is overwritten later on")
             elif layout is None:
-                reasons.setdefault(
-                    name, f"the sample axis of {use.rule.what} {list(use.shape)} could not be proven"
-                )
+                reasons.setdefault(name, f"the sample axis of {use.rule.what} {list(use.shape)} could not be proven")
 
 
 def _layout(

@@ -91,7 +91,7 @@ def fisher_vector_product(
     reduction: str | Reduction = Reduction.MEAN,
     batch_size: int | None = None,
 ) -> dict[str, Tensor]:
-    r"""The product ``F v`` with the exact Fisher matrix, :math:`\frac1N \sum_n J_n^\top M_n J_n v`.
+    r"""Product of the exact Fisher matrix with a vector, :math:`\frac1N \sum_n J_n^\top M_n J_n v`.
 
     ``J`` is the Jacobian of the outputs, ``M`` the Fisher matrix of the outputs: ``diag(p) - p p^T``,
     ``diag(p (1 - p))`` or the identity. One forward-mode and one reverse-mode pass; nothing of size P x P.
@@ -132,7 +132,7 @@ def fisher_vector_product(
 
 
 def _metric(f: Tensor, t: Tensor, likelihood: Likelihood) -> Tensor:
-    """The Fisher matrix of the outputs times a tangent; sums of ``s * _metric(f, t)`` are inner products."""
+    """Fisher matrix of the outputs times a tangent."""
     if likelihood is Likelihood.GAUSSIAN:
         return t
     if likelihood is Likelihood.BERNOULLI:
@@ -170,7 +170,7 @@ class _Work:
             expected = (*lead, sum(sizes))
             if tuple(given.shape) != expected:
                 raise InputError(f"{label} must have shape {list(expected)}, got {list(given.shape)}")
-            parts = given.split(sizes, -1)
+            parts = torch.split(given, sizes, -1)
             given = {
                 name: part.reshape(*lead, *leaf.shape)
                 for (name, leaf), part in zip(self.leaves.items(), parts, strict=True)
@@ -183,17 +183,11 @@ class _Work:
         for name, leaf in self.leaves.items():
             if given[name].shape != (*lead, *leaf.shape):
                 expected = (*lead, *leaf.shape)
-                raise InputError(
-                    f"{label}['{name}'] must have shape {list(expected)}, got {list(given[name].shape)}"
-                )
+                raise InputError(f"{label}['{name}'] must have shape {list(expected)}, got {list(given[name].shape)}")
         clean = {n: given[n].detach().to(self.job.device, self.job.dtype) for n in self.leaves}
         if not all(bool(torch.isfinite(t).all()) for t in clean.values()):
             raise InputError(f"{label} must be finite")
-        return (
-            [clean]
-            if self.params is None
-            else [{n: t[e] for n, t in clean.items()} for e in range(self.count)]
-        )
+        return [clean] if self.params is None else [{n: t[e] for n, t in clean.items()} for e in range(self.count)]
 
     def blocks(self) -> Iterator[Block]:
         """Blocks of samples, counted."""
@@ -207,14 +201,10 @@ class _Work:
         if self.reduction is Reduction.SUM:
             return 1.0
         if self._n == 0:
-            raise InputError(
-                "the mean over no samples is undefined; give at least one, or use reduction='sum'"
-            )
+            raise InputError("the mean over no samples is undefined; give at least one, or use reduction='sum'")
         return 1 / self._n
 
-    def _function(
-        self, e: int, block: Block
-    ) -> tuple[Callable[[dict[str, Tensor]], Tensor], dict[str, Tensor]]:
+    def _function(self, e: int, block: Block) -> tuple[Callable[[dict[str, Tensor]], Tensor], dict[str, Tensor]]:
         own = {n: p.detach() for n, p in self.leaves.items()}
         state = {} if self.params is None else member(self.params, e, ())
         primals = {n: state.get(n, own[n]).detach() for n in self.leaves}
@@ -236,10 +226,8 @@ class _Work:
             stack.enter_context(torch.no_grad())
             stack.enter_context(sdpa_kernel(SDPBackend.MATH))
             stack.enter_context(warnings.catch_warnings())
-            warnings.simplefilter(
-                "ignore", DeprecationWarning
-            )  # torch's own, from its first forward-mode call
-            f, tangent = jvp(outputs, (primals,), (direction,))
+            warnings.simplefilter("ignore", DeprecationWarning)  # torch's own, from its first forward-mode call
+            f, tangent = jvp(outputs, (primals,), (direction,))[:2]
             watch.check()
         if not bool(torch.isfinite(f).all()):
             raise_non_finite("the model")
@@ -249,6 +237,6 @@ class _Work:
         """The cotangent of the outputs as a gradient."""
         outputs, primals = self._function(e, block)
         with untouched(self.job.model):
-            _, back = vjp(outputs, primals)
+            back = vjp(outputs, primals)[1]
             found: dict[str, Tensor] = back(cotangent)[0]
         return {name: value.detach() for name, value in found.items()}

@@ -86,9 +86,7 @@ class FisherDiagonal(dict[str, Tensor]):
         with safetensors.safe_open(path, framework="pt", device=str(device)) as file:
             about: dict[str, Any] = file.metadata() or {}
             if about.get("format") != _FORMAT:
-                raise InputError(
-                    f"{path} must be a saved Fisher diagonal ({_FORMAT}), got {about.get('format')!r}"
-                )
+                raise InputError(f"{path} must be a saved Fisher diagonal ({_FORMAT}), got {about.get('format')!r}")
             entries = {name: file.get_tensor(name) for name in json.loads(about["names"])}
         return cls(
             entries,

@@ -7,8 +7,8 @@ tensors have the samples on the leading axis.
 from __future__ import annotations
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
+from torch.nn import functional
 
 from grokfast.ops import fisher_linear, fisher_patches
 
@@ -76,9 +76,7 @@ class LinearRule(Rule):
             return sum_positions(g, 1).square().sum(0)
         n, features = g.shape[0], g.shape[-1]
         positions = g.shape[1:-1].numel()
-        out: Tensor = fisher_linear(
-            g.reshape(1, n, positions, features), x.reshape(1, n, positions, x.shape[-1])
-        )
+        out: Tensor = fisher_linear(g.reshape(1, n, positions, features), x.reshape(1, n, positions, x.shape[-1]))
         return out[0]
 
     def pooled(self, role: str, x: Tensor, g: Tensor) -> Tensor | None:
@@ -222,15 +220,13 @@ class ConvRule(Rule):
         sides: list[int] = []
         for axis in reversed(range(len(kernel))):
             before, after = self.padding[axis]
-            reach = (
-                (rows.shape[2 + axis] - 1) * self.stride[axis] + (kernel[axis] - 1) * self.dilation[axis] + 1
-            )
+            reach = (rows.shape[2 + axis] - 1) * self.stride[axis] + (kernel[axis] - 1) * self.dilation[axis] + 1
             # What the last position does not reach (a stride that does not divide) is cut off.
             after = min(after, reach - before - image.shape[2 + axis])
             if self.transposed:
                 after = reach - before - image.shape[2 + axis]
             sides += [before, after]
-        return rows, F.pad(image, sides) if any(sides) else image
+        return rows, functional.pad(image, sides) if any(sides) else image
 
     def per_sample(self, role: str, x: Tensor, g: Tensor) -> Tensor:
         """Every sample's patches times its output gradients, summed over positions."""

@@ -12,9 +12,9 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 from torch.autograd.graph import GradientEdge, get_gradient_edge
+from torch.nn import functional
 from torch.overrides import TorchFunctionMode
 
 from grokfast.errors import InputError
@@ -121,7 +121,7 @@ def _shapes(names: dict[str, str], **tensors: Tensor | None) -> dict[str, torch.
 def _linear(
     tracer: Tracer,
     func: Any,
-    input: Tensor,
+    input: Tensor,  # noqa: A002
     weight: Tensor,
     bias: Tensor | None = None,
 ) -> Tensor:
@@ -154,9 +154,7 @@ def _conv(
         return func(input, weight, bias, stride, padding, dilation, groups)  # type: ignore[no-any-return]
     steps, spread = _pair(stride, spatial), _pair(dilation, spatial)
     if isinstance(padding, str):
-        total = [
-            d * (k - 1) if padding == "same" else 0 for d, k in zip(spread, weight.shape[2:], strict=True)
-        ]
+        total = [d * (k - 1) if padding == "same" else 0 for d, k in zip(spread, weight.shape[2:], strict=True)]
         sides = tuple((t // 2, t - t // 2) for t in total)
     else:
         sides = tuple((p, p) for p in _pair(padding, spatial))
@@ -181,9 +179,7 @@ def _conv_transpose(
     spatial = weight.dim() - 2
     if not names or id(input) in tracer.names or input.dim() != spatial + 2:
         return func(input, weight, bias, stride, padding, output_padding, groups, dilation)  # type: ignore[no-any-return]
-    out = func(
-        input, tracer.hide(weight), tracer.hide(bias), stride, padding, output_padding, groups, dilation
-    )
+    out = func(input, tracer.hide(weight), tracer.hide(bias), stride, padding, output_padding, groups, dilation)
     sides = tuple((p, p) for p in _pair(padding, spatial))
     rule = ConvRule(
         _pair(stride, spatial), sides, _pair(dilation, spatial), groups, True,
@@ -301,15 +297,13 @@ def _batch_norm(
 def _dropout(
     tracer: Tracer,
     func: Any,
-    input: Tensor,
+    input: Tensor,  # noqa: A002
     p: float = 0.5,
     training: bool = True,
     inplace: bool = False,
 ) -> Any:
     if training and p > 0:
-        raise InputError(
-            "dropout in training mode gives the Fisher diagonal of one random mask; call model.eval()"
-        )
+        raise InputError("dropout in training mode gives the Fisher diagonal of one random mask; call model.eval()")
     return func(input, p, training, inplace)
 
 
@@ -323,11 +317,7 @@ def _elementwise(product: bool) -> Callable[..., Any]:
         value, other = args if mine[0] else args[::-1]
         out = func(tracer.hide(args[0]), tracer.hide(args[1]))
         # The samples must come from the other operand, and the parameter must not have an axis of their size.
-        if (
-            other.dim() < value.dim()
-            or other.dim() == 0
-            or (other.dim() == value.dim() and value.shape[0] != 1)
-        ):
+        if other.dim() < value.dim() or other.dim() == 0 or (other.dim() == value.dim() and value.shape[0] != 1):
             return func(*args)
         names = tracer.roles(value=value)
         return tracer.record(ElementwiseRule(product, value=value.shape), names, other, out)
@@ -343,18 +333,24 @@ def _matmul(tracer: Tracer, func: Any, input: Tensor, other: Tensor) -> Any:  # 
 
 
 _HANDLERS: dict[Any, Callable[..., Any]] = {
-    F.linear: _linear,
+    functional.linear: _linear,
     **dict.fromkeys((torch.conv1d, torch.conv2d, torch.conv3d), _conv),
+    **dict.fromkeys((torch.conv_transpose1d, torch.conv_transpose2d, torch.conv_transpose3d), _conv_transpose),
+    functional.embedding: _embedding,
+    functional.layer_norm: _layer_norm,
+    functional.rms_norm: _rms_norm,
+    functional.group_norm: _group_norm,
+    functional.batch_norm: _batch_norm,
     **dict.fromkeys(
-        (torch.conv_transpose1d, torch.conv_transpose2d, torch.conv_transpose3d), _conv_transpose
-    ),
-    F.embedding: _embedding,
-    F.layer_norm: _layer_norm,
-    F.rms_norm: _rms_norm,
-    F.group_norm: _group_norm,
-    F.batch_norm: _batch_norm,
-    **dict.fromkeys(
-        (F.dropout, F.dropout1d, F.dropout2d, F.dropout3d, F.alpha_dropout, F.feature_alpha_dropout), _dropout
+        (
+            functional.dropout,
+            functional.dropout1d,
+            functional.dropout2d,
+            functional.dropout3d,
+            functional.alpha_dropout,
+            functional.feature_alpha_dropout,
+        ),
+        _dropout,
     ),
     **dict.fromkeys((torch.add, Tensor.add), _elementwise(False)),
     **dict.fromkeys((torch.mul, Tensor.mul), _elementwise(True)),

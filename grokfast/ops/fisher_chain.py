@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
+from torch.nn import functional
 
 from grokfast.errors import InputError
 from grokfast.ops._native import call, check_same, kernel
@@ -25,14 +25,14 @@ def _outputs(x: Tensor, params: Sequence[Tensor], spec: Sequence[int]) -> Tensor
         if kind == CONV:
             assert weight is not None
             x = x.reshape(-1, channels, height, width)
-            x = F.conv2d(x, weight, bias, tuple(stride), tuple(padding), tuple(dilation))
+            x = functional.conv2d(x, weight, bias, tuple(stride), tuple(padding), tuple(dilation))
         elif kind == RELU:
             x = x.relu()
         elif kind == MAXPOOL:
-            x = F.max_pool2d(x.reshape(-1, channels, height, width), tuple(kernel_size), tuple(stride))
+            x = functional.max_pool2d(x.reshape(-1, channels, height, width), tuple(kernel_size), tuple(stride))
         else:
             assert weight is not None
-            x = F.linear(x.flatten(1), weight, bias)
+            x = functional.linear(x.flatten(1), weight, bias)
     return x.flatten(1)
 
 
@@ -59,9 +59,7 @@ def fisher_chain_reference(
             else:
                 terms = [(1.0, logs[int(label)]) for label in labels[e, :, n]]
             for weight, value in terms:
-                for total, grad in zip(
-                    totals, torch.autograd.grad(value, leaves, retain_graph=True), strict=True
-                ):
+                for total, grad in zip(totals, torch.autograd.grad(value, leaves, retain_graph=True), strict=True):
                     total[e] += weight * grad.square()
     return [*(total.to(x.dtype) for total in totals), status.to(x.device)]
 
@@ -84,11 +82,7 @@ def _check(x: Tensor, params: list[Tensor], spec: list[int], labels: Tensor | No
         kind, weight, bias = spec[k], spec[k + 15], spec[k + 16]
         if max(weight, bias) >= len(params) or (kind in (CONV, LINEAR)) != (weight >= 0):
             raise InputError(f"layer {k // FIELDS} refers to a parameter that is not there")
-        inputs = (
-            spec[k + 1] * spec[k + 7] * spec[k + 8]
-            if kind == CONV
-            else spec[k + 1] * spec[k + 2] * spec[k + 3]
-        )
+        inputs = spec[k + 1] * spec[k + 7] * spec[k + 8] if kind == CONV else spec[k + 1] * spec[k + 2] * spec[k + 3]
         if weight >= 0 and params[weight].numel() != members * inputs * spec[k + 4]:
             raise InputError(f"params[{weight}] does not fit layer {k // FIELDS}")
         if bias >= 0 and params[bias].numel() != members * spec[k + 4]:
@@ -102,9 +96,7 @@ def _check(x: Tensor, params: list[Tensor], spec: list[int], labels: Tensor | No
 
 
 @torch.library.custom_op("grokfast::fisher_chain", mutates_args=())
-def fisher_chain(
-    x: Tensor, params: list[Tensor], spec: list[int], labels: Tensor | None, mode: int
-) -> list[Tensor]:
+def fisher_chain(x: Tensor, params: list[Tensor], spec: list[int], labels: Tensor | None, mode: int) -> list[Tensor]:
     """Fisher diagonal (sum over samples) of a chain of layers, for a stack of members.
 
     Args:
@@ -148,16 +140,14 @@ def fisher_chain_compiled(
     members = max(1, dense[0].shape[0])
     # One small tensor holds all the numbers that the kernel reads.
     numbers = torch.tensor(
-        [p.data_ptr() for p in dense]
-        + [p.numel() // members for p in dense]
-        + [p.data_ptr() for p in out]
-        + spec
+        [p.data_ptr() for p in dense] + [p.numel() // members for p in dense] + [p.data_ptr() for p in out] + spec
     )
     start, step = numbers.data_ptr(), 8 * len(dense)
     labels = None if labels is None else labels.contiguous()
     call(
         run, x, x, start, start + step, start + 2 * step, start + 3 * step, 0 if labels is None else labels,
-        status, dense[0].shape[0], x.shape[0], len(spec) // FIELDS, len(dense), 1 if labels is None else labels.shape[1], mode,
+        status, dense[0].shape[0], x.shape[0], len(spec) // FIELDS, len(dense),
+        1 if labels is None else labels.shape[1], mode,
     )  # fmt: skip
     return [*out, status]
 

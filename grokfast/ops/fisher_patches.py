@@ -111,7 +111,6 @@ def _vmap(
         raise InputError("fisher_patches cannot be mapped over base or offset")
     size = next(t.shape[d] for t, d in zip((g, x), in_dims[:2], strict=True) if d is not None)
     g, x = (
-        t.expand(size, *t.shape) if d is None else t.movedim(d, 0)
-        for t, d in zip((g, x), in_dims[:2], strict=True)
+        t.expand(size, *t.shape) if d is None else t.movedim(d, 0) for t, d in zip((g, x), in_dims[:2], strict=True)
     )
     return fisher_patches(g.flatten(0, 1), x.flatten(0, 1), base, offset).unflatten(0, (size, -1)), 0

@@ -140,11 +140,7 @@ def _compiled(
     x: Tensor, w1: Tensor, b1: Tensor | None, w2: Tensor, b2: Tensor | None, labels: Tensor | None, mode: int
 ) -> list[Tensor]:
     _check(x, w1, b1, w2, b2, labels, mode)
-    if (
-        labels is not None
-        and labels.numel()
-        and not 0 <= int(labels.min()) <= int(labels.max()) < w2.shape[1]
-    ):
+    if labels is not None and labels.numel() and not 0 <= int(labels.min()) <= int(labels.max()) < w2.shape[1]:
         raise InputError(f"labels must lie in [0, {w2.shape[1]})")
     run = kernel("fisher_two_layer", x)
     if run is None:

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 
 import pytest
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.nn import functional
 
 from grokfast.fisher import fisher_diag_reference
 
@@ -47,7 +47,7 @@ class _TiedEmbedding(nn.Module):
         self.embed = nn.Embedding(7, 4)
 
     def forward(self, x: Tensor) -> Tensor:
-        return F.linear(self.embed(x).mean(1).tanh(), self.embed.weight)
+        return functional.linear(self.embed(x).mean(1).tanh(), self.embed.weight)
 
 
 class _Bare(nn.Module):
@@ -82,7 +82,7 @@ class _PlainAttention(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         q, k, v = self.qkv(x).chunk(3, -1)
-        return self.out(F.scaled_dot_product_attention(q, k, v))[:, -1]
+        return self.out(functional.scaled_dot_product_attention(q, k, v))[:, -1]
 
 
 class _Residual(nn.Module):
@@ -92,7 +92,7 @@ class _Residual(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         h = x + self.a(x).relu_()
-        return self.out(h + F.gelu(self.b(h)))
+        return self.out(h + functional.gelu(self.b(h)))
 
 
 class _TimeFirst(nn.Module):
@@ -180,7 +180,7 @@ def _trained(norm: nn.Module) -> nn.Module:
 def _cases() -> list[Case]:
     conv = nn.Conv2d
     images = _real(6, 4, 5, 6)
-    found = [
+    return [
         Case("linear", _head(nn.Linear(5, 4), width=4), _real(7, 5)),
         Case("linear, no bias", _head(nn.Linear(5, 4, bias=False), width=4), _real(7, 5)),
         Case("linear on sequences", _head(nn.Linear(5, 4), width=24), _real(7, 2, 3, 5)),
@@ -237,7 +237,7 @@ def _cases() -> list[Case]:
                 nn.Linear(4, 3),
             ),
             images,
-        ),  # fmt: skip
+        ),
         Case("average pooling", _head(conv(4, 2, 3), nn.AvgPool2d(2), width=4), images),
         Case(
             "in-place activations",
@@ -265,7 +265,6 @@ def _cases() -> list[Case]:
         ),
         Case("recurrent", _Recurrent, _real(5, 3, 4)),
     ]
-    return found
 
 
 CASES = _cases()
@@ -304,9 +303,7 @@ def compare() -> Callable[..., float]:
 def brute_force() -> Callable[..., dict[str, Tensor]]:
     """The reference in float64 on the very weights and inputs of a float32 model."""
 
-    def run(
-        model: nn.Module, inputs: Tensor | tuple[Tensor, ...], *args: Tensor, **how: str
-    ) -> dict[str, Tensor]:
+    def run(model: nn.Module, inputs: Tensor | tuple[Tensor, ...], *args: Tensor, **how: str) -> dict[str, Tensor]:
         twin = copy.deepcopy(model).double()
         args_in = inputs if isinstance(inputs, tuple) else (inputs,)
         wide = tuple(a.double() if a.is_floating_point() else a for a in args_in)

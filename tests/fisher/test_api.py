@@ -31,9 +31,7 @@ def test_iterables_equal_tensors(net, x):
     loader = DataLoader(TensorDataset(x, y), batch_size=4)
     whole = fisher_diag(net, x, y, kind="empirical").flat()
     torch.testing.assert_close(fisher_diag(net, loader, kind="empirical").flat(), whole)
-    torch.testing.assert_close(
-        fisher_diag(net, iter([[x[:5], y[:5]], [x[5:], y[5:]]]), kind="empirical").flat(), whole
-    )
+    torch.testing.assert_close(fisher_diag(net, iter([[x[:5], y[:5]], [x[5:], y[5:]]]), kind="empirical").flat(), whole)
     exact = fisher_diag(net, x).flat()
     torch.testing.assert_close(fisher_diag(net, loader).flat(), exact)
     torch.testing.assert_close(fisher_diag(net, [x[:1], x[1:1], x[1:]]).flat(), exact)
@@ -81,9 +79,7 @@ def test_plan(net, x, capsys):
     torch.testing.assert_close(plan(x).flat(), fisher_diag(net, x, likelihood="gaussian").flat())
     with torch.no_grad():
         net[0].weight.mul_(2)
-    torch.testing.assert_close(
-        plan(x[:3]).flat(), fisher_diag(net, x[:3], likelihood="gaussian", explain=True).flat()
-    )
+    torch.testing.assert_close(plan(x[:3]).flat(), fisher_diag(net, x[:3], likelihood="gaussian", explain=True).flat())
     assert "0.weight  rule  linear" in capsys.readouterr().out
     net[0].weight.requires_grad_(False)
     with pytest.raises(InputError, match=r"plan again"):
@@ -96,9 +92,7 @@ def test_a_first_batch_of_one_sample(net, x):
 
 def test_monte_carlo_is_reproducible_and_converges(net, x):
     def drawn(samples, seed=0):
-        return fisher_diag(
-            net, x, kind="mc", samples=samples, generator=torch.Generator().manual_seed(seed)
-        ).flat()
+        return fisher_diag(net, x, kind="mc", samples=samples, generator=torch.Generator().manual_seed(seed)).flat()
 
     assert torch.equal(drawn(3), drawn(3))
     assert not torch.equal(drawn(3), drawn(3, seed=1))
@@ -111,9 +105,7 @@ def test_monte_carlo_is_reproducible_and_converges(net, x):
 @pytest.mark.parametrize("likelihood", ["bernoulli", "gaussian"])
 def test_monte_carlo_of_other_likelihoods(net, x, likelihood):
     how = {"likelihood": likelihood, "reduction": "sum"}
-    drawn = fisher_diag(
-        net, x, kind="mc", samples=4000, generator=torch.Generator().manual_seed(0), **how
-    ).flat()
+    drawn = fisher_diag(net, x, kind="mc", samples=4000, generator=torch.Generator().manual_seed(0), **how).flat()
     exact = fisher_diag(net, x, **how).flat()
     assert float((drawn - exact).norm() / exact.norm()) < 0.1
 

@@ -50,9 +50,7 @@ def test_exact_in_float32(case, scale, compare, brute_force):
 
 def test_a_stack_is_its_members(case, compare):
     model, inputs = _setup(case, torch.float64)
-    stack = {
-        name: torch.stack([p.detach() * k for k in (1.0, 0.5, 1.5)]) for name, p in model.named_parameters()
-    }
+    stack = {name: torch.stack([p.detach() * k for k in (1.0, 0.5, 1.5)]) for name, p in model.named_parameters()}
     found = fisher_diag(model, inputs, params=stack, reduction="sum")
     assert found.stacked
     assert found.flat().shape == (3, sum(p.numel() for p in model.parameters()))

@@ -27,7 +27,8 @@ def networks(draw):
             out, kernel = draw(st.integers(1, 4)), draw(st.integers(1, 3))
             mode = draw(st.sampled_from(["zeros", "circular"]))
             layers.append(
-                nn.Conv2d(channels, out, kernel, draw(st.integers(1, 2)), draw(st.integers(kernel // 2, 1 + kernel // 2)),
+                nn.Conv2d(channels, out, kernel, draw(st.integers(1, 2)),
+                          draw(st.integers(kernel // 2, 1 + kernel // 2)),
                           bias=draw(st.booleans()), padding_mode=mode)
             )  # fmt: skip
             layers.append(draw(st.sampled_from(ACTIVATIONS))())
@@ -89,9 +90,7 @@ def test_softmax_factor(classes, scale, seed):
     covariance = torch.diag_embed(p) - p.unsqueeze(-1) * p.unsqueeze(-2)
     torch.testing.assert_close(factor @ factor.mT, covariance, rtol=1e-9, atol=1e-15)
     # Relative accuracy on the diagonal, where p - p^2 itself has lost it.
-    others = (
-        p.unsqueeze(1).expand(-1, classes, -1).masked_fill(torch.eye(classes, dtype=torch.bool), 0).sum(-1)
-    )
+    others = p.unsqueeze(1).expand(-1, classes, -1).masked_fill(torch.eye(classes, dtype=torch.bool), 0).sum(-1)
     torch.testing.assert_close(factor.square().sum(-1), p * others, rtol=1e-9, atol=0)
 
 

@@ -45,11 +45,7 @@ def test_equals_brute_force(shape, dtype, tolerance):
 
 
 @settings(max_examples=30, deadline=None)
-@given(
-    st.tuples(
-        *[st.integers(0, 6), st.integers(0, 40), st.integers(0, 5), st.integers(0, 9), st.integers(0, 40)]
-    )
-)
+@given(st.tuples(*[st.integers(0, 6), st.integers(0, 40), st.integers(0, 5), st.integers(0, 9), st.integers(0, 40)]))
 def test_any_shape(shape):
     g, a = _inputs(shape, torch.float64)
     torch.testing.assert_close(fisher_linear(g, a), _brute_force(g, a), rtol=1e-12, atol=1e-12)
@@ -119,6 +115,4 @@ def test_rejects_what_does_not_fit():
 @pytest.mark.parametrize("shape", SHAPES)
 def test_cuda_equals_cpu(shape):
     g, a = _inputs(shape, torch.float64)
-    torch.testing.assert_close(
-        fisher_linear(g.cuda(), a.cuda()).cpu(), fisher_linear(g, a), rtol=1e-12, atol=1e-12
-    )
+    torch.testing.assert_close(fisher_linear(g.cuda(), a.cuda()).cpu(), fisher_linear(g, a), rtol=1e-12, atol=1e-12)

@@ -15,9 +15,7 @@ from grokfast.ops import (
 )
 
 
-def _two_layer(
-    n=37, width=21, classes=5, inputs=40, members=2, mode=LabelMode.SOFTMAX, scale=1.0, sparse=False
-):
+def _two_layer(n=37, width=21, classes=5, inputs=40, members=2, mode=LabelMode.SOFTMAX, scale=1.0, sparse=False):
     generator = torch.Generator().manual_seed(n + width)
 
     def draw(*shape):
@@ -26,11 +24,10 @@ def _two_layer(
     x = torch.randn(n, inputs, generator=generator, dtype=torch.float64)
     if sparse:
         x = x * (torch.rand(n, inputs, generator=generator).argsort(-1) < 3)
-    labels = (
-        torch.randint(0, classes, (members, 2, n), generator=generator) if mode == LabelMode.GIVEN else None
-    )
+    labels = torch.randint(0, classes, (members, 2, n), generator=generator) if mode == LabelMode.GIVEN else None
     return (
-        x, draw(members, width, inputs) / 4, draw(members, width) / 4, draw(members, classes, width), draw(members, classes),
+        x, draw(members, width, inputs) / 4, draw(members, width) / 4, draw(members, classes, width),
+        draw(members, classes),
         labels, int(mode),
     )  # fmt: skip
 
@@ -93,9 +90,7 @@ def test_every_instruction_set(isa, core):
         pytest.skip(f"this CPU has no {isa}")
     try:
         for mode in LabelMode:
-            _same(
-                fisher_two_layer(*_two_layer(mode=mode)), fisher_two_layer_reference(*_two_layer(mode=mode))
-            )
+            _same(fisher_two_layer(*_two_layer(mode=mode)), fisher_two_layer_reference(*_two_layer(mode=mode)))
             _same(fisher_chain(*_chain(mode=mode)), fisher_chain_reference(*_chain(mode=mode)))
     finally:
         core.set_isa(best)

@@ -48,9 +48,7 @@ def test_equals_brute_force(shape, dtype, tolerance):
 
 
 @settings(max_examples=30, deadline=None)
-@given(
-    st.tuples(*[st.integers(low, high) for low, high in ((0, 2), (0, 12), (1, 3), (1, 40), (1, 9), (1, 30))])
-)
+@given(st.tuples(*[st.integers(low, high) for low, high in ((0, 2), (0, 12), (1, 3), (1, 40), (1, 9), (1, 30))]))
 def test_any_shape(shape):
     inputs = _inputs(shape)
     torch.testing.assert_close(fisher_patches(*inputs), _brute_force(*inputs), rtol=1e-12, atol=1e-12)

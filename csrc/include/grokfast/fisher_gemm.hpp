@@ -5,11 +5,12 @@
 #pragma once
 
 #include <algorithm>
-#include <vector>
 
+#include "grokfast/fisher_array.hpp"
 #include "grokfast/simd.hpp"
 
 namespace grokfast::GROKFAST_ISA {
+namespace {  // nothing here may be shared between objects: cmake/check_symbols.cmake
 
 #if defined(GROKFAST_ISA_avx512)
 constexpr int kRows = 12;
@@ -80,8 +81,8 @@ template <typename T, typename GetA, typename GetB>
 inline void gemm_add(int64_t first, int64_t last, int64_t columns, int64_t steps, GetA get_a, GetB get_b, T* c,
                      int64_t stride) {
   if (first >= last || columns <= 0) return;
-  std::vector<T> b(static_cast<size_t>(panels(columns, kWidth<T>) * kWidth<T> * std::min(steps, kDepth)));
-  std::vector<T> a(static_cast<size_t>(kRows * std::min(steps, kDepth)));
+  Array<T> b(panels(columns, kWidth<T>) * kWidth<T> * std::min(steps, kDepth));
+  Array<T> a(kRows * std::min(steps, kDepth));
   for (int64_t k0 = 0; k0 < steps; k0 += kDepth) {
     const int64_t depth = std::min(kDepth, steps - k0);
     pack(b.data(), depth, columns, kWidth<T>, [&](int64_t k, int64_t n) { return get_b(k0 + k, n); });
@@ -101,7 +102,7 @@ inline void gemm_add(int64_t first, int64_t last, int64_t columns, int64_t steps
 // The same with B packed beforehand: pack(b, steps, columns, kWidth<T>, get_b).
 template <typename T, typename GetA>
 inline void gemm_packed(int64_t rows, int64_t columns, int64_t steps, GetA get_a, const T* b, T* c, int64_t stride) {
-  std::vector<T> a(static_cast<size_t>(kRows * steps));
+  Array<T> a(kRows * steps);
   for (int64_t m = 0; m < rows; m += kRows) {
     pack(a.data(), steps, std::min<int64_t>(kRows, rows - m), kRows,
          [&](int64_t k, int64_t r) { return get_a(k, m + r); });
@@ -121,4 +122,5 @@ inline int64_t part_start(int64_t total, int64_t parts, int64_t part) {
   return std::min(total, part * each);
 }
 
+}  // namespace
 }  // namespace grokfast::GROKFAST_ISA

@@ -3,11 +3,11 @@
 #pragma once
 
 #include <algorithm>
-#include <vector>
 
 #include "grokfast/fisher_gemm.hpp"
 
 namespace grokfast::GROKFAST_ISA {
+namespace {  // nothing here may be shared between objects: cmake/check_symbols.cmake
 
 #if defined(GROKFAST_ISA_avx512)
 constexpr int kAccumulators = 16;
@@ -34,9 +34,9 @@ struct Grid {
 // Weights in the order in which the tiles below read them: tiles of 4, 2 or 1 outputs, then get(o, k) for k < inner.
 inline int64_t tile_width(int64_t left) { return left >= 4 ? 4 : left >= 2 ? 2 : 1; }
 template <typename T, typename Get>
-std::vector<T> pack_outputs(int64_t outputs, int64_t inner, Get get) {
-  std::vector<T> packed;
-  packed.reserve(static_cast<size_t>(outputs * inner));
+Array<T> pack_outputs(int64_t outputs, int64_t inner, Get get) {
+  Array<T> packed;
+  packed.reserve(outputs * inner);
   for (int64_t o = 0; o < outputs; o += tile_width(outputs - o))
     for (int64_t k = 0; k < inner; ++k)
       for (int64_t r = 0; r < tile_width(outputs - o); ++r) packed.push_back(get(o + r, k));
@@ -160,7 +160,7 @@ struct Lanes {
 
   // total[o][c][tap] += (sum over positions of g[o] in[c][position + tap])^2, lane by lane.
   static void conv_squares(const T* in, Grid padded, const T* g, const Layer& k, T* total) {
-    std::vector<int64_t> offset;
+    Array<int64_t> offset;
     for (int64_t ky = 0; ky < k.kernel_h; ++ky)
       for (int64_t kx = 0; kx < k.kernel_w; ++kx)
         offset.push_back((ky * k.dilation_h * padded.width + kx * k.dilation_w) * L);
@@ -262,4 +262,5 @@ struct Lanes {
   }
 };
 
+}  // namespace
 }  // namespace grokfast::GROKFAST_ISA

@@ -10,6 +10,7 @@
 #endif
 
 namespace grokfast::GROKFAST_ISA {
+namespace {  // nothing here may be shared between objects: cmake/check_symbols.cmake
 
 // exp(x) for x <= 0, to double's rounding: 2^k times a Taylor series on |r| <= ln(2) / 2. Branch-free, so that loops
 // of it become vectors.
@@ -65,4 +66,5 @@ inline double others(const double* p, std::int64_t classes, std::int64_t but) {
   return sum;
 }
 
+}  // namespace
 }  // namespace grokfast::GROKFAST_ISA
