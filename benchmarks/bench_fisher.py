@@ -12,6 +12,7 @@ import os
 import statistics
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -195,7 +196,11 @@ def _peak_memory(n: int) -> float:
     if not Path("/proc/self/clear_refs").exists():
         pytest.skip("the peak of resident memory cannot be reset here")
     run = subprocess.run(
-        [sys.executable, "-c", _PEAK, str(Path(__file__).parent), str(n)], capture_output=True, text=True, check=True
+        [sys.executable, "-c", _PEAK, str(Path(__file__).parent), str(n)],
+        capture_output=True,
+        text=True,
+        check=True,
+        cwd=tempfile.gettempdir(),  # where no checkout hides the installed package
     )
     return float(run.stdout)
 
