@@ -1,1 +1,1 @@
-"""Ising lattices."""
+"""The two-dimensional Ising model: sampler, exact results and data sets."""
