@@ -23,10 +23,10 @@ def parse_shape(name: str, value: Shape) -> tuple[int, int]:
     Raises:
         InputError: If it is not one or two integers of at least 2.
     """
-    sides = value if isinstance(value, tuple | list) else (value, value)
-    good = len(sides) == 2 and all(
-        isinstance(side, numbers.Integral) and not isinstance(side, bool) and int(side) >= 2 for side in sides
-    )
-    if not good:
+    sides: list[object] = list(value) if isinstance(value, tuple | list) else [value, value]
+    lengths = [
+        int(side) for side in sides if not isinstance(side, bool) and isinstance(side, numbers.Integral)
+    ]
+    if len(sides) != 2 or len(lengths) != 2 or min(lengths) < 2:
         raise InputError(f"{name} must be an integer >= 2 or a pair (Ly, Lx) of them, got {value!r}")
-    return int(sides[0]), int(sides[1])
+    return lengths[0], lengths[1]

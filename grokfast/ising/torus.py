@@ -5,9 +5,9 @@ modes,
 
     Z = ½ (2 sinh 2K)^{MN/2} [Π 2cosh(Mγ_r/2) + Π 2sinh(Mγ_r/2) + Π 2cosh(Mγ_s/2) + Π 2sinh(Mγ_s/2)],
 
-with cosh γ = cosh 2K coth 2K - cos θ, θ = π r / N, r odd and s even in [0, 2N), and γ_0 = 2K + ln tanh K, which
-is negative above Tc. Written like that it overflows when cold and cancels when hot. With q = exp(-2K) every
-mode is instead
+with cosh γ = cosh 2K coth 2K - cos θ, θ = π r / N, r odd and s even in [0, 2N), and γ_0 = 2K + ln tanh K,
+which is negative above Tc. Written like that it overflows when cold and cancels when hot. With q = exp(-2K)
+every mode is instead
 
     exp(γ) = (a + d) / b,   a = (1+q²)²/2 - q(1-q²) cos θ,   b = q(1-q²),   d² = a² - b²,
 
