@@ -131,7 +131,7 @@ def test_counts_equal_the_reference(layout, rows):
 
 @pytest.mark.parametrize("bits", [1, 2, 4, 12])
 def test_corrected_masks_have_the_exact_probability(bits):
-    """Each lane has its own temperature: the frequency of its masks is p, each within 4.5 sigma and together."""
+    """Each lane has its own temperature: the frequency of its masks is p, one by one and together."""
     T = np.concatenate([np.geomspace(0.8, 60.0, 63), [math.inf]])
     engine = WordEngine(problem(4, 4, T, "metropolis", key=bits), Layout.REPLICA, bits=bits)
     W = engine._width
