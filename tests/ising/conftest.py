@@ -39,6 +39,12 @@ def histogram_p(values, levels, probabilities):
     return chi_square_tail(statistic, len(counts) - 1)
 
 
+def as_normal(t, degrees):
+    """A Student's t as the equally unlikely normal score (Wallace's approximation)."""
+    size = np.sqrt(degrees * np.log1p(np.square(t) / degrees)) * (8 * degrees + 1) / (8 * degrees + 3)
+    return np.sign(t) * size
+
+
 def check_scores(scores):
     """Each |z| < 4, and Σ z² as likely as it should be."""
     z = np.asarray(scores, dtype=float)
@@ -51,5 +57,9 @@ def check_scores(scores):
 @pytest.fixture(scope="session")
 def stats():
     return SimpleNamespace(
-        chi_square_tail=chi_square_tail, fisher=fisher, histogram_p=histogram_p, check_scores=check_scores
+        as_normal=as_normal,
+        chi_square_tail=chi_square_tail,
+        fisher=fisher,
+        histogram_p=histogram_p,
+        check_scores=check_scores,
     )
