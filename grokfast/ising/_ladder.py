@@ -100,7 +100,8 @@ def mask_probabilities(temperatures: FloatArray, J: float, dynamics: Dynamics) -
     1/(1 + exp(8J/T)), to be up under a local field of -2J and -4J.
     """
     factors = np.array([4.0, 8.0]).reshape(2, *(1,) * temperatures.ndim)
-    weights = np.exp(-J * factors / temperatures)
+    with np.errstate(over="ignore"):
+        weights = np.exp(-J * factors / temperatures)
     if dynamics is Dynamics.METROPOLIS:
         return weights
     return np.asarray(weights / (1.0 + weights))

@@ -41,9 +41,10 @@ def philox(key: int, counter: int) -> np.random.Generator:
 
 
 @kernel
-def next_word(state: WordArray) -> np.uint64:
-    """The next output of the xoshiro256+ generator in ``state`` (uint64 ``[4]``)."""
-    s0, s1, s2, s3 = state[0], state[1], state[2], state[3]
+def advance(
+    s0: np.uint64, s1: np.uint64, s2: np.uint64, s3: np.uint64
+) -> tuple[np.uint64, np.uint64, np.uint64, np.uint64, np.uint64]:
+    """One step of xoshiro256+: its output, and the four words of its new state."""
     result = s0 + s3
     t = s1 << _S17
     s2 ^= s0
@@ -52,14 +53,27 @@ def next_word(state: WordArray) -> np.uint64:
     s0 ^= s3
     s2 ^= t
     s3 = (s3 << _S45) | (s3 >> _S19)
+    return result, s0, s1, s2, s3
+
+
+@kernel
+def next_word(state: WordArray) -> np.uint64:
+    """The next output of the xoshiro256+ generator in ``state`` (uint64 ``[4]``)."""
+    result, s0, s1, s2, s3 = advance(state[0], state[1], state[2], state[3])
     state[0], state[1], state[2], state[3] = s0, s1, s2, s3
-    return np.uint64(result)
+    return result
+
+
+@kernel
+def to_uniform(word: np.uint64) -> float:
+    """A float64 in [0, 1) from the upper 53 bits of a random word."""
+    return float(word >> _S11) * _UNIT
 
 
 @kernel
 def next_uniform(state: WordArray) -> float:
     """A float64 in [0, 1) with 53 random bits."""
-    return float(next_word(state) >> _S11) * _UNIT
+    return to_uniform(next_word(state))
 
 
 @kernel

@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from grokfast.ising._jit import kernel
-from grokfast.ising._rng import WordArray, next_uniform
+from grokfast.ising._rng import WordArray, advance, to_uniform
 
 SpinArray = npt.NDArray[np.int8]
 FloatArray = npt.NDArray[np.float64]
@@ -43,16 +43,14 @@ def neighbour_sum(spins: SpinArray, y: int, x: int, periodic: bool) -> np.int64:
     """Sum of the (up to four) neighbours of site (y, x)."""
     height, width = spins.shape
     total = np.int64(0)
-    if periodic:
+    if periodic or y > 0:
         total += spins[y - 1 if y > 0 else height - 1, x]
+    if periodic or y < height - 1:
         total += spins[y + 1 if y < height - 1 else 0, x]
+    if periodic or x > 0:
         total += spins[y, x - 1 if x > 0 else width - 1]
+    if periodic or x < width - 1:
         total += spins[y, x + 1 if x < width - 1 else 0]
-    else:
-        total += spins[y - 1, x] if y > 0 else 0
-        total += spins[y + 1, x] if y < height - 1 else 0
-        total += spins[y, x - 1] if x > 0 else 0
-        total += spins[y, x + 1] if x < width - 1 else 0
     return total
 
 
@@ -63,14 +61,27 @@ def sweep_scalar(
     """Sweep one lattice ``[Ly, Lx]``: first all sites with y + x even, then the others, or row by row."""
     height, width = spins.shape
     colors = 2 if checkerboard else 1
+    s0, s1, s2, s3 = state[0], state[1], state[2], state[3]
     for _ in range(sweeps):
         for color in range(colors):
             for y in range(height):
+                # neighbour_sum() written out: it is three times slower called from here
+                up = y - 1 if y > 0 else height - 1
+                down = y + 1 if y < height - 1 else 0
                 for x in range((y + color) & 1 if checkerboard else 0, width, colors):
+                    h = np.int64(0)
+                    if periodic or y > 0:
+                        h += spins[up, x]
+                    if periodic or y < height - 1:
+                        h += spins[down, x]
+                    if periodic or x > 0:
+                        h += spins[y, x - 1 if x > 0 else width - 1]
+                    if periodic or x < width - 1:
+                        h += spins[y, x + 1 if x < width - 1 else 0]
+                    word, s0, s1, s2, s3 = advance(s0, s1, s2, s3)
                     s = spins[y, x]
-                    h = neighbour_sum(spins, y, x, periodic)
-                    if next_uniform(state) < table[(s + 1) // 2, h + 4]:
-                        spins[y, x] = -s
+                    spins[y, x] = -s if to_uniform(word) < table[(s + 1) >> 1, h + 4] else s
+    state[0], state[1], state[2], state[3] = s0, s1, s2, s3
 
 
 @kernel

@@ -98,7 +98,7 @@ class Measurements:
             energy=estimate(lambda *x: x[0] + shift[:, 0, 0]),
             magnetization=estimate(lambda *x: x[2]),
             abs_magnetization=estimate(lambda *x: x[3]),
-            specific_heat=estimate(lambda *x: sites * np.maximum(x[1] - x[0] ** 2, 0.0) / T**2),
+            specific_heat=estimate(lambda *x: sites * (np.maximum(x[1] - x[0] ** 2, 0.0) / T) / T),
             susceptibility=estimate(lambda *x: sites * np.maximum(x[4] - x[3] ** 2, 0.0) / T),
             binder=estimate(binder),
             energy_time=every * integrated_time(energies),

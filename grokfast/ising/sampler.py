@@ -30,6 +30,8 @@ from grokfast.ising.shapes import Shape, parse_shape
 
 _ENGINE_STREAM, _START_STREAM, _INFINITE_STREAM = 1, 2, 3
 _STATE_VERSION = 1
+# A kernel cannot be interrupted: sweeps are handed to it in pieces of about a second of one thread.
+_ATTEMPTS_BETWEEN_SIGNALS = {Layout.REPLICA: 10**10, Layout.SITE: 10**10, Layout.SCALAR: 2 * 10**8}
 
 
 class PackedSpins(NamedTuple):
@@ -194,8 +196,14 @@ class IsingSampler:
         check_at_least("n", n, 0)
         if n == 0:
             return
-        self._engine.sweep(int(n), self._threads)
-        self._sweeps += int(n)
+        attempts = self._problem.count * self._problem.sites
+        piece = max(1, _ATTEMPTS_BETWEEN_SIGNALS[self.layout] // attempts)
+        left = int(n)
+        while left > 0:
+            now = min(piece, left)
+            self._engine.sweep(now, self._threads)
+            self._sweeps += now
+            left -= now
         if self._infinite is not None:
             from grokfast.ising._rng import philox
 

@@ -31,7 +31,8 @@ class ScalarEngine:
         distinct, self._table_of = np.unique(problem.temperatures, return_inverse=True)
         glauber = problem.dynamics is Dynamics.GLAUBER
         self._tables = [_scalar.flip_table(float(T), problem.J, problem.field, glauber) for T in distinct]
-        self._join = -np.expm1(-2.0 * problem.J / distinct)
+        with np.errstate(over="ignore"):
+            self._join = -np.expm1(-2.0 * problem.J / distinct)
 
     def load(self, spins: SpinArray) -> None:
         """Take int8 ``[count, Ly, Lx]``."""

@@ -49,6 +49,30 @@ def test_same_bits_for_any_threads_and_any_cutting(local):
     assert (different.spins != whole.spins).any()
 
 
+def test_long_sweeps_are_cut_without_a_trace(monkeypatch):
+    from grokfast.ising import sampler as module
+
+    whole = IsingSampler(16, 2.0, 100, seed=8)
+    whole.sweep(7)
+    monkeypatch.setattr(module, "_ATTEMPTS_BETWEEN_SIGNALS", dict.fromkeys(Layout, 16 * 16 * 100 * 3))
+    cut = IsingSampler(16, 2.0, 100, seed=8)
+    pieces = []
+    sweep = cut._engine.sweep
+    monkeypatch.setattr(cut._engine, "sweep", lambda n, threads: (pieces.append(n), sweep(n, threads)))
+    cut.sweep(7)
+    assert pieces == [3, 3, 1]
+    assert cut.sweeps == 7
+    np.testing.assert_array_equal(cut.spins, whole.spins)
+
+
+@pytest.mark.parametrize("dynamics", list(Dynamics))
+def test_coldest_and_hottest(dynamics):
+    sampler = IsingSampler(8, [5e-324, 1e-3, 1e300, math.inf], 64, dynamics=dynamics, init="up", seed=0)
+    sampler.sweep(3)
+    assert (np.abs(sampler.energy()[:2] + 2.0) == 0).all()
+    assert np.isfinite(sampler.measure(3).energy.mean).all()
+
+
 def test_threads_are_really_used(monkeypatch):
     from grokfast.ising import word_engine
 

@@ -116,6 +116,34 @@ def test_sweeps_equal_the_reference_with_the_same_masks(layout, rows, columns, c
     np.testing.assert_array_equal(engine._states, states)
 
 
+def test_plain_sweep_equals_the_masked_reference():
+    """The plain path's random numbers, as masks: u < exp(-4/T) and u < exp(-8/T)."""
+    T, shape = 2.2, (6, 10)
+    spins = random_spins(shape, 4)
+    masked = spins.copy()
+    state = splitmix64(3, 4).copy()
+    replay = state.copy()
+    _scalar.sweep_scalar(spins, state, _scalar.flip_table(T, 1.0, 0.0, False), True, True, 3)
+    for color in (0, 1) * 3:
+        u = np.ones(shape)
+        for y in range(shape[0]):
+            for x in range((y + color) & 1, shape[1], 2):
+                u[y, x] = next_uniform(replay)
+        one, four = u < math.exp(-4 / T), u < math.exp(-8 / T)
+        _scalar.half_sweep_masked(masked, color, False, one, four, four)
+    np.testing.assert_array_equal(spins, masked)
+    np.testing.assert_array_equal(state, replay)
+
+
+@pytest.mark.parametrize("periodic", [True, False])
+def test_neighbour_sum_is_the_sum_of_neighbours(periodic):
+    spins = random_spins((3, 5), 6).astype(np.int64)
+    padded = np.pad(spins, 1, mode="wrap") if periodic else np.pad(spins, 1)
+    expected = padded[:-2, 1:-1] + padded[2:, 1:-1] + padded[1:-1, :-2] + padded[1:-1, 2:]
+    for y, x in np.ndindex(3, 5):
+        assert _scalar.neighbour_sum(spins.astype(np.int8), y, x, periodic) == expected[y, x]
+
+
 @pytest.mark.parametrize(("layout", "rows"), [("site", 128), ("replica", 10)])
 def test_counts_equal_the_reference(layout, rows):
     case = problem(rows, 6, np.full(150, 2.0))
