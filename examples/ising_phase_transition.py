@@ -2,14 +2,14 @@
 
 Run it (about twenty seconds on one core, the first time five more to compile)::
 
-    python examples/ising_phase_transition.py [folder]
+    python examples/ising_phase_transition.py [folder] [--quick]
 
 It writes ``ising_transition.png`` and ``ising_snapshots.png`` into the folder, by default the present one.
 """
 
 from __future__ import annotations
 
-import sys
+import argparse
 from pathlib import Path
 
 import numpy as np
@@ -25,7 +25,7 @@ from grokfast.ising.exact import (
     spontaneous_magnetization,
 )
 
-SIZES = {8: "#e0a458", 16: "#d1495b", 32: "#7b4b94", 64: "#26456e"}
+COLORS = {8: "#e0a458", 16: "#d1495b", 32: "#7b4b94", 64: "#26456e"}
 
 
 def measure(L: int, temperatures: np.ndarray) -> Measurements:
@@ -35,7 +35,7 @@ def measure(L: int, temperatures: np.ndarray) -> Measurements:
     return sampler.measure(40, every=max(4, L * L // 20))
 
 
-def draw_transition() -> Figure:
+def draw_transition(sizes: list[int]) -> Figure:
     """Energy, specific heat, magnetisation and Binder cumulant through the transition."""
     Tc = critical_temperature()
     points = np.linspace(Tc - 1, Tc + 1, 25)
@@ -45,7 +45,8 @@ def draw_transition() -> Figure:
     energy.plot(curve, onsager_energy(curve), "k--", lw=1, label="Onsager, L = ∞")
     heat.plot(curve, onsager_specific_heat(curve), "k--", lw=1)
     order.plot(curve, spontaneous_magnetization(curve), "k--", lw=1, label="Yang, L = ∞")
-    for L, color in SIZES.items():
+    for L in sizes:
+        color = COLORS[L]
         measured = measure(L, points)
         style = {"fmt": "o", "ms": 3.5, "color": color, "lw": 1}
         energy.plot(curve, kaufman_energy(curve, L), color=color, lw=1)
@@ -73,13 +74,19 @@ def draw_transition() -> Figure:
     return figure
 
 
-def main(folder: Path) -> None:
-    folder.mkdir(parents=True, exist_ok=True)
-    draw_transition().savefig(folder / "ising_transition.png", dpi=110)
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("folder", type=Path, nargs="?", default=Path())
+    parser.add_argument("--quick", action="store_true", help="only the two smallest lattices")
+    options = parser.parse_args()
+    options.folder.mkdir(parents=True, exist_ok=True)
+    sizes = [8, 16] if options.quick else list(COLORS)
+    draw_transition(sizes).savefig(options.folder / "ising_transition.png", dpi=110)
     dataset = ising_dataset(snapshots=200, seed=0)
     print(stripe_report(dataset))
-    plot_snapshots(dataset, temperatures=6, snapshots=12).savefig(folder / "ising_snapshots.png", dpi=110)
+    picture = plot_snapshots(dataset, temperatures=6, snapshots=12)
+    picture.savefig(options.folder / "ising_snapshots.png", dpi=110)
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]) if len(sys.argv) > 1 else Path())
+    main()

@@ -2,11 +2,12 @@
 
 from grokfast.ising.dataset import IsingDataset, ising_dataset, train_test_split
 from grokfast.ising.dataset_files import load_dataset, save_dataset
+from grokfast.ising.engine import PackedSpins
 from grokfast.ising.kinds import Boundary, Dynamics, Layout, Phase, Start
 from grokfast.ising.measure import Estimate, Measurements
 from grokfast.ising.pictures import plot_snapshots
 from grokfast.ising.published import import_published_pickle
-from grokfast.ising.sampler import IsingSampler, PackedSpins
+from grokfast.ising.sampler import IsingSampler
 from grokfast.ising.stripes import StripeReport, find_stripes, stripe_report
 
 __all__ = [

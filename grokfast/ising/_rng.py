@@ -35,11 +35,6 @@ def splitmix64(key: int, count: int) -> WordArray:
         return np.asarray(z ^ (z >> np.uint64(31)))
 
 
-def philox(key: int, counter: int) -> np.random.Generator:
-    """A counter-based generator: the same draws for the same key and counter, wherever a run was cut."""
-    return np.random.Generator(np.random.Philox(key=key, counter=[0, 0, 0, counter]))
-
-
 @kernel
 def advance(
     s0: np.uint64, s1: np.uint64, s2: np.uint64, s3: np.uint64

@@ -88,9 +88,7 @@ def draw_masks(state: WordArray, bits: WordArray, one: WordArray, four: WordArra
 
 
 @kernel
-def correct_masks(
-    state: WordArray, redraw: FloatArray, log_stay: float, one: WordArray, four: WordArray
-) -> None:
+def correct_masks(state: WordArray, redraw: FloatArray, log_stay: float, one: WordArray, four: WordArray) -> None:
     """Make the masks exact: draw rare bits again, with probability ``redraw`` (float64 ``[2, 64 W]``)."""
     lanes = redraw.shape[1] - 1  # a power of two, less one
     events = state[4 * LANES : 4 * LANES + 4]
@@ -257,9 +255,7 @@ def sweep_words(
                     size = min(CHUNK, (total - start + LANES - 1) // LANES * LANES)
                     draw_masks(states[s], bits, one[:size], four[:size], half[:size])
                     correct_masks(states[s], redraw, log_stay, one[:size], four[:size])
-                    update_rows(
-                        words, color, first, last, width, glauber, start, one[:size], four[:size], half[:size]
-                    )
+                    update_rows(words, color, first, last, width, glauber, start, one[:size], four[:size], half[:size])
                 refresh_halo(words[color], first, last, width, rotate)
             if workers > 1:
                 arrivals += workers

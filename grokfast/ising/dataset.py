@@ -16,9 +16,9 @@ from torch.utils.data import Dataset
 from grokfast._checks import check_at_least, check_positive, parse_choice
 from grokfast.errors import InputError
 from grokfast.ising.exact import critical_temperature
+from grokfast.ising.inputs import Shape, parse_shape
 from grokfast.ising.kinds import Dynamics, Phase
 from grokfast.ising.sampler import IsingSampler
-from grokfast.ising.shapes import Shape, parse_shape
 
 Parameter: TypeAlias = str | int | float | list[int] | list[float]
 
@@ -51,9 +51,7 @@ class IsingDataset(Dataset[tuple[Tensor, Tensor]]):
     def __post_init__(self) -> None:
         count = len(self.spins)
         if self.spins.ndim != 3 or self.spins.dtype != torch.int8:
-            raise InputError(
-                f"spins must be int8 [N, Ly, Lx], got {self.spins.dtype} {list(self.spins.shape)}"
-            )
+            raise InputError(f"spins must be int8 [N, Ly, Lx], got {self.spins.dtype} {list(self.spins.shape)}")
         for name, dtype in (
             ("labels", torch.int64),
             ("temperatures", torch.float64),

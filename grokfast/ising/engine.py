@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Any, Protocol, TypeAlias
+from typing import Any, NamedTuple, Protocol, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -76,6 +76,24 @@ class Problem:
         return self.fits_words and self.rows % 128 == 0
 
 
+class PackedSpins(NamedTuple):
+    """The spins as the sampler holds them, one bit each, without a copy.
+
+    Attributes:
+        layout: Which of the three meanings the bits have.
+        words: ``replica``: read-only uint64 ``[blocks, 2, Ly, Lx / 2, W]``. Bit b of word w of a block is
+            lattice ``64 (W block + w) + b`` in the order of ``spins.reshape(-1, Ly, Lx)``; entry
+            ``[color, y, j]`` is its site (y, x) with ``x = 2 j + (y + color) % 2``.
+            ``site``: read-only uint64 ``[lattices, 2, Ly / 64, Lx / 2, 1]``; bit b of ``[color, y, j]`` is
+            row ``b Ly / 64 + y``, columns as above.
+            ``scalar``: uint8 ``[lattices, Ly, ceil(Lx / 8)]``, lowest bit first; a copy, since this layout
+            holds bytes.
+    """
+
+    layout: Layout
+    words: npt.NDArray[Any]
+
+
 class Engine(Protocol):
     """Holds the spins of a :class:`Problem` and updates them."""
 
@@ -88,7 +106,7 @@ class Engine(Protocol):
         """A new int8 ``[count, Ly, Lx]``."""
 
     def packed(self) -> npt.NDArray[Any]:
-        """The bits, see :attr:`grokfast.ising.IsingSampler.packed`."""
+        """The bits, see :class:`PackedSpins`."""
 
     def counts(self) -> tuple[IntArray, IntArray]:
         """Bond sums Σ_<ij> σi σj and magnetisations Σ σi, int64 ``[count]`` each."""
@@ -117,30 +135,3 @@ def words_abreast(lattices: int, columns: int) -> int:
         (1, 2, 4, 8),
         key=lambda W: math.ceil(words / W) * W * (1.0 + 14.0 / (columns // 2 * W)),
     )
-
-
-def choose_layout(problem: Problem) -> Layout:
-    """The fastest layout that can take the problem, by a rough count of nanoseconds per site and sweep."""
-    if not problem.fits_words:
-        return Layout.SCALAR
-    overhead = 14.0 / (problem.columns // 2)
-    W = words_abreast(problem.count, problem.columns)
-    blocks = math.ceil(problem.count / (64 * W))
-    cost = {
-        Layout.REPLICA: blocks * W * 64 * (1.0 + overhead / W) / 17.0,
-        Layout.SCALAR: problem.count * 4.0,
-    }
-    if problem.fits_sites:
-        cost[Layout.SITE] = problem.count * (1.0 + overhead) / 17.0
-    return min(cost, key=cost.__getitem__)
-
-
-def check_arrays(own: Arrays, given: Arrays) -> str | None:
-    """Why ``given`` cannot be restored over ``own``, or None."""
-    for name, array in own.items():
-        other = given.get(name)
-        if other is None:
-            return f"array {name!r} is missing"
-        if other.dtype != array.dtype or other.shape != array.shape:
-            return f"{name!r} must be {array.dtype} {array.shape}, got {other.dtype} {other.shape}"
-    return None

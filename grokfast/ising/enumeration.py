@@ -10,8 +10,8 @@ import numpy.typing as npt
 
 from grokfast._checks import parse_choice
 from grokfast.errors import InputError
+from grokfast.ising.inputs import Shape, parse_shape
 from grokfast.ising.kinds import Boundary
-from grokfast.ising.shapes import Shape, parse_shape
 
 MAX_SITES = 24
 

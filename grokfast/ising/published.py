@@ -62,9 +62,7 @@ def import_published_pickle(path: str | os.PathLike[str]) -> IsingDataset:
     except (TypeError, ValueError, IndexError) as error:
         raise InputError(f"{name}: an item is not (snapshot, phase, temperature): {error}") from error
     if spins.ndim != 3 or not np.isin(spins, (-1, 1)).all():
-        raise InputError(
-            f"{name}: snapshots must be arrays [Ly, Lx] of -1 and 1, got shape {spins.shape[1:]}"
-        )
+        raise InputError(f"{name}: snapshots must be arrays [Ly, Lx] of -1 and 1, got shape {spins.shape[1:]}")
     if not (temperatures > 0).all():
         raise InputError(f"{name}: temperatures must be > 0")
     snapshots = np.ascontiguousarray(spins, dtype=np.int8)

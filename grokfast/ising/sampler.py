@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-import json
-import math
-import numbers
 from collections.abc import Mapping
-from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -15,41 +11,16 @@ from grokfast._checks import check_at_least, parse_choice
 from grokfast.errors import InputError
 from grokfast.ising._memory import check_memory
 from grokfast.ising._threads import usable_threads
-from grokfast.ising.engine import (
-    Arrays,
-    Engine,
-    FloatArray,
-    Problem,
-    SpinArray,
-    check_arrays,
-    choose_layout,
-)
+from grokfast.ising.engine import Arrays, FloatArray, PackedSpins, Problem, SpinArray
+from grokfast.ising.inputs import Shape, first_spins, is_finite, parse_shape, parse_temperatures, philox, stream_key
 from grokfast.ising.kinds import Boundary, Dynamics, Layout, Start
+from grokfast.ising.layouts import make_engine
 from grokfast.ising.measure import Measurements, record
-from grokfast.ising.shapes import Shape, parse_shape
+from grokfast.ising.state import check_arrays, decode_config, encode_config
 
 _ENGINE_STREAM, _START_STREAM, _INFINITE_STREAM = 1, 2, 3
-_STATE_VERSION = 1
 # A kernel cannot be interrupted: sweeps are handed to it in pieces of about a second of one thread.
 _ATTEMPTS_BETWEEN_SIGNALS = {Layout.REPLICA: 10**10, Layout.SITE: 10**10, Layout.SCALAR: 2 * 10**8}
-
-
-class PackedSpins(NamedTuple):
-    """The spins as the sampler holds them, one bit each, without a copy.
-
-    Attributes:
-        layout: Which of the three meanings the bits have.
-        words: ``replica``: read-only uint64 ``[blocks, 2, Ly, Lx / 2, W]``. Bit b of word w of a block is
-            lattice ``64 (W block + w) + b`` in the order of ``spins.reshape(-1, Ly, Lx)``; entry
-            ``[color, y, j]`` is its site (y, x) with ``x = 2 j + (y + color) % 2``.
-            ``site``: read-only uint64 ``[lattices, 2, Ly / 64, Lx / 2, 1]``; bit b of ``[color, y, j]`` is
-            row ``b Ly / 64 + y``, columns as above.
-            ``scalar``: uint8 ``[lattices, Ly, ceil(Lx / 8)]``, lowest bit first; a copy, since this layout
-            holds bytes.
-    """
-
-    layout: Layout
-    words: npt.NDArray[Any]
 
 
 class IsingSampler:
@@ -107,7 +78,7 @@ class IsingSampler:
         layout: str | Layout | None = None,
     ) -> None:
         rows, columns = parse_shape("L", L)
-        self._temperatures = _parse_temperatures(temperatures)
+        self._temperatures = parse_temperatures(temperatures)
         check_at_least("replicas", replicas, 1)
         check_at_least("seed", seed, 0)
         if threads is not None:
@@ -115,7 +86,7 @@ class IsingSampler:
         dynamics = parse_choice("dynamics", dynamics, Dynamics)
         boundary = parse_choice("boundary", boundary, Boundary)
         for name, value in (("J", J), ("field", field)):
-            if not _is_finite(value):
+            if not is_finite(value):
                 raise InputError(f"{name} must be a finite number, got {value!r}")
         if not dynamics.is_local and not (J > 0 and field == 0):
             raise InputError(f"dynamics '{dynamics}' needs J > 0 and field = 0, got J = {J}, field = {field}")
@@ -137,12 +108,12 @@ class IsingSampler:
             boundary=boundary,
             J=float(J),
             field=float(field),
-            key=_key(self._seed, _ENGINE_STREAM),
+            key=stream_key(self._seed, _ENGINE_STREAM),
         )
-        self._engine = _make_engine(self._problem, layout)
+        self._engine = make_engine(self._problem, layout)
         infinite = np.isinf(self._problem.temperatures)
         self._infinite = infinite if dynamics is Dynamics.METROPOLIS and infinite.any() else None
-        self._engine.load(self._first_spins(init))
+        self._engine.load(first_spins(init, self.shape, stream_key(self._seed, _START_STREAM)))
 
     @property
     def shape(self) -> tuple[int, int, int, int]:
@@ -205,10 +176,8 @@ class IsingSampler:
             self._sweeps += now
             left -= now
         if self._infinite is not None:
-            from grokfast.ising._rng import philox
-
             # Only the last sweep's fresh spins are seen, so only they are drawn.
-            self._engine.randomize(self._infinite, philox(_key(self._seed, _INFINITE_STREAM), self._sweeps))
+            self._engine.randomize(self._infinite, philox(stream_key(self._seed, _INFINITE_STREAM), self._sweeps))
 
     def energy(self) -> FloatArray:
         """Energy per site E / N in the units of J: float64 ``[T, R]``."""
@@ -263,20 +232,20 @@ class IsingSampler:
             NumPy arrays by name, fit for ``np.savez`` or safetensors; ``config`` is JSON in UTF-8 bytes.
         """
         problem = self._problem
-        config = {
-            "version": _STATE_VERSION,
-            "L": [problem.rows, problem.columns],
-            "replicas": self._replicas,
-            "dynamics": problem.dynamics.value,
-            "J": problem.J,
-            "field": problem.field,
-            "boundary": problem.boundary.value,
-            "seed": str(self._seed),
-            "layout": self.layout.value,
-            "sweeps": self._sweeps,
-        }
         return {
-            "config": np.frombuffer(json.dumps(config, sort_keys=True).encode(), dtype=np.uint8),
+            "config": encode_config(
+                {
+                    "L": [problem.rows, problem.columns],
+                    "replicas": self._replicas,
+                    "dynamics": problem.dynamics.value,
+                    "J": problem.J,
+                    "field": problem.field,
+                    "boundary": problem.boundary.value,
+                    "seed": str(self._seed),
+                    "layout": self.layout.value,
+                    "sweeps": self._sweeps,
+                }
+            ),
             "temperatures": self._temperatures.copy(),
             **self._engine.arrays(),
         }
@@ -296,15 +265,7 @@ class IsingSampler:
             InputError: If the arrays are not a state of this version, or damaged.
         """
         arrays = {name: np.asarray(array) for name, array in state.items()}
-        try:
-            config = json.loads(np.asarray(arrays["config"], dtype=np.uint8).tobytes())
-            version = config["version"]
-        except (KeyError, TypeError, ValueError):
-            raise InputError(
-                "state must hold the arrays of IsingSampler.state(); 'config' is missing"
-            ) from None
-        if version != _STATE_VERSION:
-            raise InputError(f"state must have version {_STATE_VERSION}, got {version!r}")
+        config = decode_config(arrays)
         try:
             sampler = cls(
                 tuple(config["L"]),
@@ -336,80 +297,3 @@ class IsingSampler:
             f"IsingSampler({Ly} x {Lx}, {T} temperatures, {R} replicas, {self.dynamics}, "
             f"layout={self.layout}, sweeps={self._sweeps})"
         )
-
-    def _first_spins(self, init: str | Start | npt.ArrayLike) -> SpinArray:
-        """The initial configuration, int8 ``[T R, Ly, Lx]``."""
-        shape = (self._problem.count, self._problem.rows, self._problem.columns)
-        if not isinstance(init, str):
-            return _check_spins(init, self.shape).reshape(shape)
-        start = parse_choice("init", init, Start)
-        if start is Start.RANDOM:
-            from grokfast.ising._rng import philox
-
-            generator = philox(_key(self._seed, _START_STREAM), 0)
-            count = math.prod(shape)
-            bits = np.unpackbits(
-                np.frombuffer(generator.bytes((count + 7) // 8), dtype=np.uint8), count=count
-            )
-            return (2 * bits.view(np.int8) - 1).reshape(shape)
-        if start is Start.CHECKERBOARD:
-            parity = np.add.outer(np.arange(shape[1]), np.arange(shape[2])) & 1
-            return np.broadcast_to((1 - 2 * parity).astype(np.int8), shape).copy()
-        return np.full(shape, 1 if start is Start.UP else -1, dtype=np.int8)
-
-
-def _make_engine(problem: Problem, layout: str | Layout | None) -> Engine:
-    """The engine of the layout, or of the fastest; only now are the kernels imported."""
-    chosen = choose_layout(problem) if layout is None else parse_choice("layout", layout, Layout)
-    fits = {Layout.REPLICA: problem.fits_words, Layout.SITE: problem.fits_sites, Layout.SCALAR: True}
-    if not fits[chosen]:
-        raise InputError(
-            f"layout '{chosen}' needs metropolis or glauber dynamics, periodic even sides"
-            f"{' with Ly divisible by 128' if chosen is Layout.SITE else ''}, J > 0 and no field; "
-            "use layout 'scalar' or None"
-        )
-    if chosen is Layout.SCALAR:
-        from grokfast.ising.scalar_engine import ScalarEngine
-
-        return ScalarEngine(problem)
-    from grokfast.ising.word_engine import WordEngine, word_bytes
-
-    check_memory("the packed lattices", word_bytes(problem, chosen))
-    return WordEngine(problem, chosen)
-
-
-def _is_finite(value: object) -> bool:
-    """Whether it is a finite real number."""
-    return isinstance(value, numbers.Real) and math.isfinite(value)
-
-
-def _key(seed: int, stream: int) -> int:
-    """A 64-bit key for one of the independent uses of the seed."""
-    return int(np.random.SeedSequence(seed, spawn_key=(stream,)).generate_state(1, np.uint64)[0])
-
-
-def _parse_temperatures(temperatures: npt.ArrayLike) -> FloatArray:
-    """One or more temperatures as float64 ``[T]``."""
-    try:
-        T = np.atleast_1d(np.array(temperatures, dtype=np.float64))
-    except (TypeError, ValueError):
-        raise InputError(f"temperatures must be a number or numbers > 0, got {temperatures!r}") from None
-    if T.ndim != 1 or T.size == 0:
-        raise InputError(f"temperatures must be a number or a non-empty list of them, got shape {T.shape}")
-    if not (T > 0).all():
-        raise InputError(f"temperatures must be > 0 (infinity is allowed), got {T[~(T > 0)][0]}")
-    return T
-
-
-def _check_spins(init: npt.ArrayLike, shape: tuple[int, int, int, int]) -> SpinArray:
-    """Spins ±1 broadcast to ``[T, R, Ly, Lx]``."""
-    try:
-        spins = np.asarray(init)
-        values = np.broadcast_to(spins, shape)
-    except ValueError:
-        raise InputError(
-            f"init must broadcast to [T, R, Ly, Lx] = {list(shape)}, got shape {np.shape(spins)}"
-        ) from None
-    if spins.dtype.kind not in "if" or spins.ndim < 2 or not np.isin(spins, (-1, 1)).all():
-        raise InputError("init must be an array [..., Ly, Lx] of spins that are -1 or 1")
-    return np.ascontiguousarray(values, dtype=np.int8)

@@ -99,7 +99,5 @@ def stripe_report(dataset: IsingDataset, purity: float = 0.75) -> StripeReport:
         vertical=int(vertical.sum()),
         striped=int(striped.sum()),
         irregular=int((small & ~striped).sum()),
-        by_temperature=tuple(
-            (float(T), float(striped[temperatures == T].mean())) for T in np.unique(temperatures)
-        ),
+        by_temperature=tuple((float(T), float(striped[temperatures == T].mean())) for T in np.unique(temperatures)),
     )

@@ -26,7 +26,7 @@ import numpy.typing as npt
 
 from grokfast._checks import check_positive
 from grokfast.errors import InputError
-from grokfast.ising.shapes import Shape, parse_shape
+from grokfast.ising.inputs import Shape, parse_shape
 
 FloatArray = npt.NDArray[np.float64]
 

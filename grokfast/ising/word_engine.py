@@ -142,9 +142,7 @@ class WordEngine:
         workers = min(threads, strips)
         for block in range(blocks):
             barrier = np.zeros(1, dtype=np.int64)
-            run_together(
-                [partial(self._sweep_block, block, sweeps, w, workers, barrier) for w in range(workers)]
-            )
+            run_together([partial(self._sweep_block, block, sweeps, w, workers, barrier) for w in range(workers)])
 
     def _sweep_block(
         self, block: int, sweeps: int, worker: int = 0, workers: int = 1, barrier: IntArray | None = None

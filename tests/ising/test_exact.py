@@ -101,9 +101,7 @@ def test_state_table_by_hand():
     assert bonds[0] == bonds[15] == 4
     assert bonds[0b0110] == bonds[0b1001] == -4
     assert sorted(magnetizations.tolist()) == [-4] + 4 * [-2] + 6 * [0] + 4 * [2] + [4]
-    assert exact.enumerated_averages(2, 1.7, field=0.3, J=0.0).magnetization == pytest.approx(
-        math.tanh(0.3 / 1.7)
-    )
+    assert exact.enumerated_averages(2, 1.7, field=0.3, J=0.0).magnetization == pytest.approx(math.tanh(0.3 / 1.7))
 
 
 def test_bad_input():

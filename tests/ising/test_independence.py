@@ -97,9 +97,6 @@ def test_lanes_with_the_same_seed_are_caught():
 
 
 def test_blocks_and_seeds_do_not_share_generators():
-    keys = [
-        int(np.random.SeedSequence(seed, spawn_key=(1,)).generate_state(1, np.uint64)[0])
-        for seed in range(50)
-    ]
+    keys = [int(np.random.SeedSequence(seed, spawn_key=(1,)).generate_state(1, np.uint64)[0]) for seed in range(50)]
     words = np.concatenate([splitmix64(key, 10_000) for key in keys])
     assert np.unique(words).size == words.size

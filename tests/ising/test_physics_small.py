@@ -91,9 +91,7 @@ def test_replica_coding_against_all_states_on_ten_seeds(dynamics, stats):
 def test_rare_correction_keeps_detailed_balance_at_few_bits(bits, dynamics, stats, monkeypatch):
     """With so few bits nearly all of the probability comes from the correction."""
     make = WordEngine.__init__
-    monkeypatch.setattr(
-        WordEngine, "__init__", lambda self, problem, layout: make(self, problem, layout, bits)
-    )
+    monkeypatch.setattr(WordEngine, "__init__", lambda self, problem, layout: make(self, problem, layout, bits))
     without = cycling_states((4, 4)) if dynamics == "metropolis" else None
     for T in (1.7, 2.9):
         sampler = IsingSampler(4, T, 32768, dynamics=dynamics, init="up", seed=bits)

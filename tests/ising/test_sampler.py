@@ -168,9 +168,7 @@ def test_types_and_packed_views():
     flat = sampler.spins.reshape(-1, 16, 16)
     for color in range(2):
         for y in range(16):
-            np.testing.assert_array_equal(
-                2 * lattices[:, color, y].astype(int) - 1, flat[:, y, (y + color) % 2 :: 2]
-            )
+            np.testing.assert_array_equal(2 * lattices[:, color, y].astype(int) - 1, flat[:, y, (y + color) % 2 :: 2])
     layout, words = IsingSampler((256, 4), 2.0, seed=1).packed
     assert layout is Layout.SITE
     assert words.shape == (1, 2, 4, 2, 1)
@@ -257,13 +255,9 @@ def test_bad_calls():
         lambda state: state.update(words=state["words"][:, :1]),
         lambda state: state.update(states=state["states"].astype(np.int64)),
         lambda state: state.update(temperatures=np.array([math.nan])),
+        lambda state: state.update(config=np.frombuffer(state["config"].tobytes().replace(b'"J"', b'"K"'), np.uint8)),
         lambda state: state.update(
-            config=np.frombuffer(state["config"].tobytes().replace(b'"J"', b'"K"'), np.uint8)
-        ),
-        lambda state: state.update(
-            config=np.frombuffer(
-                state["config"].tobytes().replace(b'"version": 1', b'"version": 9'), np.uint8
-            )
+            config=np.frombuffer(state["config"].tobytes().replace(b'"version": 1', b'"version": 9'), np.uint8)
         ),
         lambda state: state.update(config=state["config"][:-5]),
     ],

@@ -8,15 +8,14 @@ import pytest
 from grokfast.ising import _scalar, _words
 from grokfast.ising._ladder import draw_masks_plainly, ladder_bits
 from grokfast.ising._rng import next_uniform, next_word, splitmix64
-from grokfast.ising.engine import Problem, choose_layout, words_abreast
+from grokfast.ising.engine import Problem, words_abreast
 from grokfast.ising.kinds import Boundary, Dynamics, Layout
+from grokfast.ising.layouts import choose_layout
 from grokfast.ising.word_engine import WordEngine, block_shape
 
 
 def problem(rows, columns, temperatures, dynamics="glauber", key=5):
-    return Problem(
-        rows, columns, np.asarray(temperatures, float), Dynamics(dynamics), Boundary.PERIODIC, 1.0, 0.0, key
-    )
+    return Problem(rows, columns, np.asarray(temperatures, float), Dynamics(dynamics), Boundary.PERIODIC, 1.0, 0.0, key)
 
 
 def random_spins(shape, seed=0):
@@ -107,9 +106,7 @@ def test_sweeps_equal_the_reference_with_the_same_masks(layout, rows, columns, c
                     _words.correct_masks(state, engine._redraw[table], engine._log_stay, one, four)
                     for masks, new in zip(drawn, (one, four, half), strict=True):
                         masks.append(new[: min(size, words - start)])
-            one, four, half = (
-                lattice_masks(np.concatenate(masks), engine, color, mine.shape) for masks in drawn
-            )
+            one, four, half = (lattice_masks(np.concatenate(masks), engine, color, mine.shape) for masks in drawn)
             for i, lattice in enumerate(mine):
                 _scalar.half_sweep_masked(lattice, color, dynamics == "glauber", one[i], four[i], half[i])
     np.testing.assert_array_equal(engine.spins(), spins)
