@@ -111,8 +111,8 @@ class Engine(Protocol):
     def counts(self) -> tuple[IntArray, IntArray]:
         """Bond sums Σ_<ij> σi σj and magnetisations Σ σi, int64 ``[count]`` each."""
 
-    def sweep(self, sweeps: int, threads: int) -> None:
-        """Update every lattice ``sweeps`` times."""
+    def sweep(self, sweeps: int, threads: int, share_rows: bool) -> None:
+        """Update every lattice ``sweeps`` times, over lattices or, if wanted, over rows of one in parallel."""
 
     def randomize(self, which: npt.NDArray[np.bool_], generator: np.random.Generator) -> None:
         """Draw fair spins for the lattices in ``which`` (bool ``[count]``)."""

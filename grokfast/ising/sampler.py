@@ -49,7 +49,9 @@ class IsingSampler:
         init: ``"random"``, ``"up"``, ``"down"``, ``"checkerboard"``, or spins ±1 that broadcast to
             ``[T, R, Ly, Lx]``.
         seed: Integer of at least 0.
-        threads: At most this many; all processors this process may use if None.
+        threads: At most this many. If None, all processors that this process may use, but only over lattices:
+            the rows of one large lattice are shared if a number is given, since threads that wait for each other
+            that often are slow on a busy machine.
         layout: ``"replica"``, ``"site"`` or ``"scalar"`` instead of the fastest; see :class:`Layout`.
 
     Raises:
@@ -92,6 +94,7 @@ class IsingSampler:
             raise InputError(f"dynamics '{dynamics}' needs J > 0 and field = 0, got J = {J}, field = {field}")
         self._replicas = int(replicas)
         self._seed = int(seed)
+        self._share_rows = threads is not None
         self._threads = usable_threads() if threads is None else int(threads)
         self._sweeps = 0
         count = self._temperatures.size * self._replicas
@@ -172,7 +175,7 @@ class IsingSampler:
         left = int(n)
         while left > 0:
             now = min(piece, left)
-            self._engine.sweep(now, self._threads)
+            self._engine.sweep(now, self._threads, self._share_rows)
             self._sweeps += now
             left -= now
         if self._infinite is not None:

@@ -53,7 +53,7 @@ class ScalarEngine:
         both = np.array(pairs, dtype=np.int64).reshape(-1, 2)
         return both[:, 0].copy(), both[:, 1].copy()
 
-    def sweep(self, sweeps: int, threads: int) -> None:
+    def sweep(self, sweeps: int, threads: int, share_rows: bool = False) -> None:
         """Update every lattice ``sweeps`` times (Wolff: as many clusters), over lattices in parallel."""
         problem = self._problem
         if problem.count * problem.sites * sweeps < FLIPS_WORTH_A_THREAD // 10:

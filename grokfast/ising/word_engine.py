@@ -131,12 +131,16 @@ class WordEngine:
                 _pack.count_replicas(words, self._width, unlike[part], up[part])
         return 2 * problem.sites - 2 * unlike, 2 * up - problem.sites
 
-    def sweep(self, sweeps: int, threads: int) -> None:
-        """Update every lattice ``sweeps`` times, over blocks or, if they are few, over strips of rows."""
+    def sweep(self, sweeps: int, threads: int, share_rows: bool = False) -> None:
+        """Update every lattice ``sweeps`` times, over blocks or, if they are few, over strips of rows.
+
+        Threads that share rows wait for each other after each colour, thousands of times a second: on idle
+        processors that is fast, on busy ones slower than one thread. So it must be asked for.
+        """
         blocks, strips = self._states.shape[:2]
         if self._problem.count * self._problem.sites * sweeps < FLIPS_WORTH_A_THREAD:
             threads = 1
-        if threads <= blocks or strips == 1:
+        if threads <= blocks or strips == 1 or not share_rows:
             run_tasks([partial(self._sweep_block, block, sweeps) for block in range(blocks)], threads)
             return
         workers = min(threads, strips)

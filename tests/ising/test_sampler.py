@@ -58,7 +58,7 @@ def test_long_sweeps_are_cut_without_a_trace(monkeypatch):
     cut = IsingSampler(16, 2.0, 100, seed=8)
     pieces = []
     sweep = cut._engine.sweep
-    monkeypatch.setattr(cut._engine, "sweep", lambda n, threads: (pieces.append(n), sweep(n, threads)))
+    monkeypatch.setattr(cut._engine, "sweep", lambda n, *rest: (pieces.append(n), sweep(n, *rest)))
     cut.sweep(7)
     assert pieces == [3, 3, 1]
     assert cut.sweeps == 7
@@ -79,6 +79,8 @@ def test_threads_are_really_used(monkeypatch):
     used = []
     run = word_engine.run_together
     monkeypatch.setattr(word_engine, "run_together", lambda tasks: (used.append(len(tasks)), run(tasks)))
+    IsingSampler(1024, 2.3, seed=0).sweep(4)  # not over rows unless asked to
+    assert used == []
     IsingSampler(1024, 2.3, seed=0, threads=3).sweep(4)
     assert used == [3]
 
