@@ -40,7 +40,7 @@ class IsingSampler:
 
     Args:
         L: Side of the lattice, or ``(Ly, Lx)``, each at least 2.
-        temperatures: A number or ``[T]`` numbers > 0, in units of J / k_B; infinity is allowed.
+        temperatures: A number or ``[T]`` numbers > 0, k_B T in the energy unit of J; infinity is allowed.
         replicas: R, independent lattices for each temperature.
         dynamics: ``"metropolis"``, ``"glauber"``, ``"wolff"`` or ``"swendsen-wang"``; see :class:`Dynamics`.
         J: Coupling; negative is antiferromagnetic (single-spin dynamics only).
@@ -125,7 +125,7 @@ class IsingSampler:
 
     @property
     def temperatures(self) -> FloatArray:
-        """float64 ``[T]``, in units of J / k_B."""
+        """float64 ``[T]``, k_B T in the energy unit of J."""
         return self._temperatures.copy()
 
     @property
