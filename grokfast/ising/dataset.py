@@ -32,7 +32,7 @@ class IsingDataset(Dataset[tuple[Tensor, Tensor]]):
     Attributes:
         spins: int8 ``[N, Ly, Lx]`` of ±1.
         labels: int64 ``[N]``, 0 for :attr:`Phase.ORDERED` and 1 for :attr:`Phase.DISORDERED`.
-        temperatures: float64 ``[N]``, in units of J / k_B.
+        temperatures: float64 ``[N]``, k_B T in the energy unit of J.
         energies: float64 ``[N]``, E / N per site, in the units of J.
         magnetizations: float64 ``[N]``, M / N per site.
         parameters: How they were made; saved with them.

@@ -1,6 +1,6 @@
 """Exact results for the Ising model on the infinite square lattice.
 
-Energies are per site in the units of J, temperatures in units of J / k_B (k_B = 1), specific heats per
+Energies are per site in the units of J, temperatures are k_B T in the same unit, specific heats per
 site in units of k_B. Finite lattices: :mod:`grokfast.ising.torus` and :mod:`grokfast.ising.enumeration`.
 """
 

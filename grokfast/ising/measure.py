@@ -34,7 +34,7 @@ class Measurements:
     They hold if a block is long against the autocorrelation time.
 
     Attributes:
-        temperatures: T, in units of J / k_B.
+        temperatures: T, k_B T in the energy unit of J.
         energy: ⟨E⟩ / N, in the units of J.
         magnetization: ⟨M⟩ / N.
         abs_magnetization: ⟨|M|⟩ / N.
