@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 from collections.abc import Iterator, Mapping
 from functools import cached_property
 from pathlib import Path
@@ -160,7 +161,13 @@ class RunTable:
             raise InputError(f"invalid query {query!r}: {error}") from error
 
     def df(self) -> Any:
-        """The table as a pandas data frame (needs pandas)."""
+        """The table as a pandas data frame.
+
+        Raises:
+            InputError: If pandas is not installed.
+        """
+        if importlib.util.find_spec("pandas") is None:
+            raise InputError("a data frame needs pandas: pip install pandas; without it, use .sql(...) or .rows")
         return self.sql("SELECT * FROM runs").df()
 
 

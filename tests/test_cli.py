@@ -1,7 +1,9 @@
 from __future__ import annotations
 
+import signal
 import subprocess
 import sys
+import time
 
 import pytest
 
@@ -100,3 +102,19 @@ def test_demo(tmp_path, capsys):
     assert "groks" in out
     assert "learns" in out
     assert (tmp_path / "demo" / "figures" / "demo.svg").is_file()
+
+
+def test_interrupting_training_keeps_the_store_and_says_so(tmp_path):
+    arguments = ["train", "modular-addition", *TINY[:4], "--epochs", "100000", "--runs", str(tmp_path / "runs")]
+    code = f"from grokfast.cli import main; main({arguments!r})"
+    process = subprocess.Popen(
+        [sys.executable, "-u", "-c", code], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    assert process.stdout is not None
+    assert "3 to train" in process.stdout.readline()
+    time.sleep(1)
+    process.send_signal(signal.SIGINT)
+    _, error = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert "interrupted; finished runs are kept" in error
+    assert "Traceback" not in error

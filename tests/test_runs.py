@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import importlib.util
 import shutil
 
 import numpy as np
@@ -85,3 +86,12 @@ def test_regime_guards_runs_that_never_generalised():
     assert regime_of({**base, "end_test_accuracy": 1.0, "groks": False}) == "learns"
     assert regime_of({**base, "end_test_accuracy": 0.1}) == "not generalised"
     assert regime_of({"end_test_accuracy": 0.0, "end_train_accuracy": 0.0}) == "not generalised"
+
+
+def test_data_frame(runs_folder):
+    table = load(runs_folder)
+    if importlib.util.find_spec("pandas") is None:
+        with pytest.raises(InputError, match="pip install pandas"):
+            table.df()
+    else:
+        assert table.df().shape == (6, len(table.columns))
