@@ -1,5 +1,6 @@
 """Study how networks learn, by grokking or steadily."""
 
+from grokfast.fisher import FisherDiagonal, fisher_diag, fisher_inner, fisher_plan, fisher_vector_product
 from grokfast.ising import IsingSampler, ising_dataset
 from grokfast.runs import Run, RunTable, load
 from grokfast.store import Store
@@ -7,6 +8,7 @@ from grokfast.tasks import ModularAddition
 from grokfast.training import Observer, RunConfig, train_runs, train_stack
 
 __all__ = [
+    "FisherDiagonal",
     "IsingSampler",
     "ModularAddition",
     "Observer",
@@ -14,6 +16,10 @@ __all__ = [
     "RunConfig",
     "RunTable",
     "Store",
+    "fisher_diag",
+    "fisher_inner",
+    "fisher_plan",
+    "fisher_vector_product",
     "ising_dataset",
     "load",
     "train_runs",
