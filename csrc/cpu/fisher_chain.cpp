@@ -28,11 +28,11 @@ template <typename T>
 struct Plan {
   const Layer* layers;
   int64_t depth;
-  Array<const T*> parameters;                  // by parameter index
-  Array<Array<T>> forward, backward;     // packed weights by layer
-  Array<int64_t> totals;                       // where each layer's sums start in a range's totals; weight, bias
+  Array<const T*> parameters;  // by parameter index
+  Array<Array<T>> forward, backward;  // packed weights by layer
+  Array<int64_t> totals;  // where each layer's sums start in a range's totals; weight, bias
   int64_t total_size = 0;
-  int64_t first_parameter;                           // no gradient is needed below this layer
+  int64_t first_parameter;  // no gradient is needed below this layer
 
   Plan(const Layer* all, int64_t count, const int64_t* addresses, const int64_t* sizes, int64_t parameter_count,
        int64_t e)
@@ -70,11 +70,11 @@ struct Runner {
   using S = Simd<T>;
   static constexpr int64_t L = A::L;
   const Plan<T>& plan;
-  Array<Array<T>> out, padded;      // by layer: its output; its input with zeros around
+  Array<Array<T>> out, padded;  // by layer: its output; its input with zeros around
   Array<T> input, g, g_next, g_padded, sides;
   Array<Array<T>> squares_in, squares_g;  // by linear layer: kBatch blocks of a^2 and pooled g^2
   Array<T> total;
-  int64_t blocks = 0;                           // lane blocks waiting in squares_*
+  int64_t blocks = 0;  // lane blocks waiting in squares_*
 
   explicit Runner(const Plan<T>& p)
       : plan(p), out(p.depth), padded(p.depth), squares_in(p.depth), squares_g(p.depth),

@@ -15,6 +15,7 @@ from grokfast.fisher.job import Job, member
 from grokfast.fisher.likelihoods import check_targets, draw_labels
 from grokfast.fisher.variants import Kind, Likelihood, Way
 from grokfast.ops import LabelMode, fisher_two_layer
+from grokfast.ops._native import kernel
 from grokfast.ops.fisher_chain import CONV, LINEAR, MAXPOOL, RELU, fisher_chain_compiled
 
 _FEW = 64  # so few samples are done in float64 in any case: it costs nothing
@@ -179,7 +180,7 @@ def recognise(job: Job, state: Mapping[str, Tensor] | None, leaves: Mapping[str,
     layers = [link.what for link in links if link.what != "flatten"]
     if layers == ["linear", "relu", "linear"]:
         return TwoLayer(links, shape)
-    if job.device.type != "cpu" or links[-1].what != "linear" or max(map(_width, links)) > _WIDEST:
+    if kernel("fisher_chain", first.args[0]) is None or links[-1].what != "linear" or max(map(_width, links)) > _WIDEST:
         return None
     return Chain(links, shape)
 

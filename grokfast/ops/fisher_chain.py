@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -16,50 +17,109 @@ FIELDS = 17
 CONV, RELU, MAXPOOL, LINEAR = range(4)
 
 
-def _outputs(x: Tensor, params: Sequence[Tensor], spec: Sequence[int]) -> Tensor:
-    """The chain itself, for one member."""
-    for k in range(0, len(spec), FIELDS):
-        kind, channels, height, width, *rest = spec[k : k + FIELDS]
-        kernel_size, stride, padding, dilation = (rest[i : i + 2] for i in (3, 5, 7, 9))
-        weight, bias = (params[i] if i >= 0 else None for i in rest[11:])
-        if kind == CONV:
-            assert weight is not None
-            x = x.reshape(-1, channels, height, width)
-            x = functional.conv2d(x, weight, bias, tuple(stride), tuple(padding), tuple(dilation))
-        elif kind == RELU:
+class _Layer(NamedTuple):
+    """One layer of a chain, as its 17 numbers say."""
+
+    kind: int
+    into: tuple[int, ...]
+    out: tuple[int, ...]
+    kernel: tuple[int, ...]
+    stride: tuple[int, ...]
+    padding: tuple[int, ...]
+    dilation: tuple[int, ...]
+    weight: int
+    bias: int
+
+    @classmethod
+    def parse(cls, spec: Sequence[int]) -> list[_Layer]:
+        """The layers of a chain."""
+        layers = []
+        for start in range(0, len(spec), FIELDS):
+            n = tuple(spec[start : start + FIELDS])
+            layers.append(cls(n[0], n[1:4], n[4:7], n[7:9], n[9:11], n[11:13], n[13:15], n[15], n[16]))
+        return layers
+
+
+Saved = list[tuple[Tensor, Tensor | None]]
+
+
+def _forward(x: Tensor, params: Sequence[Tensor], layers: Sequence[_Layer]) -> tuple[Tensor, Saved]:
+    """Outputs of the chain for one member and one sample, and what each layer's backward pass needs."""
+    saved: Saved = []
+    for layer in layers:
+        bias = params[layer.bias] if layer.bias >= 0 else None
+        indices = None
+        x = x.reshape(1, *layer.into)
+        if layer.kind == CONV:
+            saved.append((x, None))
+            x = functional.conv2d(x, params[layer.weight], bias, layer.stride, layer.padding, layer.dilation)
+        elif layer.kind == RELU:
             x = x.relu()
-        elif kind == MAXPOOL:
-            x = functional.max_pool2d(x.reshape(-1, channels, height, width), tuple(kernel_size), tuple(stride))
+            saved.append((x, None))
+        elif layer.kind == MAXPOOL:
+            pooled, indices = functional.max_pool2d(x, layer.kernel, layer.stride, return_indices=True)
+            saved.append((x, indices))
+            x = pooled
         else:
-            assert weight is not None
-            x = functional.linear(x.flatten(1), weight, bias)
-    return x.flatten(1)
+            saved.append((x.flatten(1), None))
+            x = functional.linear(x.flatten(1), params[layer.weight], bias)
+    return x.flatten(), saved
+
+
+def _gradients(g: Tensor, saved: Saved, params: Sequence[Tensor], layers: Sequence[_Layer]) -> list[Tensor]:
+    """Gradients of g · f with respect to the parameters, layer by layer from the last."""
+    grads = [torch.zeros_like(p) for p in params]
+    for layer, (x, indices) in zip(reversed(layers), reversed(saved), strict=True):
+        g = g.reshape(1, *layer.out)
+        if layer.kind == CONV:
+            sizes = [layer.out[0]] if layer.bias >= 0 else None
+            wanted = [True, True, layer.bias >= 0]
+            g, at_weight, at_bias = torch.ops.aten.convolution_backward(
+                g, x, params[layer.weight], sizes, layer.stride, layer.padding, layer.dilation,
+                False, [0, 0], 1, wanted,
+            )  # fmt: skip
+            grads[layer.weight] += at_weight
+            if layer.bias >= 0:
+                grads[layer.bias] += at_bias
+        elif layer.kind == RELU:
+            g = g * (x > 0)
+        elif layer.kind == MAXPOOL:
+            assert indices is not None
+            g = torch.zeros_like(x).flatten(2).scatter_add(2, indices.flatten(2), g.flatten(2))
+        else:
+            g = g.flatten(1)
+            grads[layer.weight] += g.T @ x
+            if layer.bias >= 0:
+                grads[layer.bias] += g[0]
+            g = g @ params[layer.weight]
+    return grads
 
 
 def fisher_chain_reference(
     x: Tensor, params: list[Tensor], spec: list[int], labels: Tensor | None, mode: int
 ) -> list[Tensor]:
-    """The readable twin of :func:`fisher_chain`: autograd on one sample at a time, in float64, over all labels."""
+    """The readable twin of :func:`fisher_chain`: one sample and one label at a time, in float64."""
     members = params[0].shape[0]
+    layers = _Layer.parse(spec)
     totals = [torch.zeros_like(p, dtype=torch.float64) for p in params]
     status = torch.zeros(members, dtype=torch.int64)
     for e in range(members):
-        leaves = [p[e].detach().double().requires_grad_() for p in params]
+        own = [p[e].detach().double() for p in params]
         for n in range(x.shape[0]):
-            with torch.enable_grad():
-                f = _outputs(x[n : n + 1].detach().double(), leaves, spec)[0]
-                if not bool(torch.isfinite(f).all()):
-                    status[e] = 1
-                    break
-                logs = f.log_softmax(-1)
+            f, saved = _forward(x[n].detach().double(), own, layers)
+            if not bool(torch.isfinite(f).all()):
+                status[e] = 1
+                break
+            units = torch.eye(len(f), dtype=torch.float64, device=f.device)
+            p = f.softmax(-1)
             if mode == LabelMode.GAUSSIAN:
-                terms = [(1.0, value) for value in f]
+                terms = [(1.0, unit) for unit in units]
             elif labels is None:
-                terms = [(float(value.detach().exp()), value) for value in logs]
+                terms = [(float(weight), unit - p) for weight, unit in zip(p, units, strict=True)]
             else:
-                terms = [(1.0, logs[int(label)]) for label in labels[e, :, n]]
-            for weight, value in terms:
-                for total, grad in zip(totals, torch.autograd.grad(value, leaves, retain_graph=True), strict=True):
+                terms = [(1.0, units[int(label)] - p) for label in labels[e, :, n]]
+            for weight, g in terms:
+                for total, grad in zip(totals, _gradients(g, saved, own, layers), strict=True):
                     total[e] += weight * grad.square()
     return [*(total.to(x.dtype) for total in totals), status.to(x.device)]
 

@@ -110,7 +110,7 @@ def test_monte_carlo_of_other_likelihoods(net, x, likelihood):
     assert float((drawn - exact).norm() / exact.norm()) < 0.1
 
 
-def test_monte_carlo_in_the_closed_form_and_the_chain():
+def test_monte_carlo_in_the_closed_form_and_the_chain(core):
     torch.manual_seed(0)
     mlp = nn.Sequential(nn.Linear(4, 6), nn.ReLU(), nn.Linear(6, 3))
     cnn = nn.Sequential(nn.Conv2d(1, 2, 3), nn.ReLU(), nn.Flatten(), nn.Linear(8, 3))

@@ -130,7 +130,7 @@ def test_write_the_table(cases):
     assert "WRONG" not in TABLE.read_text()
 
 
-def test_the_table_is_current(cases):
+def test_the_table_is_current(cases, core):
     rows = [line.split(" | ") for line in TABLE.read_text().splitlines() if line.startswith("| ")][1:]
     assert [row[0].removeprefix("| ") for row in rows] == [case.name for case in cases]
     for row, case in zip(rows, cases, strict=True):

@@ -82,7 +82,7 @@ def test_many_samples_of_the_modular_net(nets, compare):
 
 
 @pytest.mark.parametrize(("name", "way"), [("M1", "closed-form"), ("M2", "fused"), ("M3", "rule"), ("M4", "rule")])
-def test_the_fast_way_is_taken(nets, name, way):
+def test_the_fast_way_is_taken(nets, name, way, core):
     model, x = _make(nets, name, 1)
     assert {str(route.way) for route in fisher_plan(model, x).routes.values()} == {way}
 

@@ -96,7 +96,7 @@ def test_every_instruction_set(isa, core):
         core.set_isa(best)
 
 
-def test_status():
+def test_status(core):
     inputs = list(_two_layer())
     inputs[1][1, 2, 3] = torch.inf
     assert fisher_two_layer(*inputs)[4].tolist() == [0, 1]
