@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import importlib.metadata
-import os
 import platform
-import tempfile
-from pathlib import Path
 from types import ModuleType
 from typing import Any
 
@@ -78,12 +75,11 @@ def _cuda(core: ModuleType | None, advice: list[str]) -> None:
 def _numba(advice: list[str]) -> None:
     import numba
 
-    config: Any = numba.config
+    from grokfast.ising._jit import cache_folder
 
-    folder = Path(config.CACHE_DIR) if config.CACHE_DIR else Path(__file__).resolve().parents[1]
-    writable = os.access(folder, os.W_OK)
+    config: Any = numba.config
+    folder = cache_folder()
     print(f"Numba {numba.__version__}: threading layer {config.THREADING_LAYER}, {config.NUMBA_NUM_THREADS} threads")
-    print(f"Numba cache: {folder}/__pycache__" if not config.CACHE_DIR else f"Numba cache: {folder}")
-    if not writable:
-        print(f"  not writable; Numba falls back to a folder of the user or of {tempfile.gettempdir()}")
-        advice.append("set NUMBA_CACHE_DIR to a writable folder, or kernels may be compiled anew in every process")
+    print(f"Numba cache: {folder or 'none, no folder can be written'}")
+    if folder is None:
+        advice.append("set NUMBA_CACHE_DIR to a writable folder, or every process compiles the Ising kernels anew")

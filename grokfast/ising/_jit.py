@@ -81,3 +81,11 @@ def kernel(function: _F) -> _F:
         with contextlib.suppress(RuntimeError, OSError):  # no writable folder
             dispatcher._cache = _KernelCache(function)  # type: ignore[no-untyped-call]
     return cast(_F, dispatcher)
+
+
+def cache_folder() -> Path | None:
+    """Where compiled kernels are kept between processes, or None if no folder can be written."""
+    try:
+        return Path(_KernelCache(cache_folder).cache_path)  # type: ignore[no-untyped-call]
+    except (RuntimeError, OSError):
+        return None
