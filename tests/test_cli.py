@@ -87,10 +87,12 @@ def test_doctor_says_what_is_native(capsys):
         assert words in out
 
 
-def test_doctor_when_switched_off():
+def test_doctor_when_switched_off(tmp_path):
     code = "from grokfast.cli import main; main(['doctor'])"
     environment = {"GROKFAST_NATIVE": "off", "PATH": ""}
-    done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True)
+    done = subprocess.run(
+        [sys.executable, "-c", code], env=environment, cwd=tmp_path, capture_output=True, text=True, check=True
+    )
     assert "native build: no" in done.stdout
     assert "unset GROKFAST_NATIVE" in done.stdout
 
@@ -108,13 +110,19 @@ def test_interrupting_training_keeps_the_store_and_says_so(tmp_path):
     arguments = ["train", "modular-addition", *TINY[:4], "--epochs", "100000", "--runs", str(tmp_path / "runs")]
     code = f"from grokfast.cli import main; main({arguments!r})"
     process = subprocess.Popen(
-        [sys.executable, "-u", "-c", code], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        [sys.executable, "-u", "-c", code],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        cwd=tmp_path,  # away from the checkout, whose folder would be imported
+        # A shell's background jobs ignore SIGINT, and so would their children.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
     assert process.stdout is not None
     assert "3 to train" in process.stdout.readline()
     time.sleep(1)
     process.send_signal(signal.SIGINT)
     _, error = process.communicate(timeout=60)
-    assert process.returncode == 130
+    assert process.returncode == 130, error
     assert "interrupted; finished runs are kept" in error
     assert "Traceback" not in error
