@@ -88,7 +88,9 @@ class Store:
             (draft / "run.json").write_text(json.dumps(record, indent=1, sort_keys=True) + "\n")
             _write_parquet(draft / "history.parquet", history)
             for name, arrays in tensors.items():
-                save_file({k: np.ascontiguousarray(v) for k, v in arrays.items()}, draft / f"{name}.safetensors")
+                save_file(
+                    {k: np.ascontiguousarray(v) for k, v in arrays.items()}, draft / f"{name}.safetensors"
+                )
             for file in draft.iterdir():
                 _sync(file)
             _sync(draft)
@@ -122,7 +124,9 @@ class Store:
     def keys(self) -> Iterator[str]:
         """Keys of all published runs, sorted."""
         if not self.root.is_dir():
-            raise StoreError(f"expected a folder of runs, but {self.root} is not a folder; `grokfast train` makes one")
+            raise StoreError(
+                f"expected a folder of runs, but {self.root} is not a folder; `grokfast train` makes one"
+            )
         for home in sorted(self.root.iterdir()):
             if (home / "current").is_file():
                 yield home.name
@@ -147,7 +151,9 @@ class Store:
         file = self.path(key) / "history.parquet"
         try:
             with duckdb.connect() as connection:
-                columns = connection.execute("SELECT * FROM read_parquet(?) ORDER BY epoch", [str(file)]).fetchnumpy()
+                columns = connection.execute(
+                    "SELECT * FROM read_parquet(?) ORDER BY epoch", [str(file)]
+                ).fetchnumpy()
         except duckdb.Error as error:
             raise StoreError(f"{file} is damaged: {error}") from error
         return {name: _filled(values) for name, values in columns.items()}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
@@ -23,12 +23,16 @@ class Snapshot:
         task: The stack's task.
         params: Stacked parameters ``[E, ...]``.
         splits: Each member's data.
+        keys: Each member's name in the store.
+        metrics: The epoch's losses and accuracies, and what earlier observers saw in it: ``[E]`` by name.
     """
 
     epoch: int
     task: Task
     params: Params
     splits: Sequence[Split]
+    keys: Sequence[str] = ()
+    metrics: Mapping[str, Tensor] = field(default_factory=dict)
 
 
 Measure = Callable[[Snapshot], Mapping[str, Tensor]]

@@ -34,7 +34,8 @@ class RunResult:
         key: Name of the run.
         record: JSON values: configuration, status, summary, versions, host.
         history: Columns ``[epochs]``; NaN where an observer did not look.
-        tensors: ``checkpoints`` (``<epoch>/<parameter>``) and ``arrays`` (pruning curve, features by neuron).
+        tensors: ``checkpoints`` (``<epoch>/<parameter>``) and ``arrays`` (pruning curve, features by neuron,
+            end state of the batch order's generator).
     """
 
     key: str
@@ -78,6 +79,7 @@ def stack_results(state: StackState, seconds: float) -> list[RunResult]:
             "config": config.to_dict(),
             "status": "diverged" if diverged else "finished",
             "diverged_epoch": diverged or None,
+            "reason": f"the loss was not finite in epoch {diverged}" if diverged else None,
             "summary": summary,
             "seconds": seconds / len(state.configs),
             "stacked_with": len(state.configs) - 1,
@@ -91,6 +93,7 @@ def stack_results(state: StackState, seconds: float) -> list[RunResult]:
         }
         own = {name: values[e].cpu().numpy() for name, values in arrays.items()}
         own["pruning_fractions"] = fractions.numpy()
+        own["order_generator"] = state.orders[e].get_state().numpy()
         results.append(RunResult(config.key, record, history, {"checkpoints": checkpoints, "arrays": own}))
     return results
 
