@@ -15,9 +15,11 @@ from torch import nn
 
 from grokfast.errors import InputError, StoreError
 from grokfast.models import Params
-from grokfast.store import Store
+from grokfast.store import Store, indexed_rows
 from grokfast.tasks import Split
-from grokfast.training import RunConfig
+from grokfast.training import SCHEMA, RunConfig
+
+_ROWS = 1  # version of what _row computes: raise it with every change, so that indices are made anew
 
 
 class Run:
@@ -141,7 +143,13 @@ class RunTable:
         """
         if not self.rows:
             return self
-        keys = {key for (key,) in self.sql(f"SELECT key FROM runs WHERE {condition}").fetchall()}
+        # Only the columns that the condition mentions are handed over: that is what takes the time.
+        named = [name for name in self.columns if name == "key" or name.lower() in condition.lower()]
+        query = f"SELECT key FROM runs WHERE {condition}"
+        try:
+            keys = {key for (key,) in self._query(query, named).fetchall()}
+        except InputError:
+            keys = {key for (key,) in self.sql(query).fetchall()}
         return RunTable(self.store, [row for row in self.rows if row["key"] in keys], self.damaged)
 
     def sql(self, query: str) -> Any:
@@ -150,10 +158,13 @@ class RunTable:
         Raises:
             InputError: If there are no runs, or the query is invalid.
         """
+        return self._query(query, self.columns)
+
+    def _query(self, query: str, columns: list[str]) -> Any:
         if not self.rows:
             raise InputError(f"there are no runs in {self.store.root} to query")
         connection = duckdb.connect()
-        connection.register("runs", {name: _column([row.get(name) for row in self.rows]) for name in self.columns})
+        connection.register("runs", {name: _column([row.get(name) for row in self.rows]) for name in columns})
         try:
             return connection.sql(query)
         except duckdb.Error as error:
@@ -179,14 +190,7 @@ def load(folder: str | Path) -> RunTable:
         StoreError: If the folder does not exist.
     """
     store = Store(folder)
-    rows, damaged = [], []
-    for key in store.keys():
-        try:
-            rows.append(_row(store.record(key)))
-        except StoreError as error:
-            damaged.append(str(error))
-        except (KeyError, TypeError, AttributeError) as error:
-            damaged.append(f"{store.path(key) / 'run.json'} is damaged: {type(error).__name__} {error}")
+    rows, damaged = indexed_rows(store, _row, f"{_ROWS}-{SCHEMA}")
     rows.sort(key=lambda row: (row["task"], row["weight_decay"], row["batch_size"], row["w0"], row["seed"]))
     return RunTable(store, rows, damaged)
 
@@ -206,10 +210,15 @@ def regime_of(summary: Mapping[str, Any]) -> str:
 
 
 def _row(record: Mapping[str, Any]) -> dict[str, Any]:
+    if record["schema"] > SCHEMA:
+        raise StoreError(
+            f"run {record['key']} was written by a later version of grokfast (schema {record['schema']}, this one "
+            f"knows {SCHEMA}): upgrade with `pip install -U grokfast`"
+        )
     config = dict(record["config"])
     task = dict(config.pop("task"))
     row = {"key": record["key"], "task": task.pop("name"), **task, **config}
-    row |= {"status": record["status"], "diverged_epoch": record["diverged_epoch"]}
+    row |= {"status": record["status"], "diverged_epoch": record["diverged_epoch"], "reason": record.get("reason")}
     row |= {"seconds": record["seconds"], **record["summary"]}
     return {name: "x".join(map(str, value)) if isinstance(value, list) else value for name, value in row.items()}
 

@@ -1,6 +1,6 @@
 """The stacked training engine."""
 
-from grokfast.training.config import Optimizer, Precision, RunConfig, TrainMetrics
+from grokfast.training.config import SCHEMA, Optimizer, Precision, RunConfig, TrainMetrics
 from grokfast.training.keeper import StateKeeper
 from grokfast.training.loop import Interrupted, StackState, initial_stack, run_epochs
 from grokfast.training.observers import Observer, Snapshot
@@ -10,6 +10,7 @@ from grokfast.training.state import Remembers, load_state, save_state
 from grokfast.training.train import plan_stacks, train_runs, train_stack
 
 __all__ = [
+    "SCHEMA",
     "Interrupted",
     "Observer",
     "Optimizer",
