@@ -172,7 +172,9 @@ def _flat(where: str, table: Any) -> dict[str, Any]:
         else:
             fields[name] = value
     known = [field.name for field in dataclasses.fields(RunConfig) if field.name != "task"]
-    tasks = {f"task.{field.name}" for task in TASKS.values() for field in dataclasses.fields(_dataclass(task))}
+    tasks = {
+        f"task.{field.name}" for task in TASKS.values() for field in dataclasses.fields(_dataclass(task))
+    }
     _check_names(fields, [*known, "task.name", *sorted(tasks)], f"{where} has a field {{!r}} that no run has")
     return fields
 
@@ -199,14 +201,20 @@ def _values(field: str, values: Any) -> Sequence[Any]:
             )
         return range(first, first + count)
     if not isinstance(values, list):
-        raise ConfigError(f"grid.{field} must be a list of values, got {values!r}; one value belongs under [run]")
+        raise ConfigError(
+            f"grid.{field} must be a list of values, got {values!r}; one value belongs under [run]"
+        )
     if not values:
         raise ConfigError(f"grid.{field} is empty: expected at least one value")
     return values
 
 
 def _check_once(shared: Mapping[str, Any], grid: Mapping[str, Any], entry: Mapping[str, Any]) -> None:
-    for one, other, where in ((shared, grid, "run and grid"), (shared, entry, "run and list"), (grid, entry, "grid and list")):
+    for one, other, where in (
+        (shared, grid, "run and grid"),
+        (shared, entry, "run and list"),
+        (grid, entry, "grid and list"),
+    ):
         both = sorted(set(one) & set(other))
         if both:
             raise ConfigError(f"{both[0]!r} stands under both {where}: keep one of the two")
@@ -221,4 +229,6 @@ def _table(where: str, value: Any) -> dict[str, Any]:
 def _check_names(given: Mapping[str, Any], known: Sequence[str], message: str) -> None:
     for name in given:
         if name not in known:
-            raise ConfigError(message.format(name) + (nearest(name, known) or f"; expected one of {list(known)}"))
+            raise ConfigError(
+                message.format(name) + (nearest(name, known) or f"; expected one of {list(known)}")
+            )
