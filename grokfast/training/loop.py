@@ -60,8 +60,7 @@ class StackState:
         """The view that observers get."""
         metrics = {name: values[-1] for name, values in self.history.items() if values}
         metrics |= {name: looks[-1][1] for name, looks in self.observed.items() if looks[-1][0] == self.epoch}
-        keys = [config.key for config in self.configs]
-        return Snapshot(self.epoch, self.configs[0].task, self.params, self.splits, keys, metrics)
+        return Snapshot(self.epoch, self.configs[0].task, self.params, self.splits, self.configs, metrics)
 
 
 def initial_stack(configs: Sequence[RunConfig], device: str | torch.device = "cpu") -> StackState:

@@ -17,7 +17,7 @@ from grokfast.errors import ConfigError
 from grokfast.training.config import RunConfig
 from grokfast.training.keeper import StateKeeper
 from grokfast.training.loop import Interrupted, StackState, initial_stack, run_epochs
-from grokfast.training.observers import Observer
+from grokfast.training.observers import Closes, Observer
 from grokfast.training.results import RunResult, stack_results
 
 STACK_SIZE = 8
@@ -68,7 +68,7 @@ def train_stack(
         ConfigError: If the configurations cannot share a stack.
     """
     started = time.perf_counter()
-    with _quiet_numerics():
+    with quiet_numerics(), _closing(observers):
         if keeper is None:
             state = initial_stack(configs, device)
             run_epochs(state, observers, on_epoch, stop)
@@ -164,7 +164,17 @@ def plan_stacks(configs: Sequence[RunConfig], threads: int = 1, size: int = STAC
 
 
 @contextmanager
-def _quiet_numerics() -> Iterator[None]:
+def _closing(observers: Sequence[Observer]) -> Iterator[None]:
+    try:
+        yield
+    finally:
+        for observer in observers:
+            if isinstance(observer.measure, Closes):
+                observer.measure.close()
+
+
+@contextmanager
+def quiet_numerics() -> Iterator[None]:
     """One torch thread and flushed denormals on this thread, both restored afterwards."""
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
