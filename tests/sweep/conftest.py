@@ -139,7 +139,7 @@ def undisturbed(tmp_path: Path) -> Callable[[list[RunConfig]], Store]:
 
     def train(configs: list[RunConfig]) -> Store:
         store = Store(tmp_path / "undisturbed")
-        train_runs(configs, store, threads=2)
+        train_runs(configs, store)
         return store
 
     return train
