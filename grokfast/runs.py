@@ -152,6 +152,37 @@ class RunTable:
             keys = {key for (key,) in self.sql(query).fetchall()}
         return RunTable(self.store, [row for row in self.rows if row["key"] in keys], self.damaged)
 
+    def sort(self, order: str) -> RunTable:
+        """The rows in an SQL order, such as ``"compressibility DESC, seed"``.
+
+        Raises:
+            InputError: If the order is no valid SQL on these columns.
+        """
+        if not self.rows:
+            return self
+        rows = {row["key"]: row for row in self.rows}
+        keys = self.sql(f"SELECT key FROM runs ORDER BY {order}").fetchall()
+        return RunTable(self.store, [rows[key] for (key,) in keys], self.damaged)
+
+    def export(self, file: str | Path) -> None:
+        """Write all columns to a file.
+
+        Args:
+            file: Its suffix, ``.csv`` or ``.parquet``, says the format.
+
+        Raises:
+            InputError: If the suffix is another one, or there are no runs.
+            StoreError: If the file cannot be written.
+        """
+        file = Path(file)
+        table = self.sql("SELECT * FROM runs")
+        if file.suffix not in (".csv", ".parquet"):
+            raise InputError(f"the export must be a .csv or a .parquet file, got {file}")
+        try:
+            table.write_csv(str(file)) if file.suffix == ".csv" else table.write_parquet(str(file))
+        except (duckdb.Error, OSError) as error:
+            raise StoreError(f"{file} cannot be written: {error}") from error
+
     def sql(self, query: str) -> Any:
         """Run SQL on the table ``runs``; returns a DuckDB relation (``.df()``, ``.fetchall()``, ``.show()``).
 

@@ -49,7 +49,7 @@ def sweep(
     wandb: Path | None = None,
     log_schedule: str = "every:10",
 ) -> None:
-    """Train all runs that a sweep file names and the folder lacks; killed at any moment, it goes on where it was.
+    """Train all runs that a sweep file names and the folder lacks; after a kill it goes on where it was.
 
     Without a file, list the ready-made ones. Ctrl-C once finishes the epoch and saves, twice stops at once.
 

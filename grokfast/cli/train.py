@@ -162,6 +162,9 @@ def summary_table(table: RunTable) -> Table:
     for name in ("w0", "seed", "t_train", "t_test", "t_grok", "regime", "test acc", "c", "IPR out", "IPR in", "dead"):
         shown.add_column(name, justify="right", no_wrap=True)
     for row in table.rows:
+        if row["status"] == "failed":
+            shown.add_row(f"{row['w0']:g}", str(row["seed"]), *["-"] * 3, "failed")
+            continue
         if row["status"] == "diverged":
             shown.add_row(f"{row['w0']:g}", str(row["seed"]), *["-"] * 3, f"diverged in epoch {row['diverged_epoch']}")
             continue

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
+import json
 import logging
+import os
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,7 +14,7 @@ from typing import Any
 
 import dask
 import torch
-from distributed import Client, Nanny, Scheduler, SpecCluster
+from distributed import Client, Nanny, Scheduler, SpecCluster, rpc
 
 from grokfast.errors import ConfigError, SweepError
 from grokfast.sweep.plan import free_memory
@@ -63,7 +66,7 @@ def connected(
 
 @contextmanager
 def _local(workers: int, device: str) -> Iterator[SpecCluster]:
-    environment = {name: "1" for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")}
+    environment = dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"), "1")
     spec = {}
     for k in range(workers):
         own = {"CUDA_VISIBLE_DEVICES": _visible(k)} if device == "cuda" else {}
@@ -90,8 +93,6 @@ def _local(workers: int, device: str) -> Iterator[SpecCluster]:
 
 def _visible(k: int) -> str:
     """The k-th device that this process may use, as its children name it."""
-    import os
-
     names = os.environ.get("CUDA_VISIBLE_DEVICES")
     return names.split(",")[k] if names else str(k)
 
@@ -125,17 +126,22 @@ def _remote(scheduler: str | None, scheduler_file: Path | None, timeout: float) 
                 )
             time.sleep(0.1)
     try:
-        if scheduler_file is None:
-            client = Client(scheduler, timeout=timeout, set_as_default=False)
-        else:
-            client = Client(scheduler_file=str(scheduler_file), timeout=timeout, set_as_default=False)
-    except (OSError, TimeoutError, ValueError, KeyError) as error:
+        address = scheduler or str(json.loads(Path(str(scheduler_file)).read_text())["address"])
+        asyncio.run(asyncio.wait_for(_ask(address, timeout), timeout))
+        client = Client(address, timeout=timeout, set_as_default=False)
+    except (OSError, TimeoutError, ValueError, KeyError, TypeError) as error:
         raise SweepError(
-            f"no scheduler answered at {where} within {timeout:g} s ({type(error).__name__}); check the address, "
-            "start one with `dask scheduler`, or leave --scheduler away to use this machine"
+            f"no scheduler answered at {where} within {timeout:g} s ({type(error).__name__}); check the "
+            "address, start one with `dask scheduler`, or leave --scheduler away to use this machine"
         ) from error
     with client:
         yield client
+
+
+async def _ask(address: str, timeout: float) -> None:
+    """Ask a scheduler who it is; a client would wait for ever for one that accepts and says nothing."""
+    async with rpc(address, timeout=timeout) as scheduler:
+        await scheduler.identity()
 
 
 def _await_workers(client: Client, where: str, timeout: float) -> None:

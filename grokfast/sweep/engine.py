@@ -77,9 +77,9 @@ def run_sweep(
 ) -> SweepReport:
     """Train the runs of a sweep that a store lacks, on this machine or on a Dask cluster.
 
-    It may be killed at any moment and started again: what is published stays, what was in training goes on from its
-    last saved state, with the same bits. The first SIGINT, SIGTERM or SIGHUP lets each shard finish its epoch and
-    save; the second ends everything at once.
+    It may be killed at any moment and started again: what is published stays, what was in training goes on
+    from its last saved state, with the same bits. The first SIGINT, SIGTERM or SIGHUP lets each shard finish
+    its epoch and save; the second ends everything at once.
 
     Args:
         sweep: The runs.
@@ -271,8 +271,8 @@ class _Run:
 
 
 _LOST = (
-    "the Dask scheduler was lost; its workers save their shards as they close, finished runs are kept, and the same "
-    "command with a new scheduler goes on from there"
+    "the Dask scheduler was lost; its workers save their shards as they close, finished runs are kept, and "
+    "the same command with a new scheduler goes on from there"
 )
 
 

@@ -36,8 +36,7 @@ class Estimate:
 
     Attributes:
         runs: Runs to train.
-        seconds: Time on the plan's workers, from a measurement on this machine's device; None if nothing could be
-            measured.
+        seconds: Time on the plan's workers, from a measurement on this machine; None if none was possible.
         disk: Bytes that the runs will take.
         scratch: Bytes that states of shards in training take at most.
         unmeasured: Why some shards are not in ``seconds``.

@@ -20,8 +20,8 @@
     [sizes.quick.run]                # optional: sizes, each overriding parts of the above
     epochs = 150
 
-Any field of :class:`grokfast.training.RunConfig` may stand in ``run``, ``grid`` and ``list``; a field of the task is
-written ``task.P``, or inside ``task = { ... }`` under ``run``.
+Any field of :class:`grokfast.training.RunConfig` may stand in ``run``, ``grid`` and ``list``; a field of the
+task is written ``task.P``, or inside ``task = { ... }`` under ``run``.
 """
 
 from __future__ import annotations
@@ -129,7 +129,7 @@ def sizes_of(file: Path) -> list[str]:
 
 
 def _overridden(tables: Mapping[str, Any], chosen: Mapping[str, Any]) -> dict[str, Any]:
-    """A size's run and grid are laid over the common ones field by field; its list replaces the common one."""
+    """A size's run and grid are laid over the common ones field by field; its list replaces theirs."""
     merged = dict(tables)
     for name, table in chosen.items():
         if name == "list":
@@ -197,7 +197,8 @@ def _values(field: str, values: Any) -> Sequence[Any]:
         first, count = values.get("first", 0), values.get("count")
         if type(first) is not int or type(count) is not int or count < 1:
             raise ConfigError(
-                f"grid.{field} must be a list, or {{ first = 0, count = 5 }} with a count of at least 1, got {values!r}"
+                f"grid.{field} must be a list, or {{ first = 0, count = 5 }} with a count of at least 1, "
+                f"got {values!r}"
             )
         return range(first, first + count)
     if not isinstance(values, list):

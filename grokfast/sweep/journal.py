@@ -90,9 +90,9 @@ def journal(
 def sweeps_of(store: Store) -> list[dict[str, Any]]:
     """The sweeps of a store, newest first, each as its file says and with what is true of it now.
 
-    Added are ``alive``, ``done``, ``failed`` and ``missing`` (numbers of runs), and ``training``: for each begun
-    shard its ``shard``, ``members``, ``epochs``, ``epoch`` (last told), ``saved`` (epoch of the last state) and
-    whether a process is ``alive`` with it. A ``state`` of ``"running"`` without a live process becomes ``"dead"``.
+    Added are ``alive``, ``done``, ``failed`` and ``missing`` (numbers of runs), and ``training``: for each
+    begun shard its ``shard``, ``members``, ``epochs``, ``epoch`` (last told), ``saved`` (epoch of the last
+    state) and whether a process is ``alive`` with it. A ``"running"`` one without a process becomes ``"dead"``.
 
     Args:
         store: The store.

@@ -66,8 +66,8 @@ def _open(file: Path) -> int | None:
             os.close(handle)
             if error.errno in (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP):
                 raise StoreError(
-                    f"the file system of {file.parent} has no file locks, which keep two processes off one shard: "
-                    "mount it with them (Lustre: -o flock), or put the store elsewhere"
+                    f"the file system of {file.parent} has no file locks, which keep two processes off one "
+                    "shard: mount it with them (Lustre: -o flock), or put the store elsewhere"
                 ) from error
             raise StoreError(f"{file} cannot be locked: {error.strerror or error}") from error
         os.close(handle)  # it was deleted between opening and locking: try the new one

@@ -110,16 +110,16 @@ def make_plan(
 ) -> Plan:
     """Group the runs that a store lacks into shards.
 
-    Configurations that can share a stack do; stacks are evenly filled, at most ``stack_size``, and at least as many
-    as workers where there are enough runs. Shards that were begun and are part of the sweep stay as they were, so
-    that their state can be taken up whatever the number of workers is now.
+    Configurations that can share a stack do; stacks are evenly filled, at most ``stack_size``, and at least
+    as many as workers where there are enough runs. Shards that were begun and are part of the sweep stay as
+    they were, so that their state can be taken up by any number of workers.
 
     Args:
         configs: All runs of the sweep.
         store: The store; each of its runs is compared with its checksums.
         workers: How many shards train at the same time.
         stack_size: Largest stack; by default 8, or what the memory allows.
-        part: ``(i, n)``, the i-th of n fixed parts, i from 1: a function of ``configs``, n and ``stack_size`` alone.
+        part: ``(i, n)``, the i-th of n fixed parts, i from 1, by ``configs``, n and ``stack_size`` alone.
         retry_failed: Train again what failed earlier.
         force: Train again what is stored.
 
@@ -196,11 +196,12 @@ def parameter_bytes(config: RunConfig) -> int:
     """Size of the parameters of one member, without allocating them."""
     with torch.device("meta"):
         module = config.task.module()
-    return sum(tensor.numel() for tensor in module.state_dict().values()) * config.precision.dtype.itemsize
+    numbers = sum(tensor.numel() for tensor in module.state_dict().values())
+    return int(numbers * config.precision.dtype.itemsize)
 
 
 def member_bytes(config: RunConfig) -> int:
-    """Estimated memory of one member in training: parameters, gradients, moments, checkpoints, pruned copies."""
+    """Estimated memory of one member in training: parameters, gradients, moments, checkpoints, copies."""
     kept = len(schedule_epochs(config.checkpoint_schedule, config.epochs) | {config.epochs})
     return parameter_bytes(config) * (12 + kept)
 
@@ -223,7 +224,7 @@ def _grouped(configs: Sequence[RunConfig], workers: int, stack_size: int | None)
 
 
 def _begun(root: Path, wanted: set[str], missing: set[str]) -> list[Shard]:
-    """Shards with a saved state, or in training by another process, whose members all belong to the sweep."""
+    """Shards with a saved state or in training elsewhere, whose members all belong to the sweep."""
     found: list[Shard] = []
     for folder in sorted((root / SHARDS).glob("*")):
         shard = read_shard(folder)

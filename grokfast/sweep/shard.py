@@ -1,4 +1,4 @@
-"""Training one shard on a worker: at most one process at a time, from its last state, publishing each run once."""
+"""Training one shard on a worker: one process at a time, from its last state, publishing each run once."""
 
 from __future__ import annotations
 
@@ -32,8 +32,8 @@ from grokfast.training import (
 from grokfast.training.results import failed_result
 
 DEATHS = 5
-"""Times that a worker may die with a shard, none of them getting past its last state, before the shard is split,
-and a shard of one run given up."""
+"""Times that a worker may die with a shard without getting past its last state; then the shard is split, and
+a shard of one run given up."""
 
 _REPORT_EVERY = 1.0  # seconds
 
@@ -257,7 +257,7 @@ def _write(file: Path, values: Mapping[str, Any]) -> None:
 
 
 class _Progress:
-    """Tells about a shard in training: to whoever started the sweep, and in a file for ``grokfast status``."""
+    """Tells about a shard in training: whoever started the sweep, and a file for ``grokfast status``."""
 
     def __init__(self, shard: Shard, folder: Path, receipt: Receipt, report: Report) -> None:
         self._shard, self._folder, self._receipt, self._report = shard, folder, receipt, report

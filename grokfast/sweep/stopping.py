@@ -32,8 +32,8 @@ class Stopping:
 def stopping(on_first: Callable[[str], None]) -> Iterator[Stopping]:
     """Take SIGINT, SIGTERM and SIGHUP for the time of the context.
 
-    The first asks to stop. The second ends the process with its children at once, with status 130; states that
-    were saved stay. Outside the main thread signals are left alone.
+    The first asks to stop. The second ends the process with its children at once, with status 130; states
+    that were saved stay. Outside the main thread signals are left alone.
 
     Args:
         on_first: Told the signal's name, from the signal's handler.

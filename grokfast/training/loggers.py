@@ -1,7 +1,7 @@
 """Observers that write to TensorBoard and to Weights & Biases while a stack trains.
 
-They add nothing to a run and change no bit of it. Each needs its extra: ``pip install 'grokfast[tensorboard]'``,
-``pip install 'grokfast[wandb]'``.
+They add nothing to a run and change no bit of it. Each needs its extra:
+``pip install 'grokfast[tensorboard]'``, ``pip install 'grokfast[wandb]'``.
 """
 
 from __future__ import annotations
@@ -55,8 +55,8 @@ class TensorBoardLog:
 class WandbLog:
     """Writes each member's metrics to a Weights & Biases run of its own, on disk only.
 
-    Nothing is sent anywhere: upload later with ``wandb sync FOLDER/wandb/offline-run-*``. A resumed shard goes on in
-    a second folder with the same run name.
+    Nothing is sent anywhere: upload later with ``wandb sync FOLDER/wandb/offline-run-*``. A resumed shard
+    goes on in a second folder with the same run name.
 
     Args:
         folder: Where the ``wandb`` folder is made.

@@ -149,8 +149,9 @@ def _tensors(state: StackState, observers: Sequence[Observer]) -> dict[str, Tens
     for name, looks in state.observed.items():
         tensors[f"observed/{name}"] = torch.stack([values for _, values in looks])
     for k, observer in enumerate(observers):
-        if isinstance(observer.measure, Remembers):
-            memory = observer.measure.state_dict()
+        measure: object = observer.measure
+        if isinstance(measure, Remembers):
+            memory = measure.state_dict()
             tensors |= {f"observers/{k}/{name}": values.clone() for name, values in memory.items()}
     return {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
 
@@ -191,8 +192,9 @@ def _restore(
             members[int(e)][parameter] = tensor
     for k, observer in enumerate(observers):
         memory = {n.split("/", 2)[2]: t for n, t in tensors.items() if n.startswith(f"observers/{k}/")}
-        if isinstance(observer.measure, Remembers):
-            observer.measure.load_state_dict(memory)
+        measure: object = observer.measure
+        if isinstance(measure, Remembers):
+            measure.load_state_dict(memory)
     return state
 
 
@@ -272,7 +274,7 @@ def _newest(folder: Path, epoch: int) -> dict[str, Any] | None:
 
 def _present(folder: Path, seal: Mapping[str, Any]) -> bool:
     file = folder / seal["file"]
-    return file.is_file() and file.stat().st_size == seal["bytes"]
+    return file.is_file() and bool(file.stat().st_size == seal["bytes"])
 
 
 def _remove_old(folder: Path, epoch: int) -> None:

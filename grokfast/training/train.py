@@ -169,8 +169,9 @@ def _closing(observers: Sequence[Observer]) -> Iterator[None]:
         yield
     finally:
         for observer in observers:
-            if isinstance(observer.measure, Closes):
-                observer.measure.close()
+            measure: object = observer.measure
+            if isinstance(measure, Closes):
+                measure.close()
 
 
 @contextmanager

@@ -104,7 +104,7 @@ class Started:
 
 @pytest.fixture
 def start(tmp_path: Path) -> Iterator[Callable[..., Started]]:
-    """Starts ``grokfast`` (or another module's command) in a process group of its own; ended after the test."""
+    """Starts ``grokfast`` (or another module's command) in a process group of its own."""
     begun: list[Started] = []
 
     def begin(*arguments: object, module: str = "grokfast") -> Started:

@@ -81,7 +81,7 @@ def test_a_size_overrides_field_by_field(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("[grid]\nbatchsize = [1]", "grid has a field 'batchsize' that no run has; did you mean 'batch_size'"),
+        ("[grid]\nbatchsize = [1]", "grid has a field 'batchsize' that no run has; did you mean 'batch_size"),
         ("[run]\nepoch = 3", "did you mean 'epochs'"),
         ("[run.task]\nQ = 3", "'task.Q'"),
         ("[[list]]\nsead = 3", "did you mean 'seed'"),

@@ -16,7 +16,7 @@ import pytest
 from grokfast import RunConfig, Store
 from grokfast.sweep import read_sweep
 
-EPOCHS, SEEDS = 250, 8  # 32 members, some seconds of training
+EPOCHS, SEEDS = 200, 8  # 32 members, some seconds of training
 OPTIONS = ("--workers", "2", "--save-every", "0.3", "--no-measure")
 
 one_and_twenty = pytest.mark.parametrize(
