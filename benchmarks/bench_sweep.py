@@ -17,7 +17,6 @@ import pytest
 
 from grokfast import ModularAddition, RunConfig, Store, load
 from grokfast.sweep import Job, Shard, Sweep, make_plan, run_shard, run_sweep
-from grokfast.training import train_stack
 
 QUICK = os.environ.get("GROKFAST_BENCH_QUICK") == "1"
 
@@ -40,7 +39,6 @@ def _configs(count: int, epochs: int) -> list[RunConfig]:
 _PURE = """
 import json, sys, time
 from grokfast.sweep import Shard
-from grokfast.training import train_stack
 stacks = [Shard.from_dicts(shard).configs for shard in json.loads(sys.stdin.readline())]
 print("ready", flush=True)
 sys.stdin.readline()

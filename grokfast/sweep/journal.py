@@ -92,7 +92,7 @@ def sweeps_of(store: Store) -> list[dict[str, Any]]:
 
     Added are ``alive``, ``done``, ``failed`` and ``missing`` (numbers of runs), and ``training``: for each
     begun shard its ``shard``, ``members``, ``epochs``, ``epoch`` (last told), ``saved`` (epoch of the last
-    state) and whether a process is ``alive`` with it. A ``"running"`` one without a process becomes ``"dead"``.
+    state) and whether a process is ``alive`` with it. A ``"running"`` one without a process is ``"dead"``.
 
     Args:
         store: The store.

@@ -93,7 +93,7 @@ class WandbLog:
     def close(self) -> None:
         """Finish the runs."""
         for run in self._runs.values():
-            run.finish(quiet=True)
+            run.finish()
         self._runs.clear()
 
 
