@@ -7,7 +7,7 @@ import math
 import numbers
 from collections.abc import Iterable
 from enum import StrEnum
-from typing import TypeVar
+from typing import TypeGuard, TypeVar
 
 from grokfast.errors import InputError
 
@@ -20,21 +20,19 @@ def nearest(name: str, options: Iterable[str]) -> str:
     return f"; did you mean '{close[0]}'?" if close else ""
 
 
-def check_positive(name: str, value: float, *, error: type[InputError] = InputError) -> None:
+def check_positive(name: str, value: object, *, error: type[InputError] = InputError) -> None:
     """Raise unless ``value`` is a finite number greater than zero."""
     if not _is_real(value) or not value > 0:
         raise error(f"{name} must be a finite number > 0, got {value!r}")
 
 
-def check_non_negative(name: str, value: float, *, error: type[InputError] = InputError) -> None:
+def check_non_negative(name: str, value: object, *, error: type[InputError] = InputError) -> None:
     """Raise unless ``value`` is a finite number of at least zero."""
     if not _is_real(value) or not value >= 0:
         raise error(f"{name} must be a finite number >= 0, got {value!r}")
 
 
-def check_fraction(
-    name: str, value: float, *, closed: bool = False, error: type[InputError] = InputError
-) -> None:
+def check_fraction(name: str, value: object, *, closed: bool = False, error: type[InputError] = InputError) -> None:
     """Raise unless ``value`` lies in (0, 1), or in [0, 1] if ``closed``."""
     inside = _is_real(value) and (0 <= value <= 1 if closed else 0 < value < 1)
     if not inside:
@@ -42,15 +40,13 @@ def check_fraction(
         raise error(f"{name} must lie in {interval}, got {value!r}")
 
 
-def check_at_least(name: str, value: int, minimum: int, *, error: type[InputError] = InputError) -> None:
+def check_at_least(name: str, value: object, minimum: int, *, error: type[InputError] = InputError) -> None:
     """Raise unless ``value`` is an integer of at least ``minimum``."""
     if isinstance(value, bool) or not isinstance(value, numbers.Integral) or value < minimum:
         raise error(f"{name} must be an integer >= {minimum}, got {value!r}")
 
 
-def parse_choice(
-    name: str, value: str | _E, choices: type[_E], *, error: type[InputError] = InputError
-) -> _E:
+def parse_choice(name: str, value: str | _E, choices: type[_E], *, error: type[InputError] = InputError) -> _E:
     """The member of the enum ``choices`` that ``value`` names, or an error that lists them all."""
     try:
         return choices(value)
@@ -60,5 +56,5 @@ def parse_choice(
         raise error(f"{name} must be one of {options}, got {value!r}{hint}") from None
 
 
-def _is_real(value: object) -> bool:
-    return isinstance(value, numbers.Real) and not isinstance(value, bool) and math.isfinite(value)
+def _is_real(value: object) -> TypeGuard[float]:
+    return not isinstance(value, bool) and isinstance(value, numbers.Real) and math.isfinite(value)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 from collections.abc import Iterator, Mapping
 from functools import cached_property
 from pathlib import Path
@@ -54,7 +55,7 @@ class Run:
 
     @cached_property
     def history(self) -> dict[str, NDArray[Any]]:
-        """Columns ``[epochs]``: epoch, train and test loss and accuracy, and observed measures (NaN where not taken)."""
+        """Columns ``[epochs]``: epoch, train and test loss and accuracy, observed measures (NaN where not taken)."""
         return self.store.history(self.key)
 
     @cached_property
@@ -202,7 +203,13 @@ class RunTable:
             raise InputError(f"invalid query {query!r}: {error}") from error
 
     def df(self) -> Any:
-        """The table as a pandas data frame (needs pandas)."""
+        """The table as a pandas data frame.
+
+        Raises:
+            InputError: If pandas is not installed.
+        """
+        if importlib.util.find_spec("pandas") is None:
+            raise InputError("a data frame needs pandas: pip install pandas; without it, use .sql(...) or .rows")
         return self.sql("SELECT * FROM runs").df()
 
 
@@ -260,9 +267,7 @@ def _column(values: list[Any]) -> NDArray[Any]:
     if present and all(isinstance(value, bool) for value in present):
         if len(present) == len(values):
             return np.array(values, dtype=bool)
-        return np.ma.masked_array(  # type: ignore[no-untyped-call,no-any-return]
-            [bool(value) for value in values], mask=[value is None for value in values]
-        )
+        return np.ma.masked_array([bool(value) for value in values], mask=[value is None for value in values])
     if present and all(isinstance(value, int | float) and not isinstance(value, bool) for value in present):
         if len(present) == len(values) and all(isinstance(value, int) for value in values):
             return np.array(values, dtype=np.int64)

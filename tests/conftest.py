@@ -10,6 +10,9 @@ import torch
 
 import grokfast
 from grokfast.ops._native import native
+from grokfast.store import Store
+from grokfast.tasks import ModularAddition
+from grokfast.training import RunConfig, train_runs
 
 CHECKOUT = Path(__file__).resolve().parents[1]
 
@@ -44,3 +47,13 @@ def core() -> ModuleType:
     if module is None:
         pytest.skip("GROKFAST_NATIVE=off")
     return module
+
+
+@pytest.fixture(scope="session")
+def runs_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A small store: P = 7 at three scales and two seeds, with the batch size and weight decay of the main text."""
+    folder = tmp_path_factory.mktemp("store") / "runs"
+    task = ModularAddition(P=7, hidden=(16,), train_fraction=0.8)
+    configs = [RunConfig(task=task, w0=w0, seed=seed, epochs=40) for seed in (0, 1) for w0 in (0.5, 2.0, 8.0)]
+    train_runs(configs, Store(folder))
+    return folder

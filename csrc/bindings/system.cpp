@@ -1,4 +1,6 @@
 // Instruction sets and CUDA: what was built, what is in use.
+#include <sys/mman.h>
+
 #include <stdexcept>
 #include <string>
 
@@ -15,6 +17,17 @@ void check_cuda(int status) {
 }
 #endif
 
+// Advice only: an error means that the system has no huge pages to give.
+void advise_huge_pages(std::uintptr_t address, std::size_t bytes) {
+#ifdef MADV_HUGEPAGE
+  constexpr std::uintptr_t page = std::uintptr_t(1) << 21;
+  const std::uintptr_t first = (address + page - 1) / page * page, last = (address + bytes) / page * page;
+  if (first < last) madvise(reinterpret_cast<void*>(first), last - first, MADV_HUGEPAGE);
+#else
+  (void)address, (void)bytes;
+#endif
+}
+
 void register_system(py::module_& module) {
   module.def("isa", [] { return std::string(isa_name(active_isa())); }, "The instruction set in use.");
   module.def(
@@ -25,6 +38,8 @@ void register_system(py::module_& module) {
                                 name + "'");
       },
       py::arg("name"), "Use a narrower instruction set than the CPU's best (for tests and comparisons).");
+  module.def("advise_huge_pages", &advise_huge_pages, py::arg("address"), py::arg("bytes"),
+             "Ask for huge pages under fresh memory.");
 #ifdef GROKFAST_WITH_CUDA
   module.attr("cuda_built") = true;
   module.attr("cuda_toolkit") = cuda::toolkit_version();

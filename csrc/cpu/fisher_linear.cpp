@@ -1,84 +1,119 @@
 // out[e,o,i] = sum_n (sum_t g[e,n,t,o] a[e,n,t,i])^2, no array of size N x O x I anywhere.
 //
-// A task owns a strip of output rows of one member. It walks the samples in blocks that fit in the second-level
-// cache; within a block each tile of rows x vectors keeps the sum over positions and the sum of squares in
-// registers. Block sums are added up at the end of each block, which bounds the rounding error by the number of blocks
-// plus the block length, not by N.
+// One position: one product of squares, (g^2)^T (a^2). Several: the samples go in blocks that fit in the second-level
+// cache; each tile of the weight matrix takes the sum over positions in registers, squares it and adds it up. A task
+// owns a range of output rows, and no entry's order of summation depends on how they are cut.
 #include <algorithm>
-#include <vector>
 
 #include "grokfast/fisher.hpp"
+#include "grokfast/fisher_gemm.hpp"
 #include "grokfast/parallel.hpp"
-#include "grokfast/simd.hpp"
 
 namespace grokfast::GROKFAST_ISA {
 namespace {
 
-constexpr int kTileRows = 4;
-constexpr int kTileVectors = 2;
-constexpr int64_t kStripRows = 32;
-constexpr int64_t kBlockBytes = 1 << 18;
+constexpr int64_t kShort = 24;  // up to this many positions the running totals stay in registers
 
-template <typename T, int Rows>
-inline void tile(const T* g, const T* a, T* out, int64_t samples, int64_t positions, int64_t O, int64_t stride) {
+// Totals of half a tile in registers, for few positions.
+template <typename T>
+inline void few_positions(const T* a, const T* b, T* total, int64_t stride, int64_t samples, int64_t positions) {
   using S = Simd<T>;
-  typename S::Vector total[Rows][kTileVectors] = {};
-  for (int64_t n = 0; n < samples; ++n) {
-    typename S::Vector sum[Rows][kTileVectors] = {};
-    for (int64_t t = 0; t < positions; ++t) {
-      const T* row = a + (n * positions + t) * stride;
-      typename S::Vector x[kTileVectors];
-      for (int k = 0; k < kTileVectors; ++k) x[k] = S::load(row + k * S::lanes);
-      for (int r = 0; r < Rows; ++r) {
-        const T weight = g[(n * positions + t) * O + r];
-        for (int k = 0; k < kTileVectors; ++k) sum[r][k] += weight * x[k];
+  constexpr int half = kRows / 2;
+  for (int part = 0; part < 2; ++part) {
+    typename S::Vector sums[half][kVectors] = {};
+    const T *pa = a + part * half, *pb = b;
+    for (int64_t n = 0; n < samples; ++n) {
+      typename S::Vector v[half][kVectors];
+      {
+        const auto b0 = S::load(pb), b1 = S::load(pb + S::lanes);
+#pragma GCC unroll 6
+        for (int r = 0; r < half; ++r) {
+          v[r][0] = pa[r] * b0;
+          v[r][1] = pa[r] * b1;
+        }
+        pa += kRows;
+        pb += kWidth<T>;
+      }
+      for (int64_t t = 1; t < positions; ++t, pa += kRows, pb += kWidth<T>) {
+        const auto b0 = S::load(pb), b1 = S::load(pb + S::lanes);
+#pragma GCC unroll 6
+        for (int r = 0; r < half; ++r) {
+          v[r][0] += pa[r] * b0;
+          v[r][1] += pa[r] * b1;
+        }
+      }
+#pragma GCC unroll 6
+      for (int r = 0; r < half; ++r) {
+        sums[r][0] += v[r][0] * v[r][0];
+        sums[r][1] += v[r][1] * v[r][1];
       }
     }
-    for (int r = 0; r < Rows; ++r)
-      for (int k = 0; k < kTileVectors; ++k) total[r][k] += sum[r][k] * sum[r][k];
+    for (int r = 0; r < half; ++r)
+      for (int k = 0; k < kVectors; ++k) {
+        T* to = total + (part * half + r) * stride + k * S::lanes;
+        S::store(to, S::load(to) + sums[r][k]);
+      }
   }
-  for (int r = 0; r < Rows; ++r)
-    for (int k = 0; k < kTileVectors; ++k) {
-      T* to = out + r * stride + k * S::lanes;
-      S::store(to, S::load(to) + total[r][k]);
-    }
 }
 
 template <typename T>
-void strip(const T* g, const T* a, T* out, int64_t N, int64_t positions, int64_t O, int64_t I, int64_t rows) {
-  constexpr int64_t width = kTileVectors * Simd<T>::lanes;
-  const int64_t stride = (I + width - 1) / width * width;
-  const int64_t sample_bytes = std::max<int64_t>(1, positions * stride * static_cast<int64_t>(sizeof(T)));
-  const int64_t block = std::clamp<int64_t>(kBlockBytes / sample_bytes, 1, 256);
-  std::vector<T> packed(static_cast<size_t>(std::min(block, N) * positions * stride), T(0));
-  std::vector<T> sums(static_cast<size_t>(rows * stride), T(0));
-  for (int64_t first = 0; first < N; first += block) {
-    const int64_t samples = std::min(block, N - first);
-    for (int64_t k = 0; k < samples * positions; ++k)
-      std::copy_n(a + (first * positions + k) * I, I, packed.data() + k * stride);
-    const T* block_g = g + first * positions * O;
-    for (int64_t o = 0; o < rows; o += kTileRows)
-      for (int64_t i = 0; i < stride; i += width) {
-        T* to = sums.data() + o * stride + i;
-        switch (std::min<int64_t>(kTileRows, rows - o)) {
-          case 4: tile<T, 4>(block_g + o, packed.data() + i, to, samples, positions, O, stride); break;
-          case 3: tile<T, 3>(block_g + o, packed.data() + i, to, samples, positions, O, stride); break;
-          case 2: tile<T, 2>(block_g + o, packed.data() + i, to, samples, positions, O, stride); break;
-          default: tile<T, 1>(block_g + o, packed.data() + i, to, samples, positions, O, stride);
-        }
-      }
+inline void many_positions(const T* a, const T* b, T* total, int64_t stride, int64_t samples, int64_t positions) {
+  for (int64_t n = 0; n < samples; ++n) {
+    Tile<T> tile;
+    tile.clear();
+    tile.add(a + n * positions * kRows, b + n * positions * kWidth<T>, positions);
+    for (auto& row : tile.v)
+      for (auto& v : row) v *= v;
+    tile.flush(total, stride, kRows, kWidth<T>);
   }
-  for (int64_t o = 0; o < rows; ++o) std::copy_n(sums.data() + o * stride, I, out + o * I);
+}
+
+template <typename T>
+void rows_of(const T* g, const T* a, T* out, int64_t N, int64_t positions, int64_t O, int64_t I, int64_t first,
+             int64_t last) {
+  const int64_t stride = panels(I, kWidth<T>) * kWidth<T>;
+  const int64_t rows = panels(last - first, kRows) * kRows;
+  const int64_t block = std::clamp<int64_t>(kDepth / std::max<int64_t>(1, positions), 1, std::max<int64_t>(1, N));
+  Array<T> b(block * positions * stride), ga(block * positions * kRows);
+  Array<T> total(rows * stride, T(0));
+  for (int64_t n0 = 0; n0 < N; n0 += block) {
+    const int64_t samples = std::min(block, N - n0), steps = samples * positions;
+    const T *gn = g + n0 * positions * O, *an = a + n0 * positions * I;
+    pack(b.data(), steps, I, kWidth<T>, [=](int64_t k, int64_t i) { return an[k * I + i]; });
+    for (int64_t o = first; o < last; o += kRows) {
+      pack(ga.data(), steps, std::min<int64_t>(kRows, last - o), kRows,
+           [=](int64_t k, int64_t r) { return gn[k * O + o + r]; });
+      for (int64_t i = 0; i < I; i += kWidth<T>) {
+        T* to = total.data() + (o - first) * stride + i;
+        if (positions <= kShort)
+          few_positions(ga.data(), b.data() + i * steps, to, stride, samples, positions);
+        else
+          many_positions(ga.data(), b.data() + i * steps, to, stride, samples, positions);
+      }
+    }
+  }
+  for (int64_t o = first; o < last; ++o) std::copy_n(total.data() + (o - first) * stride, I, out + o * I);
 }
 
 template <typename T>
 void fisher_linear(const T* g, const T* a, T* out, int64_t E, int64_t N, int64_t positions, int64_t O, int64_t I,
                    int threads) {
-  const int64_t strips = (O + kStripRows - 1) / kStripRows;
-  parallel_for(E * strips, threads, [&](int64_t task) {
-    const int64_t e = task / strips, o = task % strips * kStripRows;
-    strip(g + e * N * positions * O + o, a + e * N * positions * I, out + (e * O + o) * I, N, positions, O, I,
-          std::min(kStripRows, O - o));
+  std::fill_n(out, E * O * I, T(0));
+  if (N == 0 || positions == 0 || I == 0) return;
+  const int64_t parts = std::clamp<int64_t>(threads, 1, std::max<int64_t>(1, panels(O, kRows)));
+  parallel_for(E * parts, threads, [&](int64_t task) {
+    const int64_t e = task / parts, part = task % parts;
+    const int64_t first = part_start(O, parts, part), last = part_start(O, parts, part + 1);
+    const T *ge = g + e * N * positions * O, *ae = a + e * N * positions * I;
+    T* oe = out + e * O * I;
+    if (first >= last) return;
+    if (positions == 1) {
+      gemm_add(
+          first, last, I, N, [=](int64_t n, int64_t o) { return ge[n * O + o] * ge[n * O + o]; },
+          [=](int64_t n, int64_t i) { return ae[n * I + i] * ae[n * I + i]; }, oe, I);
+    } else {
+      rows_of(ge, ae, oe, N, positions, O, I, first, last);
+    }
   });
 }
 

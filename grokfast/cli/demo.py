@@ -5,8 +5,7 @@ from __future__ import annotations
 import time
 from pathlib import Path
 
-from rich.console import Console
-
+from grokfast.cli.progress import make_console
 from grokfast.cli.train import summary_table, train_into
 from grokfast.figures import FIGURES, draw, save
 from grokfast.training import RunConfig
@@ -23,7 +22,7 @@ def demo(runs: Path = Path("grokfast-demo"), epochs: int = 250, threads: int = 0
         threads: Stacks trained at the same time; 0 is one per core.
         force: Train again what the folder holds already.
     """
-    console = Console()
+    console = make_console()
     started = time.perf_counter()
     configs = [RunConfig(w0=w0, epochs=epochs) for w0 in (0.1, 1.0, 10.0)]
     table = train_into(configs, runs, console, threads=threads, force=force)

@@ -8,6 +8,7 @@ import platform
 import tempfile
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import torch
 
@@ -20,7 +21,9 @@ _PACKAGES = ("torch", "numpy", "numba", "scipy", "duckdb", "safetensors", "matpl
 def doctor() -> None:
     """Print versions, kernels, instruction set, CUDA and Numba's state, with advice."""
     advice: list[str] = []
-    print(f"grokfast {importlib.metadata.version('grokfast')}, Python {platform.python_version()}, {platform.platform()}")
+    print(
+        f"grokfast {importlib.metadata.version('grokfast')}, Python {platform.python_version()}, {platform.platform()}"
+    )
     print("packages: " + ", ".join(f"{name} {_version(name)}" for name in _PACKAGES))
     try:
         core = native()
@@ -67,12 +70,15 @@ def _cuda(core: ModuleType | None, advice: list[str]) -> None:
     for index in range(visible):
         print(f"  {index}: {torch.cuda.get_device_name(index)}")
     if visible and not built:
-        advice.append("a GPU is here but the build has no CUDA kernels: put nvcc on PATH and GROKFAST_CUDA=ON, reinstall")
+        advice.append(
+            "a GPU is here but the build has no CUDA kernels: put nvcc on PATH and GROKFAST_CUDA=ON, reinstall"
+        )
 
 
 def _numba(advice: list[str]) -> None:
     import numba
-    from numba.core import config
+
+    config: Any = numba.config
 
     folder = Path(config.CACHE_DIR) if config.CACHE_DIR else Path(__file__).resolve().parents[1]
     writable = os.access(folder, os.W_OK)

@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Annotated
 
 import tyro
-from rich.console import Console
 
+from grokfast.cli.progress import make_console
 from grokfast.cli.train import summary_table
 from grokfast.errors import MissingRunsError, StoreError
 from grokfast.figures import FIGURES, draw, save
@@ -32,7 +32,7 @@ def runs(
         sql: A whole SQL query on the table `runs`, printed as DuckDB prints it.
         export: Write all columns to this .csv or .parquet file instead of listing.
     """
-    console = Console()
+    console = make_console()
     table = _load(folder, where)
     if sort:
         table = table.sort(sort)

@@ -135,9 +135,7 @@ def status(folder: Runs = Path("runs")) -> None:
             soft_wrap=True,
         )
         for shard in values["training"]:
-            saved = (
-                "never" if shard["saved_at"] is None else f"epoch {shard['saved']}, {_ago(shard['saved_at'])}"
-            )
+            saved = "never" if shard["saved_at"] is None else f"epoch {shard['saved']}, {_ago(shard['saved_at'])}"
             console.print(
                 f"  shard {shard['shard'][:6]}: {shard['members']} runs, epoch {shard['epoch']} of "
                 f"{shard['epochs']}, {'training' if shard['alive'] else 'waiting'}; saved: {saved}",
@@ -209,9 +207,7 @@ def _tell_plan(console: Console, plan: Plan, folder: Path, device: str, *, remot
         console.print(f"not in this time: {reason}", soft_wrap=True)
     there = next(path for path in [folder.resolve(), *folder.resolve().parents] if path.exists())
     free = shutil.disk_usage(there).free
-    console.print(
-        f"disk: about {size(cost.disk)}, and up to {size(cost.scratch)} while it trains; free: {size(free)}"
-    )
+    console.print(f"disk: about {size(cost.disk)}, and up to {size(cost.scratch)} while it trains; free: {size(free)}")
     if free < cost.disk + cost.scratch:
         console.print("the disk may not hold all of it: the sweep will stop cleanly when it is full")
 
@@ -227,7 +223,5 @@ def _tell_report(console: Console, report: SweepReport, folder: Path, resume: st
         soft_wrap=True,
     )
     if report.stopped:
-        console.print(
-            f"stopped by {report.stopped}; states are saved. Resume with\n  {resume}", soft_wrap=True
-        )
+        console.print(f"stopped by {report.stopped}; states are saved. Resume with\n  {resume}", soft_wrap=True)
         raise SystemExit(130)

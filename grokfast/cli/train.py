@@ -12,7 +12,7 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
-from grokfast.cli.progress import training_progress
+from grokfast.cli.progress import make_console, training_progress
 from grokfast.errors import ConfigError
 from grokfast.runs import RunTable, load, regime_of
 from grokfast.store import Store
@@ -106,7 +106,7 @@ def train_modular_addition(
         for seed in range(first_seed, first_seed + seeds)
         for scale in w0
     ]
-    console = Console()
+    console = make_console()
     table = train_into(configs, runs, console, force=force, threads=threads, device=device)
     console.print(summary_table(table))
     console.print(f"\n{len(table)} runs lie in {runs.resolve()}; next: grokfast figure fig02b --runs {runs}")
@@ -159,7 +159,19 @@ def summary_table(table: RunTable) -> Table:
         box=box.SIMPLE_HEAD,
         collapse_padding=True,
     )
-    for name in ("w0", "seed", "t_train", "t_test", "t_grok", "regime", "test acc", "c", "IPR out", "IPR in", "dead"):
+    for name in (
+        "w0",
+        "seed",
+        "t_train",
+        "t_test",
+        "t_grok",
+        "regime",
+        "test acc",
+        "c",
+        "IPR out",
+        "IPR in",
+        "dead",
+    ):
         shown.add_column(name, justify="right", no_wrap=True)
     for row in table.rows:
         if row["status"] == "failed":

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Literal
 
 import numpy as np
 from matplotlib.figure import Figure
@@ -12,6 +13,8 @@ from grokfast.figures.fig05a import curves_by_scale
 from grokfast.figures.registry import FigureSpec, by_scale, regime
 from grokfast.figures.style import NEUTRAL, band, new_figure, scale_colors
 from grokfast.runs import Run, RunTable
+
+STYLES: tuple[tuple[Literal["--", "-"], str], ...] = (("--", "train"), ("-", "test"))
 
 
 def _draw(runs: Sequence[Run], table: RunTable) -> Figure:
@@ -39,7 +42,7 @@ def _draw(runs: Sequence[Run], table: RunTable) -> Figure:
 
 
 def _styles() -> list[Line2D]:
-    return [Line2D([], [], color=NEUTRAL, linestyle=dashes, label=name) for dashes, name in (("--", "train"), ("-", "test"))]
+    return [Line2D([], [], color=NEUTRAL, linestyle=dashes, label=name) for dashes, name in STYLES]
 
 
 SPEC = FigureSpec(

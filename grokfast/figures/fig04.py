@@ -13,6 +13,8 @@ from grokfast.figures.style import GROKKING, LEARNING, new_figure
 from grokfast.measures import fourier_power
 from grokfast.runs import Run, RunTable
 
+BINS = [k / 40 for k in range(41)]
+
 
 def frequency_share(weight: torch.Tensor) -> np.ndarray:
     """Share of each frequency in each live neuron's output weights: ``[H live, frequencies]``, sorted for display.
@@ -51,9 +53,15 @@ def _draw(runs: Sequence[Run], table: RunTable) -> Figure:
         dead = int(np.isnan(ratios).sum())
         ratios = ratios[~np.isnan(ratios)]
         label = f"$w_0$ = {w0:g}: mean {ratios.mean():.2f}, {dead} dead"
-        histogram.hist(ratios, bins=np.linspace(0, 1, 41), density=True, histtype="stepfilled", color=color, alpha=0.45)
+        histogram.hist(ratios, bins=BINS, density=True, histtype="stepfilled", color=color, alpha=0.45)
         histogram.hist(
-            ratios, bins=np.linspace(0, 1, 41), density=True, histtype="step", color=color, label=label, linewidth=1.3
+            ratios,
+            bins=BINS,
+            density=True,
+            histtype="step",
+            color=color,
+            label=label,
+            linewidth=1.3,
         )
     figure.colorbar(image, ax=maps, label="share of the neuron's squared norm", pad=0.01)
     histogram.set(xlabel="IPR of the output weights (real basis)", ylabel="density")

@@ -9,10 +9,11 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from grokfast.figures.registry import MAIN_COMMAND, MAIN_TEXT, FigureSpec, by_scale, check_one_setting
-from grokfast.figures.style import band, new_figure, scale_colors
+from grokfast.figures.style import NEUTRAL, band, new_figure, scale_colors
 from grokfast.runs import Run, RunTable
 
 STRONG_DECAY = MAIN_TEXT.replace("3e-5", "3e-4")
+INSET_COMMAND = "grokfast train modular-addition\n--weight-decay 3e-4 --w0 0.1 0.4 1 2 10"
 
 
 def curves_by_scale(axes: Axes, runs: Sequence[Run]) -> None:
@@ -39,6 +40,9 @@ def _draw(runs: Sequence[Run], table: RunTable) -> Figure:
         curves_by_scale(inset, inner)
         inset.set_title("weight decay 3e-4", fontsize=8)
         inset.tick_params(labelsize=7)
+    else:
+        missing = f"no inset: the store has no runs\nat weight decay 3e-4\n({INSET_COMMAND})"
+        axes.text(0.98, 0.97, missing, transform=axes.transAxes, ha="right", va="top", fontsize=6, color=NEUTRAL)
     seeds = max(len(members) for members in by_scale(runs).values())
     axes.set_title(f"Modular addition, mean and standard deviation over {seeds} seed{'s' if seeds > 1 else ''}")
     return figure

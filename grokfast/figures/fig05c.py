@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 from grokfast.figures.registry import MAIN_COMMAND, MAIN_TEXT, FigureSpec, by_scale
 from grokfast.figures.style import NEUTRAL, new_figure, scale_colors
@@ -34,9 +35,11 @@ def _draw(runs: Sequence[Run], table: RunTable) -> Figure:
     keys = {run.key for run in fitted}
     for w0, members in groups.items():
         marker = "o" if members[0].key in keys else "^"
-        x = [run.summary["end_train_loss"] for run in members]
-        y = [run.summary["compressibility"] for run in members]
-        axes.scatter(x, y, color=colors[w0], marker=marker, s=26, label=f"{w0:g}", edgecolor="white", linewidth=0.4)
+        losses = [run.summary["end_train_loss"] for run in members]
+        c = [run.summary["compressibility"] for run in members]
+        axes.scatter(
+            losses, c, color=colors[w0], marker=marker, s=26, label=f"{w0:g}", edgecolor="white", linewidth=0.4
+        )
     loss = np.array([run.summary["end_train_loss"] for run in fitted])
     if loss.size >= 3 and loss.min() < loss.max():
         fit = linear_fit(loss, [run.summary["compressibility"] for run in fitted])
@@ -48,7 +51,8 @@ def _draw(runs: Sequence[Run], table: RunTable) -> Figure:
     else:
         axes.set_title("fewer than three runs below the onset: no fit")
     axes.set(xlabel="train loss at the end [nats]", ylabel="compressibility $c$")
-    axes.legend(title="$w_0$ (▲ groks)", loc="upper left", ncols=2)
+    axes.xaxis.set_major_locator(MaxNLocator(5))
+    axes.legend(title="$w_0$ (▲ groks)", loc="lower right", ncols=2)
     return figure
 
 

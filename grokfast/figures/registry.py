@@ -65,7 +65,8 @@ def choose(spec: FigureSpec, table: RunTable, where: str | None = None) -> list[
         condition = f"({spec.condition}) AND ({where})" if where else spec.condition
         raise MissingRunsError(
             f"{spec.name} needs runs with {condition} at {spec.minimum_scales} or more values of w0, but "
-            f"{table.store.root} holds {len(runs)} such runs; make them with\n  {spec.command} --runs {table.store.root}"
+            f"{table.store.root} holds {len(runs)} such runs; make them with\n"
+            f"  {spec.command} --runs {table.store.root}"
         )
     check_one_setting(spec.name, runs)
     return runs
@@ -83,7 +84,8 @@ def check_one_setting(name: str, runs: Sequence[Run]) -> None:
     if mixed:
         field, found = next(iter(mixed.items()))
         raise InputError(
-            f"{name} would mix runs that differ in {mixed}; choose with --where, for example --where \"{field} = {found[0]}\""
+            f"{name} would mix runs that differ in {mixed}; "
+            f'choose with --where, for example --where "{field} = {found[0]}"'
         )
 
 

@@ -69,7 +69,9 @@ def grokking_times(train_accuracy: ArrayLike, test_accuracy: ArrayLike, threshol
         raise InputError(f"expected two equally long series, got shapes {train.shape} and {test.shape}")
     for name, series in (("train", train), ("test", test)):
         if not np.isfinite(series).all():
-            raise InputError(f"{name} accuracy must be finite, got {int((~np.isfinite(series)).sum())} values that are not")
+            raise InputError(
+                f"{name} accuracy must be finite, got {int((~np.isfinite(series)).sum())} values that are not"
+            )
         if not series.max() > 0:
             raise InputError(f"{name} accuracy never rises above zero, so no learning time is defined")
     return GrokkingTimes(

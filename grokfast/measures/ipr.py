@@ -45,7 +45,7 @@ def fourier_power(weights: Tensor, basis: str | FourierBasis = FourierBasis.REAL
     if weights.dim() == 0 or weights.shape[-1] < 2:
         raise InputError(f"expected weights [..., D] with D >= 2, got {list(weights.shape)}")
     if parse_choice("basis", basis, FourierBasis) is FourierBasis.COMPLEX:
-        power = torch.fft.fft(weights, norm="ortho").abs().square()
+        power: Tensor = torch.fft.fft(weights, norm="ortho").abs().square()
     else:
         size = weights.shape[-1]
         modes = torch.fft.rfft(weights, norm="ortho")
@@ -110,7 +110,7 @@ def input_ipr(
     """
     if weight.dim() < 2 or weight.shape[-1] % 2:
         raise InputError(f"expected input weights [..., H, 2P], got {list(weight.shape)}")
-    power = fourier_power(weight.unflatten(-1, (2, -1)), basis, constant)
+    power = fourier_power(weight.reshape(*weight.shape[:-1], 2, -1), basis, constant)
     if parse_choice("blocks", blocks, InputBlocks) is InputBlocks.JOINT:
         return inverse_participation_ratio(power.flatten(-2))
     return inverse_participation_ratio(power).mean(-1)

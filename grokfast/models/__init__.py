@@ -1,6 +1,6 @@
 """Networks and the convention of stacked parameters."""
 
 from grokfast.models.mlp import initial_mlp, mlp, mlp_on_pairs
-from grokfast.models.stack import Params, member, member_count, stack_members
+from grokfast.models.stack import Params, member, member_count, stack_members, zeros_together
 
-__all__ = ["Params", "initial_mlp", "member", "member_count", "mlp", "mlp_on_pairs", "stack_members"]
+__all__ = ["Params", "initial_mlp", "member", "member_count", "mlp", "mlp_on_pairs", "stack_members", "zeros_together"]

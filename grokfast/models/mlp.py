@@ -56,7 +56,7 @@ def mlp_on_pairs(params: Mapping[str, Tensor], pairs: Tensor) -> Tensor:
         ``[E, N, C]``.
     """
     layers = len(params) // 2
-    h = two_hot_relu(params["0.weight"], params["0.bias"], pairs)
+    h: Tensor = two_hot_relu(params["0.weight"], params["0.bias"], pairs)
     for k in range(1, layers):
         bias = params[f"{2 * k}.bias"][:, None]
         h = torch.baddbmm(bias, h, params[f"{2 * k}.weight"].transpose(1, 2))

@@ -101,6 +101,23 @@ def check_same(like: Tensor, **others: Tensor) -> None:
     """Raise unless every tensor has the dtype and device of ``like``."""
     for name, tensor in others.items():
         if tensor.dtype != like.dtype or tensor.device != like.device:
-            raise InputError(
-                f"{name} must be {like.dtype} on {like.device}, got {tensor.dtype} on {tensor.device}"
-            )
+            raise InputError(f"{name} must be {like.dtype} on {like.device}, got {tensor.dtype} on {tensor.device}")
+
+
+def check_range(name: str, indices: Tensor, size: int) -> None:
+    """Raise unless every index lies in ``0 .. size - 1``; on a GPU the check runs there, without waiting for it."""
+    if not indices.numel():
+        return
+    if indices.device.type == "cpu":
+        low, high = (int(end) for end in torch.aminmax(indices))
+        if low < 0 or high >= size:
+            raise InputError(f"{name} must lie in 0 .. {size - 1}, got {low} .. {high}")
+    else:
+        torch._assert_async(((indices >= 0) & (indices < size)).all())
+
+
+def advise_huge_pages(block: Tensor) -> None:
+    """Ask the system for huge pages under a fresh CPU tensor; where it has none, nothing happens."""
+    core = native()
+    if core is not None and block.device.type == "cpu":
+        core.advise_huge_pages(block.data_ptr(), block.nbytes)

@@ -30,9 +30,9 @@ def fisher_linear(g: Tensor, a: Tensor) -> Tensor:
 
     .. math:: F_{eoi} = \sum_n \Bigl( \sum_t g_{ento} \, a_{enti} \Bigr)^2
 
-    For a linear layer applied at positions ``t``, ``a`` is its input and ``g`` the gradient at its output, one row
-    per sample ``n`` (or per sample and label): the inner sum is that sample's weight gradient. No ``N x O x I``
-    array is formed by the compiled kernels.
+    For a linear layer applied at positions ``t``, ``a`` is its input and ``g`` the gradient at its output,
+    one row per sample ``n`` (or per sample and label): the inner sum is that sample's weight gradient. No
+    ``N x O x I`` array is formed by the compiled kernels.
 
     Args:
         g: ``[E, N, T, O]``, float32 or float64.
@@ -74,12 +74,8 @@ def _fake(g: Tensor, a: Tensor) -> Tensor:
 
 
 @fisher_linear.register_vmap
-def _vmap(
-    info: object, in_dims: tuple[int | None, int | None], g: Tensor, a: Tensor
-) -> tuple[Tensor, int]:
-    size = next(
-        tensor.shape[dim] for tensor, dim in zip((g, a), in_dims, strict=True) if dim is not None
-    )
+def _vmap(info: object, in_dims: tuple[int | None, int | None], g: Tensor, a: Tensor) -> tuple[Tensor, int]:
+    size = next(tensor.shape[dim] for tensor, dim in zip((g, a), in_dims, strict=True) if dim is not None)
     g, a = (
         tensor.expand(size, *tensor.shape) if dim is None else tensor.movedim(dim, 0)
         for tensor, dim in zip((g, a), in_dims, strict=True)

@@ -11,9 +11,7 @@ from grokfast.errors import InputError
 from grokfast.ops._native import call, check_same, kernel, native
 
 
-def _check(
-    tensors: Sequence[Sequence[Tensor]], learning_rate: Tensor, weight_decay: Tensor, active: Tensor
-) -> None:
+def _check(tensors: Sequence[Sequence[Tensor]], learning_rate: Tensor, weight_decay: Tensor, active: Tensor) -> None:
     params = tensors[0]
     if any(len(group) != len(params) for group in tensors):
         raise InputError(f"expected one gradient and state per parameter, got {[len(group) for group in tensors]}")
@@ -27,14 +25,13 @@ def _check(
                     f"parameter {k}: expected the shape and strides {list(p.shape)}, {p.stride()}, "
                     f"got {list(other.shape)}, {other.stride()}"
                 )
-        if p.numel() and (p.stride(0) * members != p.numel() or not p[0].is_contiguous() and not _is_dense(p[0])):
+        if p.numel() and (p.stride(0) * members != p.numel() or (not p[0].is_contiguous() and not _is_dense(p[0]))):
             raise InputError(f"parameter {k} must be dense with members outermost, got strides {p.stride()}")
         for name, row in (("learning_rate", learning_rate), ("weight_decay", weight_decay)):
             if row.shape != (members,) or row.dtype != torch.float64 or row.device != p.device:
-                raise InputError(
-                    f"{name} must be float64 [{members}] on {p.device}, got {row.dtype} {list(row.shape)}"
-                )
-    if active.dtype != torch.uint8 or active.shape != learning_rate.shape:
+                raise InputError(f"{name} must be float64 [{members}] on {p.device}, got {row.dtype} {list(row.shape)}")
+    expected = (torch.uint8, learning_rate.shape, learning_rate.device)
+    if (active.dtype, active.shape, active.device) != expected:
         raise InputError(f"active must be uint8 {list(learning_rate.shape)}, got {active.dtype} {list(active.shape)}")
 
 
@@ -144,7 +141,18 @@ def _adam_compiled(
     run, core = kernel("adam", params[0]), native()
     if run is None or core is None:
         adam_step_reference(
-            params, grads, means, squares, learning_rate, weight_decay, active, step, beta1, beta2, eps, decoupled
+            params,
+            grads,
+            means,
+            squares,
+            learning_rate,
+            weight_decay,
+            active,
+            step,
+            beta1,
+            beta2,
+            eps,
+            decoupled,
         )
         return
     constants = core.AdamConstants(beta1, beta2, eps, 1 - beta1**step, 1 - beta2**step, decoupled)

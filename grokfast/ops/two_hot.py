@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from grokfast.errors import InputError
-from grokfast.ops._native import call, check_same, kernel
+from grokfast.ops._native import call, check_range, check_same, kernel
 
 
 def two_hot_relu_reference(weight: Tensor, bias: Tensor, pairs: Tensor) -> Tensor:
@@ -19,25 +19,13 @@ def two_hot_relu_reference(weight: Tensor, bias: Tensor, pairs: Tensor) -> Tenso
     return torch.relu(one_hot @ weight.transpose(1, 2) + bias[:, None])
 
 
-def _check(weight: Tensor, bias: Tensor, pairs: Tensor) -> None:
+def check_pairs(weight: Tensor, bias: Tensor, pairs: Tensor) -> None:
+    """Raise unless weight, bias and pairs fit together; their range is checked elsewhere."""
     if weight.dim() != 3 or weight.shape[2] % 2 or bias.shape != weight.shape[:2]:
-        raise InputError(
-            f"expected weight [E, H, 2P] and bias [E, H], got {list(weight.shape)} and {list(bias.shape)}"
-        )
+        raise InputError(f"expected weight [E, H, 2P] and bias [E, H], got {list(weight.shape)} and {list(bias.shape)}")
     if pairs.dim() != 3 or pairs.shape[0] != weight.shape[0] or pairs.shape[2] != 2 or pairs.dtype != torch.int64:
         raise InputError(f"pairs must be int64 [{weight.shape[0]}, N, 2], got {pairs.dtype} {list(pairs.shape)}")
     check_same(weight, bias=bias)
-
-
-def _check_range(pairs: Tensor, size: int) -> None:
-    if not pairs.numel():
-        return
-    if pairs.device.type == "cpu":
-        low, high = torch.aminmax(pairs)
-        if int(low) < 0 or int(high) >= size:
-            raise InputError(f"pairs must lie in 0 .. {size - 1}, got {int(low)} .. {int(high)}")
-    else:
-        torch._assert_async(((pairs >= 0) & (pairs < size)).all())
 
 
 @torch.library.custom_op("grokfast::two_hot_relu", mutates_args=())
@@ -60,15 +48,15 @@ def two_hot_relu(weight: Tensor, bias: Tensor, pairs: Tensor) -> Tensor:
     Source:
         arXiv 2502.01739, the input of modular addition.
     """
-    _check(weight, bias, pairs)
-    _check_range(pairs, weight.shape[2] // 2)
+    check_pairs(weight, bias, pairs)
+    check_range("pairs", pairs, weight.shape[2] // 2)
     return two_hot_relu_reference(weight, bias, pairs)
 
 
 @two_hot_relu.register_kernel(["cpu", "cuda"])
 def _compiled(weight: Tensor, bias: Tensor, pairs: Tensor) -> Tensor:
-    _check(weight, bias, pairs)
-    _check_range(pairs, weight.shape[2] // 2)
+    check_pairs(weight, bias, pairs)
+    check_range("pairs", pairs, weight.shape[2] // 2)
     run = kernel("two_hot_relu", weight)
     if run is None:
         return two_hot_relu_reference(weight, bias, pairs)
@@ -81,7 +69,7 @@ def _compiled(weight: Tensor, bias: Tensor, pairs: Tensor) -> Tensor:
 
 @two_hot_relu.register_fake
 def _fake(weight: Tensor, bias: Tensor, pairs: Tensor) -> Tensor:
-    _check(weight, bias, pairs)
+    check_pairs(weight, bias, pairs)
     return weight.new_empty(weight.shape[0], pairs.shape[1], weight.shape[1])
 
 

@@ -26,9 +26,7 @@ Row = dict[str, Any]
 _Mark = list[Any]  # version folder, then inode and time of `current`, time and size of run.json
 
 
-def indexed_rows(
-    store: Store, row_of: Callable[[Mapping[str, Any]], Row], version: str
-) -> tuple[list[Row], list[str]]:
+def indexed_rows(store: Store, row_of: Callable[[Mapping[str, Any]], Row], version: str) -> tuple[list[Row], list[str]]:
     """A row of every published run.
 
     Args:
@@ -62,9 +60,7 @@ def indexed_rows(
             if (store.root / key / "current").exists():
                 damaged.append(str(error))
             elif store.is_orphan(key):
-                damaged.append(
-                    f"{store.root / key} is damaged: it holds runs but has lost its file `current`"
-                )
+                damaged.append(f"{store.root / key} is damaged: it holds runs but has lost its file `current`")
             continue
         except (OSError, KeyError, TypeError, AttributeError, ValueError) as error:
             damaged.append(f"{store.root / key}: run.json is damaged: {type(error).__name__} {error}")

@@ -71,8 +71,7 @@ class Store:
             raise
         except OSError as error:
             raise StoreError(
-                f"the store folder {self.root} must be writable: {error.strerror or error}; "
-                "choose another with --runs"
+                f"the store folder {self.root} must be writable: {error.strerror or error}; choose another with --runs"
             ) from error
 
     def check_format(self) -> None:
@@ -101,9 +100,7 @@ class Store:
         """Whether a published run with this key exists."""
         return (self.root / key / "current").is_file()
 
-    def publish(
-        self, key: str, record: Mapping[str, Any], history: Arrays, tensors: Mapping[str, Arrays]
-    ) -> Path:
+    def publish(self, key: str, record: Mapping[str, Any], history: Arrays, tensors: Mapping[str, Arrays]) -> Path:
         """Write a run and make it the current version of its key.
 
         Args:
@@ -125,9 +122,7 @@ class Store:
             draft.mkdir(parents=True)
             _write_parquet(draft / "history.parquet", history)
             for name, arrays in tensors.items():
-                save_file(
-                    {k: np.ascontiguousarray(v) for k, v in arrays.items()}, draft / f"{name}.safetensors"
-                )
+                save_file({k: np.ascontiguousarray(v) for k, v in arrays.items()}, draft / f"{name}.safetensors")
             files = {file.name: _seal(file) for file in sorted(draft.iterdir())}
             write_json(draft / "run.json", {**record, "files": files}, durable=False)
             digest = sha256_of(draft / "run.json")
@@ -164,9 +159,7 @@ class Store:
         except (OSError, ValueError) as error:
             raise StoreError(f"{file} is damaged: {error}") from error
         if not 1 <= len(lines) <= 2:
-            raise StoreError(
-                f"{file} is damaged: expected a version and a checksum, found {len(lines)} words"
-            )
+            raise StoreError(f"{file} is damaged: expected a version and a checksum, found {len(lines)} words")
         return lines[0], lines[1] if len(lines) == 2 else None
 
     def check(self, key: str) -> None:
@@ -192,7 +185,7 @@ class Store:
         except (OSError, TypeError, KeyError, AttributeError) as error:
             raise StoreError(f"{file} is missing or damaged: {error}") from error
 
-    def keys(self) -> Iterator[str]:
+    def run_keys(self) -> Iterator[str]:
         """Keys of all published runs, sorted.
 
         Raises:
@@ -206,9 +199,7 @@ class Store:
     def check_readable(self) -> None:
         """Raise if the folder is missing, or a later version of grokfast wrote it."""
         if not self.root.is_dir():
-            raise StoreError(
-                f"expected a folder of runs, but {self.root} is not a folder; `grokfast train` makes one"
-            )
+            raise StoreError(f"expected a folder of runs, but {self.root} is not a folder; `grokfast train` makes one")
         self.check_format()
 
     def is_orphan(self, key: str) -> bool:
@@ -240,9 +231,7 @@ class Store:
         file = self.path(key) / "history.parquet"
         try:
             with duckdb.connect() as connection:
-                columns = connection.execute(
-                    "SELECT * FROM read_parquet(?) ORDER BY epoch", [str(file)]
-                ).fetchnumpy()
+                columns = connection.execute("SELECT * FROM read_parquet(?) ORDER BY epoch", [str(file)]).fetchnumpy()
         except duckdb.Error as error:
             raise StoreError(f"{file} is damaged: {error}") from error
         return {name: _filled(values) for name, values in columns.items()}
@@ -258,7 +247,7 @@ class Store:
 
 def _filled(values: Any) -> NDArray[Any]:
     if isinstance(values, np.ma.MaskedArray):
-        return np.asarray(values.astype(np.float64).filled(np.nan))
+        return np.where(np.ma.getmaskarray(values), np.nan, values.data.astype(np.float64))
     return np.asarray(values)
 
 

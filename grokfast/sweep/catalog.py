@@ -31,6 +31,4 @@ def find_sweep(name: str) -> Path:
         if not Path(name).is_file():
             raise ConfigError(f"there is no sweep file {name}")
         return Path(name)
-    raise ConfigError(
-        f"the sweep must be a .toml file or one of {sorted(files)}, got {name!r}{nearest(name, files)}"
-    )
+    raise ConfigError(f"the sweep must be a .toml file or one of {sorted(files)}, got {name!r}{nearest(name, files)}")

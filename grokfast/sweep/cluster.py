@@ -157,9 +157,7 @@ def _await_workers(client: Client, where: str, timeout: float) -> None:
 @contextmanager
 def _quiet() -> Iterator[None]:
     """Dask's loggers say each death and each lost connection; the sweep says what it means."""
-    loggers = [
-        logging.getLogger(name) for name in ("distributed", "distributed.client", "tornado", "asyncio")
-    ]
+    loggers = [logging.getLogger(name) for name in ("distributed", "distributed.client", "tornado", "asyncio")]
     levels = [logger.level for logger in loggers]
     for logger in loggers:
         logger.setLevel(logging.CRITICAL + 1)

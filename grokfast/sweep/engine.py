@@ -189,9 +189,7 @@ class _Run:
             if self._stop.reason:
                 asked = asked or now
                 if now - asked > _STOP_LIMIT:
-                    raise SweepError(
-                        f"shards did not stop within {_STOP_LIMIT:g} s; their last states are kept"
-                    )
+                    raise SweepError(f"shards did not stop within {_STOP_LIMIT:g} s; their last states are kept")
                 if now >= next_ask:
                     next_ask = now + 1.0
                     self._ask_to_stop()

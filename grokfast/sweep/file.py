@@ -172,9 +172,7 @@ def _flat(where: str, table: Any) -> dict[str, Any]:
         else:
             fields[name] = value
     known = [field.name for field in dataclasses.fields(RunConfig) if field.name != "task"]
-    tasks = {
-        f"task.{field.name}" for task in TASKS.values() for field in dataclasses.fields(_dataclass(task))
-    }
+    tasks = {f"task.{field.name}" for task in TASKS.values() for field in dataclasses.fields(_dataclass(task))}
     _check_names(fields, [*known, "task.name", *sorted(tasks)], f"{where} has a field {{!r}} that no run has")
     return fields
 
@@ -197,14 +195,11 @@ def _values(field: str, values: Any) -> Sequence[Any]:
         first, count = values.get("first", 0), values.get("count")
         if type(first) is not int or type(count) is not int or count < 1:
             raise ConfigError(
-                f"grid.{field} must be a list, or {{ first = 0, count = 5 }} with a count of at least 1, "
-                f"got {values!r}"
+                f"grid.{field} must be a list, or {{ first = 0, count = 5 }} with a count of at least 1, got {values!r}"
             )
         return range(first, first + count)
     if not isinstance(values, list):
-        raise ConfigError(
-            f"grid.{field} must be a list of values, got {values!r}; one value belongs under [run]"
-        )
+        raise ConfigError(f"grid.{field} must be a list of values, got {values!r}; one value belongs under [run]")
     if not values:
         raise ConfigError(f"grid.{field} is empty: expected at least one value")
     return values
@@ -230,6 +225,4 @@ def _table(where: str, value: Any) -> dict[str, Any]:
 def _check_names(given: Mapping[str, Any], known: Sequence[str], message: str) -> None:
     for name in given:
         if name not in known:
-            raise ConfigError(
-                message.format(name) + (nearest(name, known) or f"; expected one of {list(known)}")
-            )
+            raise ConfigError(message.format(name) + (nearest(name, known) or f"; expected one of {list(known)}"))

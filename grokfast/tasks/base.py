@@ -52,6 +52,9 @@ class Task(Protocol):
     name: ClassVar[str]
     """The task's name on the command line and in the store."""
 
+    input_major: ClassVar[tuple[str, ...]]
+    """Matrices whose columns the stacked forward pass gathers."""
+
     def split(self, seed: int) -> Split:
         """Data of the run with this seed."""
         ...
@@ -72,14 +75,40 @@ class Task(Protocol):
         """Stacked forward pass: inputs ``[E, N, ...]`` to logits ``[E, N, C]``."""
         ...
 
+    def losses(self, params: Mapping[str, Tensor], inputs: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+        """Mean loss ``[E]`` and correct predictions, int64 ``[E]``, on inputs ``[E, N, ...]``."""
+        ...
+
+    def gradients(
+        self, params: Mapping[str, Tensor], inputs: Tensor, labels: Tensor, out: Mapping[str, Tensor]
+    ) -> tuple[Tensor, Tensor]:
+        """What ``losses`` returns, and each member's gradient of its own loss into ``out``."""
+        ...
+
     def features(self, params: Mapping[str, Tensor]) -> Features:
         """Features of the stack ``[E, ...]``."""
         ...
 
 
-def evaluate(
-    task: Task, params: Mapping[str, Tensor], inputs: Tensor, labels: Tensor
+def losses_of_logits(task: Task, params: Mapping[str, Tensor], inputs: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+    """``Task.losses`` for any task, from its logits."""
+    with torch.no_grad():
+        loss, correct, _ = cross_entropy(task.logits(params, inputs), labels, False)
+    return loss, correct
+
+
+def gradients_by_autograd(
+    task: Task, params: Mapping[str, Tensor], inputs: Tensor, labels: Tensor, out: Mapping[str, Tensor]
 ) -> tuple[Tensor, Tensor]:
+    """``Task.gradients`` for any task, from its logits: the members' losses are summed, so each keeps its own."""
+    leaves = {name: tensor.detach().requires_grad_() for name, tensor in params.items()}
+    loss, correct, _ = cross_entropy(task.logits(leaves, inputs), labels, True)
+    for name, grad in zip(leaves, torch.autograd.grad(loss.sum(), list(leaves.values())), strict=True):
+        out[name].copy_(grad)
+    return loss.detach(), correct
+
+
+def evaluate(task: Task, params: Mapping[str, Tensor], inputs: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
     """Mean loss and accuracy of a stack on whole data sets, in blocks that stay in the cache.
 
     Args:
@@ -98,7 +127,7 @@ def evaluate(
         for first in range(0, samples, _SAMPLES_AT_ONCE):
             block = slice(first, first + _SAMPLES_AT_ONCE)
             truth = labels[:, block]
-            mean, hits, _ = cross_entropy(task.logits(params, inputs[:, block]), truth, False)
+            mean, hits = task.losses(params, inputs[:, block], truth)
             loss += mean.double() * truth.shape[1]
             correct += hits
     return loss / samples, correct / samples

@@ -13,7 +13,8 @@ from grokfast._checks import check_at_least, check_fraction
 from grokfast.errors import ConfigError
 from grokfast.measures import FourierBasis, InputBlocks, input_ipr, layer_ipr, output_ipr
 from grokfast.models import Params, initial_mlp, mlp, mlp_on_pairs
-from grokfast.tasks.base import Features, Split
+from grokfast.ops import mlp_cross_entropy_
+from grokfast.tasks.base import Features, Split, gradients_by_autograd, losses_of_logits
 from grokfast.tasks.streams import stream
 
 
@@ -32,6 +33,7 @@ class ModularAddition:
     """
 
     name: ClassVar[str] = "modular-addition"
+    input_major: ClassVar[tuple[str, ...]] = ("0.weight",)
 
     P: int = 113
     hidden: tuple[int, ...] = (512,)
@@ -95,6 +97,22 @@ class ModularAddition:
     def logits(self, params: Mapping[str, Tensor], inputs: Tensor) -> Tensor:
         """Logits ``[E, N, P]`` of pairs ``[E, N, 2]``."""
         return mlp_on_pairs(params, inputs)
+
+    def losses(self, params: Mapping[str, Tensor], inputs: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+        """Mean loss ``[E]`` in nats and correct predictions ``[E]``; fused for one hidden layer."""
+        if len(self.hidden) > 1:
+            return losses_of_logits(self, params, inputs, labels)
+        loss, correct = mlp_cross_entropy_(list(params.values()), inputs, labels, [])
+        return loss, correct
+
+    def gradients(
+        self, params: Mapping[str, Tensor], inputs: Tensor, labels: Tensor, out: Mapping[str, Tensor]
+    ) -> tuple[Tensor, Tensor]:
+        """The losses, and their gradients into ``out``; fused for one hidden layer."""
+        if len(self.hidden) > 1:
+            return gradients_by_autograd(self, params, inputs, labels, out)
+        loss, correct = mlp_cross_entropy_(list(params.values()), inputs, labels, list(out.values()))
+        return loss, correct
 
     def features(self, params: Mapping[str, Tensor]) -> Features:
         """Inverse participation ratios of the first and last matrix, in every reading of eq. 4.

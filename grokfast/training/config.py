@@ -155,7 +155,8 @@ class RunConfig:
             if name not in TASKS:
                 raise ConfigError(f"task must be one of {sorted(TASKS)}, got {name!r}{nearest(str(name), TASKS)}")
             values["task"] = _build(TASKS[name], task, f"task {name}")
-        return _build(cls, values, "the run configuration")
+        config: RunConfig = _build(cls, values, "the run configuration")
+        return config
 
     @property
     def key(self) -> str:

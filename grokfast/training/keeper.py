@@ -28,9 +28,7 @@ class StateKeeper:
 
     FIRST_SAVE = 5.0
 
-    def __init__(
-        self, folder: Path, every: float = 180.0, on_damage: Callable[[str], None] | None = None
-    ) -> None:
+    def __init__(self, folder: Path, every: float = 180.0, on_damage: Callable[[str], None] | None = None) -> None:
         self.folder = folder
         self.every = every
         self.resumed_at = 0

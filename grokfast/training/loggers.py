@@ -110,6 +110,4 @@ def _need(module: str, extra: str) -> Any:
     try:
         return importlib.import_module(module)
     except ImportError as error:
-        raise InputError(
-            f"logging to {extra} needs its package ({error}): pip install 'grokfast[{extra}]'"
-        ) from error
+        raise InputError(f"logging to {extra} needs its package ({error}): pip install 'grokfast[{extra}]'") from error

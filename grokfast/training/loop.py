@@ -11,8 +11,7 @@ from torch import Tensor
 
 from grokfast._checks import check_at_least
 from grokfast.errors import ConfigError
-from grokfast.models import Params, member, stack_members
-from grokfast.ops import cross_entropy
+from grokfast.models import Params, member, stack_members, zeros_together
 from grokfast.tasks import Split, evaluate, stream
 from grokfast.training.config import RunConfig, TrainMetrics
 from grokfast.training.observers import Observer, Snapshot, observe_compressibility, observe_features
@@ -34,6 +33,7 @@ class StackState:
         configs: The members' configurations, equal in ``stack_key``.
         splits: The members' data.
         params: Stacked parameters ``[E, ...]``.
+        gradients: Buffers of the same shapes and strides; overwritten in every step.
         optimizer: Moments, rates and the active mask.
         orders: Generators of the members' batch orders.
         batches: int64 ``[E, n_train]``: this epoch's order of the training samples.
@@ -47,6 +47,7 @@ class StackState:
     configs: Sequence[RunConfig]
     splits: Sequence[Split]
     params: Params
+    gradients: Params
     optimizer: OptimizerState
     orders: list[torch.Generator]
     batches: Tensor
@@ -83,16 +84,19 @@ def initial_stack(configs: Sequence[RunConfig], device: str | torch.device = "cp
             "train the others in stacks of their own (train_runs groups them)"
         )
     splits = [_to(config.task.split(config.seed), device) for config in configs]
-    params = stack_members(
-        [config.task.initial(config.seed, config.w0, config.precision.dtype) for config in configs]
+    drawn = stack_members(
+        [config.task.initial(config.seed, config.w0, config.precision.dtype) for config in configs],
+        configs[0].task.input_major,
     )
-    # Detached copies keep the input-major storage: empty_like keeps the strides of dense tensors.
-    params = {name: torch.empty_like(tensor, device=device).copy_(tensor) for name, tensor in params.items()}
+    params = zeros_together({name: tensor.to(device) for name, tensor in drawn.items()})
+    for name, tensor in params.items():
+        tensor.copy_(drawn[name])
     orders = [stream(config.seed, "order") for config in configs]
     return StackState(
         configs=configs,
         splits=splits,
         params=params,
+        gradients=zeros_together(params),
         optimizer=initial_state(configs, params),
         orders=orders,
         batches=_draw_order(splits, orders),
@@ -147,21 +151,16 @@ def _train_epoch(state: StackState) -> None:
         state.batches = _draw_order(state.splits, state.orders)
     inputs, labels = _ordered(state.splits, state.batches)
     samples = labels.shape[1]
-    weights = {name: tensor.requires_grad_() for name, tensor in state.params.items()}
     loss_sum = torch.zeros(len(state.configs), dtype=torch.float64, device=labels.device)
     correct = torch.zeros_like(loss_sum)
     for first in range(0, samples, config.batch_size):
         block = slice(first, first + config.batch_size)
         truth = labels[:, block]
-        loss, hits, _ = cross_entropy(config.task.logits(weights, inputs[:, block]), truth, True)
-        grads = torch.autograd.grad(loss.sum(), list(weights.values()))
-        with torch.no_grad():
-            state.optimizer.active &= loss.isfinite()
-            optimizer_step(config, state.params, grads, state.optimizer)
-            loss_sum += loss.detach() * truth.shape[1]
-            correct += hits
-    for tensor in state.params.values():
-        tensor.requires_grad_(False)
+        loss, hits = config.task.gradients(state.params, inputs[:, block], truth, state.gradients)
+        state.optimizer.active &= loss.isfinite()
+        optimizer_step(config, state.params, state.gradients, state.optimizer)
+        loss_sum += loss * truth.shape[1]
+        correct += hits
     state.epoch += 1
     metrics = dict(zip(METRICS, (loss_sum / samples, correct / samples), strict=False))
     if config.train_metrics is TrainMetrics.FULL:

@@ -92,4 +92,4 @@ def stack_pruning_curve(snapshot: Snapshot, fractions: Tensor) -> Tensor:
         return accuracy
 
     with torch.no_grad():
-        return pruning_curve(snapshot.params, [accuracy_of(split) for split in snapshot.splits], fractions)
+        return pruning_curve(snapshot.params, [accuracy_of(split) for split in snapshot.splits], fractions).cpu()

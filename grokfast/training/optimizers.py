@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from grokfast.models import Params
+from grokfast.models import Params, zeros_together
 from grokfast.ops import adam_step_, sgd_step_
 from grokfast.training.config import Optimizer, RunConfig
 
@@ -41,35 +41,27 @@ def initial_state(configs: Sequence[RunConfig], params: Params) -> OptimizerStat
 
     count = 1 if configs[0].optimizer is Optimizer.SGD else 2
     return OptimizerState(
-        moments=[[torch.zeros_like(tensor) for tensor in params.values()] for _ in range(count)],
+        moments=[list(zeros_together(params).values()) for _ in range(count)],
         learning_rate=column([config.learning_rate for config in configs]),
         weight_decay=column([config.weight_decay for config in configs]),
         active=torch.ones(len(configs), dtype=torch.uint8, device=device),
     )
 
 
-def optimizer_step(config: RunConfig, params: Params, grads: Sequence[Tensor], state: OptimizerState) -> None:
+def optimizer_step(config: RunConfig, params: Params, gradients: Params, state: OptimizerState) -> None:
     """One step of every active member, in place.
 
     Args:
         config: Any member's configuration; what a stack shares is read from it.
         params: Stacked parameters.
-        grads: One gradient a parameter, in the order of ``params``.
+        gradients: Of the names, shapes and strides of ``params``.
         state: Changed in place.
     """
     state.step += 1
-    tensors = list(params.values())
-    aligned = [_like(grad, tensor) for grad, tensor in zip(grads, tensors, strict=True)]
+    tensors, grads = list(params.values()), [gradients[name] for name in params]
     rows = (state.learning_rate, state.weight_decay, state.active)
     if config.optimizer is Optimizer.SGD:
-        sgd_step_(tensors, aligned, state.moments[0], *rows, config.momentum)
+        sgd_step_(tensors, grads, state.moments[0], *rows, config.momentum)
         return
     decoupled = config.optimizer is Optimizer.ADAMW
-    adam_step_(
-        tensors, aligned, *state.moments, *rows, state.step, config.beta1, config.beta2, config.eps, decoupled
-    )
-
-
-def _like(grad: Tensor, tensor: Tensor) -> Tensor:
-    """The gradient in the memory order of its parameter (autograd is free to return another)."""
-    return grad if grad.stride() == tensor.stride() else torch.empty_like(tensor).copy_(grad)
+    adam_step_(tensors, grads, *state.moments, *rows, state.step, config.beta1, config.beta2, config.eps, decoupled)

@@ -48,9 +48,7 @@ class Remembers(Protocol):
         ...
 
 
-def save_state(
-    state: StackState, folder: Path, *, observers: Sequence[Observer] = (), seconds: float = 0.0
-) -> Path:
+def save_state(state: StackState, folder: Path, *, observers: Sequence[Observer] = (), seconds: float = 0.0) -> Path:
     """Save everything that the rest of the training depends on; older states but one are removed.
 
     Args:
@@ -91,8 +89,7 @@ def save_state(
         _remove_old(folder, state.epoch)
     except (OSError, SafetensorError) as error:
         raise StoreError(
-            f"the state after epoch {state.epoch} could not be saved to {folder}: {error}; "
-            "the state saved before stays"
+            f"the state after epoch {state.epoch} could not be saved to {folder}: {error}; the state saved before stays"
         ) from error
     return file
 
@@ -255,9 +252,7 @@ def _check_configs(file: Path, record: Mapping[str, Any], configs: Sequence[RunC
     saved = [RunConfig.from_dict(values).key for values in record["configs"]]
     wanted = [config.key for config in configs]
     if saved != wanted:
-        raise StoreError(
-            f"{file} belongs to the runs {saved}, not to {wanted}: give those a folder of their own"
-        )
+        raise StoreError(f"{file} belongs to the runs {saved}, not to {wanted}: give those a folder of their own")
 
 
 def _newest(folder: Path, epoch: int) -> dict[str, Any] | None:

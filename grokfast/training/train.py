@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 from contextlib import contextmanager
-from itertools import groupby
+from itertools import groupby, pairwise
 from threading import Event
 from typing import Any, Protocol
 
@@ -159,7 +159,7 @@ def plan_stacks(configs: Sequence[RunConfig], threads: int = 1, size: int = STAC
         rounds = -(-len(members) // (size * threads))
         count = min(len(members), rounds * threads)
         cuts = [len(members) * k // count for k in range(count + 1)]
-        stacks += [members[a:b] for a, b in zip(cuts, cuts[1:], strict=False)]
+        stacks += [members[a:b] for a, b in pairwise(cuts)]
     return sorted(stacks, key=lambda stack: -stack[0].epochs * len(stack))
 
 
@@ -187,5 +187,3 @@ def quiet_numerics() -> Iterator[None]:
     finally:
         torch.set_flush_denormal(flushed)
         torch.set_num_threads(threads)
-
-

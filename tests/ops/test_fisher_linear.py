@@ -8,7 +8,14 @@ from hypothesis import strategies as st
 from grokfast.errors import InputError
 from grokfast.ops import fisher_linear, fisher_linear_reference
 
-SHAPES = [(1, 1, 1, 1, 1), (2, 300, 1, 7, 33), (3, 5, 11, 4, 16), (1, 0, 3, 2, 2), (2, 9, 0, 3, 5), (1, 257, 2, 65, 40)]
+SHAPES = [
+    (1, 1, 1, 1, 1),
+    (2, 300, 1, 7, 33),
+    (3, 5, 11, 4, 16),
+    (1, 0, 3, 2, 2),
+    (2, 9, 0, 3, 5),
+    (1, 257, 2, 65, 40),
+]
 
 
 def _inputs(shape, dtype, device="cpu"):
@@ -100,7 +107,7 @@ def test_rejects_what_does_not_fit():
     g, a = _inputs((2, 3, 2, 4, 5), torch.float64)
     with pytest.raises(InputError, match="equal E, N and T"):
         fisher_linear(g, a[:, :2])
-    with pytest.raises(InputError, match="a must be torch.float64"):
+    with pytest.raises(InputError, match=r"a must be torch\.float64"):
         fisher_linear(g, a.float())
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shutil
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -21,9 +20,7 @@ def test_a_store_of_format_1_opens(tmp_path: Path) -> None:
     (run,) = table
     Store(folder).check(run.key)
     task = ModularAddition(P=5, hidden=(8,))
-    assert run.config == RunConfig(
-        task=task, epochs=4, batch_size=8, w0=2.0, seed=3, feature_schedule="every:2"
-    )
+    assert run.config == RunConfig(task=task, epochs=4, batch_size=8, w0=2.0, seed=3, feature_schedule="every:2")
     assert run.history["epoch"].tolist() == [1, 2, 3, 4]
     assert np.isfinite(run.history["ipr_output"]).tolist() == [False, True, False, True]
     assert run.summary["end_train_loss"] == run.history["train_loss"][-1]

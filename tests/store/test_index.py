@@ -15,9 +15,7 @@ from grokfast.store import Store, indexed_rows
 
 def _publish(store: Store, key: str, value: float | None = 1.0, **more: Any) -> Path:
     history = {"epoch": np.arange(1, 3), "loss": np.array([0.5, np.nan])}
-    return store.publish(
-        key, {"key": key, "value": value, **more}, history, {"arrays": {"x": np.arange(3.0)}}
-    )
+    return store.publish(key, {"key": key, "value": value, **more}, history, {"arrays": {"x": np.arange(3.0)}})
 
 
 def _rows(store: Store, version: str = "1") -> tuple[list[dict[str, Any]], list[str], int]:
@@ -120,7 +118,7 @@ def test_a_store_of_a_later_version_is_refused_with_advice(tmp_path: Path) -> No
     store = Store(tmp_path)
     _publish(store, "a")
     (tmp_path / "store.json").write_text(json.dumps({"format": 99}))
-    for read in (store.check_writable, lambda: list(store.keys()), lambda: load(tmp_path)):
+    for read in (store.check_writable, lambda: list(store.run_keys()), lambda: load(tmp_path)):
         with pytest.raises(StoreError, match=r"format 99.*upgrade"):
             read()
 

@@ -81,9 +81,7 @@ def test_a_scheduler_that_does_not_answer(tmp_path: Path, small: Callable[..., l
         listening.bind(("127.0.0.1", 0))
         listening.listen()
         address = f"tcp://127.0.0.1:{listening.getsockname()[1]}"
-        with pytest.raises(
-            SweepError, match=rf"no scheduler answered at {address} within 1 s.*dask scheduler"
-        ):
+        with pytest.raises(SweepError, match=rf"no scheduler answered at {address} within 1 s.*dask scheduler"):
             run_sweep(Sweep("t", small(1)), tmp_path, scheduler=address, timeout=1)
     with pytest.raises(SweepError, match="no scheduler answered"):
         run_sweep(Sweep("t", small(1)), tmp_path, scheduler=address, timeout=1)

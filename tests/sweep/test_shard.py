@@ -97,9 +97,7 @@ def test_a_lock_goes_with_its_process(tmp_path: Path) -> None:
         """
     )
     file = tmp_path / "folder" / "lock"
-    with subprocess.Popen(
-        [sys.executable, "-c", code, str(file)], stdout=subprocess.PIPE, text=True
-    ) as other:
+    with subprocess.Popen([sys.executable, "-c", code, str(file)], stdout=subprocess.PIPE, text=True) as other:
         assert other.stdout is not None
         assert other.stdout.readline() == "True\n"
         with lock(file) as ours:
@@ -166,9 +164,7 @@ def test_one_poisonous_member_costs_the_others_nothing(tmp_path: Path, small: Sm
     assert make_plan(configs, Store(tmp_path), workers=1, retry_failed=True).runs == len(poisoned)
 
 
-def test_a_run_that_kills_its_worker_is_given_up_and_the_others_are_trained(
-    tmp_path: Path, small: Small
-) -> None:
+def test_a_run_that_kills_its_worker_is_given_up_and_the_others_are_trained(tmp_path: Path, small: Small) -> None:
     """The system's memory killer leaves no exception: only the count of deaths tells."""
     code = textwrap.dedent(
         """
@@ -248,7 +244,7 @@ def test_a_full_disk_stops_cleanly_and_loses_nothing(
         assert receipt.outcome is Outcome.STORAGE
         assert "could not be" in receipt.message or "cannot be written" in receipt.message
     store = Store(job.root)
-    list(map(store.check, store.keys()))  # whatever was published is whole
+    list(map(store.check, store.run_keys()))  # whatever was published is whole
     assert store.has(early.published[0])
     filler.unlink()
     again = run_shard(shard, job)

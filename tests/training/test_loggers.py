@@ -11,8 +11,7 @@ from grokfast.errors import InputError
 from grokfast.training.loggers import TensorBoardLog, WandbLog
 
 CONFIGS = [
-    RunConfig(task=ModularAddition(P=7, hidden=(16,)), epochs=4, w0=w0, feature_schedule="every:2")
-    for w0 in (0.5, 2.0)
+    RunConfig(task=ModularAddition(P=7, hidden=(16,)), epochs=4, w0=w0, feature_schedule="every:2") for w0 in (0.5, 2.0)
 ]
 
 

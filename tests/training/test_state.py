@@ -104,9 +104,7 @@ def test_a_stack_cut_at_three_epochs_ends_with_the_bits_of_an_undisturbed_one(
     expected = train_stack(configs, observers=[Observer(RunningMean(), "every:5")])
     for epoch in (1, 5, 11):
         _stopped_at(epoch, configs, tmp_path, [Observer(RunningMean(), "every:5")])
-    found = train_stack(
-        configs, observers=[Observer(RunningMean(), "every:5")], keeper=StateKeeper(tmp_path, every=0)
-    )
+    found = train_stack(configs, observers=[Observer(RunningMean(), "every:5")], keeper=StateKeeper(tmp_path, every=0))
     _same(found, expected)
 
 
@@ -170,9 +168,7 @@ def test_two_states_are_kept_and_checkpoints_are_written_once(tmp_path: Path) ->
 
 @pytest.mark.parametrize("suffix", ["json", "safetensors"])
 @pytest.mark.parametrize("damage", ["flip", "cut", "gone"])
-def test_a_damaged_state_is_named_and_the_one_before_it_taken(
-    tmp_path: Path, suffix: str, damage: str
-) -> None:
+def test_a_damaged_state_is_named_and_the_one_before_it_taken(tmp_path: Path, suffix: str, damage: str) -> None:
     configs = _configs()
     expected = train_stack(configs)
     state = initial_stack(configs)

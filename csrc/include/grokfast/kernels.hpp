@@ -26,8 +26,14 @@ int toolkit_version();               // of the build: 13000 is CUDA 13.0
   int name args;                                 \
   }
 
-#define GROKFAST_DECLARE_KERNELS(LIST)                    \
-  LIST(GROKFAST_DECLARE_KERNEL, float, f32, int threads)  \
-  LIST(GROKFAST_DECLARE_KERNEL, double, f64, int threads) \
+#define GROKFAST_DECLARE_CPU_KERNELS(LIST)               \
+  LIST(GROKFAST_DECLARE_KERNEL, float, f32, int threads) \
+  LIST(GROKFAST_DECLARE_KERNEL, double, f64, int threads)
+
+#define GROKFAST_DECLARE_CUDA_KERNELS(LIST)                    \
   LIST(GROKFAST_DECLARE_CUDA_KERNEL, float, f32, void* stream) \
   LIST(GROKFAST_DECLARE_CUDA_KERNEL, double, f64, void* stream)
+
+#define GROKFAST_DECLARE_KERNELS(LIST) \
+  GROKFAST_DECLARE_CPU_KERNELS(LIST)   \
+  GROKFAST_DECLARE_CUDA_KERNELS(LIST)

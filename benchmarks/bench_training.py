@@ -1,0 +1,124 @@
+"""Stacked training against the paper's authors' style of loop, and the fused optimiser step against torch's."""
+
+from __future__ import annotations
+
+import contextlib
+
+import pytest
+import torch
+from torch import nn
+from torch.utils.data import DataLoader, TensorDataset
+
+from grokfast.ops import adam_step_, adam_step_reference
+from grokfast.tasks import ModularAddition, stream
+from grokfast.training import Interrupted, RunConfig, initial_stack, run_epochs
+
+
+def _authors_epoch(config):
+    """One epoch as the authors program it: DataLoader, two-hot vectors, default Adam, a test pass."""
+    task = config.task
+    split = task.split(config.seed)
+    order = torch.randperm(len(split.train_labels), generator=stream(config.seed, "order"))
+    train = TensorDataset(task.encode(split.train_inputs, torch.float32)[order], split.train_labels[order])
+    test = TensorDataset(task.encode(split.test_inputs, torch.float32), split.test_labels)
+    train_loader, test_loader = DataLoader(train, config.batch_size), DataLoader(test, config.batch_size)
+    model = task.module()
+    model.load_state_dict(task.initial(config.seed, config.w0, torch.float32))
+    optimizer = torch.optim.Adam(model.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay)
+    loss_function = nn.CrossEntropyLoss()
+
+    def epoch():
+        totals = {}
+        for name, loader in (("train", train_loader), ("test", test_loader)):
+            loss_sum = correct = 0.0
+            with torch.set_grad_enabled(name == "train"):
+                for inputs, labels in loader:
+                    logits = model(inputs)
+                    loss = loss_function(logits, labels)
+                    if name == "train":
+                        optimizer.zero_grad()
+                        loss.backward()
+                        optimizer.step()
+                    loss_sum += loss.item() * len(labels)
+                    correct += (logits.argmax(1) == labels).sum().item()
+            totals[f"{name}_loss"], totals[f"{name}_accuracy"] = loss_sum / len(loader.dataset), correct
+        return totals
+
+    return epoch
+
+
+@pytest.mark.parametrize("members", [8, 1])
+def test_epoch_against_the_authors_loop(side_by_side, quick, members):
+    """Per member and epoch, losses compared after as many epochs from the same start on both sides."""
+    task = ModularAddition(P=31, hidden=(64,)) if quick else ModularAddition()
+    configs = [
+        RunConfig(task=task, seed=e, w0=1 + e / 4, epochs=100, feature_schedule="never", checkpoint_schedule="never")
+        for e in range(members)
+    ]
+    state = initial_stack(configs)
+    authors = _authors_epoch(configs[0])
+
+    def ours():
+        stop = _StopAfter(state.epoch + 1)
+        with contextlib.suppress(Interrupted):
+            run_epochs(state, on_epoch=stop, stop=stop)
+        return {name: values[-1][0].item() for name, values in state.history.items()}
+
+    torch.set_flush_denormal(True)
+    try:
+        mine, theirs = side_by_side(ours, authors, ours_counts=members, name="the authors' loop")
+    finally:
+        torch.set_flush_denormal(False)
+    for name in ("train_loss", "test_loss"):
+        assert mine[name] == pytest.approx(theirs[name], rel=2e-3), name
+
+
+class _StopAfter:
+    """Stops a run after an epoch: both the callback and the event that ``run_epochs`` asks."""
+
+    def __init__(self, epoch):
+        self.epoch, self.reached = epoch, False
+
+    def __call__(self, state):
+        self.reached = state.epoch >= self.epoch
+
+    def is_set(self):
+        return self.reached
+
+
+def _adam_problem(members, size):
+    generator = torch.Generator().manual_seed(0)
+    p, g = (torch.randn(members, size, generator=generator) for _ in range(2))
+    rates = [torch.full((members,), value, dtype=torch.float64) for value in (5e-3, 3e-5)]
+    return p, g, torch.zeros_like(p), torch.zeros_like(p), *rates, torch.ones(members, dtype=torch.uint8)
+
+
+@pytest.mark.parametrize("rival", ["torch._fused_adam_ on member views", "torch operations"])
+def test_adam_step(side_by_side, quick, rival):
+    members, size = (2, 1000) if quick else (8, 174_193)
+    p, g, m, v, lr, decay, active = _adam_problem(members, size)
+    p2, g2, m2, v2, *_ = _adam_problem(members, size)
+    counts = {"ours": 0, "rival": 0}
+
+    def ours():
+        counts["ours"] += 1
+        adam_step_([p], [g], [m], [v], lr, decay, active, counts["ours"], 0.9, 0.999, 1e-8, False)
+        return p
+
+    def with_torch_operations():
+        counts["rival"] += 1
+        adam_step_reference([p2], [g2], [m2], [v2], lr, decay, active, counts["rival"], 0.9, 0.999, 1e-8, False)
+        return p2
+
+    def fused():
+        counts["rival"] += 1
+        steps = [torch.tensor(float(counts["rival"]))] * members
+        views = [list(tensor) for tensor in (p2, g2, m2, v2)]
+        options = {"lr": 5e-3, "beta1": 0.9, "beta2": 0.999, "weight_decay": 3e-5, "eps": 1e-8}
+        torch._fused_adam_(*views, [], steps, amsgrad=False, maximize=False, **options)
+        return p2
+
+    run = with_torch_operations if rival == "torch operations" else fused
+    mine, theirs = side_by_side(ours, run, rounds=15, ours_counts=members, rival_counts=members, name=rival)
+    assert counts["ours"] == counts["rival"]
+    assert (mine - theirs).norm() <= 1e-6 * theirs.norm()

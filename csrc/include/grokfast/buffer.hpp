@@ -1,0 +1,41 @@
+// Scratch memory for kernel sources. It lives in the instruction set's namespace, unlike std::vector, whose
+// instantiations the linker would share with code for older CPUs.
+#pragma once
+
+#include <cstdint>
+#include <cstdlib>
+#include <new>
+
+namespace grokfast::GROKFAST_ISA {
+
+// Uninitialised memory aligned to a cache line; it only grows.
+template <typename T>
+class Buffer {
+ public:
+  Buffer() = default;
+  explicit Buffer(std::int64_t size) { fit(size); }
+  Buffer(const Buffer&) = delete;
+  Buffer& operator=(const Buffer&) = delete;
+  ~Buffer() { std::free(data_); }
+
+  // Make room for `size` elements; what was there is lost if it grows.
+  void fit(std::int64_t size) {
+    if (size <= size_) return;
+    std::free(data_);
+    const std::size_t bytes = (static_cast<std::size_t>(size) * sizeof(T) + 63) / 64 * 64;
+    data_ = static_cast<T*>(std::aligned_alloc(64, bytes));
+    size_ = size;
+    if (!data_) {
+      size_ = 0;
+      throw std::bad_alloc();
+    }
+  }
+  T* data() { return data_; }
+  T& operator[](std::int64_t k) { return data_[k]; }
+
+ private:
+  T* data_ = nullptr;
+  std::int64_t size_ = 0;
+};
+
+}  // namespace grokfast::GROKFAST_ISA

@@ -1,0 +1,108 @@
+"""The diagonal of the Fisher information matrix of a network."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor, nn
+
+from grokfast._checks import parse_choice
+from grokfast.errors import InputError
+from grokfast.fisher.job import check_stack, make_job
+from grokfast.fisher.plan import check_run, finish, first_samples, prepare
+from grokfast.fisher.result import FisherDiagonal
+from grokfast.fisher.variants import Kind, Likelihood, Reduction
+
+
+def fisher_diag(
+    model: nn.Module,
+    inputs: object,
+    targets: Tensor | None = None,
+    *,
+    kind: str | Kind = Kind.EXACT,
+    likelihood: str | Likelihood = Likelihood.CATEGORICAL,
+    params: Mapping[str, Tensor] | None = None,
+    reduction: str | Reduction = Reduction.MEAN,
+    batch_size: int | None = None,
+    samples: int = 1,
+    generator: torch.Generator | None = None,
+    progress: bool = False,
+    explain: bool = False,
+) -> FisherDiagonal:
+    r"""Diagonal of the Fisher information of a network, exact, for every trainable parameter.
+
+    With outputs :math:`f(x)`, the mean over samples of squares (never the square of a mean):
+
+    .. math::
+
+        F_i = \frac1N \sum_n \mathbb{E}_{y \sim q_n}
+              \Bigl[\Bigl(\frac{\partial \ln p(y \mid f(x_n))}{\partial \theta_i}\Bigr)^2\Bigr]
+
+    where ``kind`` chooses the labels ``q`` and ``likelihood`` the distribution ``p``:
+
+    ============ ================================================== =============================================
+    likelihood   exact                                              one label y (mc, empirical)
+    ============ ================================================== =============================================
+    categorical  :math:`\sum_c p_c (\partial_i \ln p_c)^2`          :math:`(\partial_i \ln p_y)^2`
+    bernoulli    :math:`\sum_c \sigma_c (1-\sigma_c) (\partial_i    :math:`(\sum_c (y_c - \sigma_c)\,
+                 f_c)^2`                                            \partial_i f_c)^2`
+    gaussian     :math:`\sum_c (\partial_i f_c)^2`                  :math:`(\sum_c (y_c - f_c)\,
+                                                                    \partial_i f_c)^2`
+    ============ ================================================== =============================================
+
+    ``kind="exact"`` averages over the model's own distribution in closed form, ``"mc"`` over ``samples``
+    labels drawn from it, ``"empirical"`` takes the true ``targets``. ``("exact", "categorical")`` is the
+    softmax Fisher; ``("exact", "gaussian")`` is what the code published with the paper computes on the
+    logits.
+
+    Every parameter's way is chosen by itself: a closed form for networks with one hidden ReLU layer, a fused
+    pass for chains of convolutions, rules for layers, and per-sample gradients through ``torch.func`` for
+    whatever is left. Memory beyond the result is bounded by a block of samples. Saturated models keep their
+    accuracy: no ``1 - p`` is formed by subtraction, and float32 models with large logits are run in float64.
+
+    Args:
+        model: Any module on CPU or CUDA, float32 or float64, that maps samples on the leading axis to outputs
+            ``[N, C]``, ``[N, ..., C]`` (categorical: every position has a label of its own, a sample's
+            log-likelihood is their sum) or of any shape ``[N, ...]`` (bernoulli, gaussian). Frozen
+            parameters are left out. Nothing on the model, nor the global random state, is changed.
+        inputs: A tensor; a tuple of tensors, the model's arguments; or an iterable of batches (a
+            DataLoader), each a tensor, ``[inputs]`` or ``[inputs, targets]``, where inputs may be a tuple.
+        targets: For the empirical kind: class labels ``[N, ...]`` (categorical), or values shaped like the
+            outputs.
+        kind: ``"exact"``, ``"mc"`` or ``"empirical"``.
+        likelihood: ``"categorical"``, ``"bernoulli"`` or ``"gaussian"``.
+        params: A stack of parameter sets with a leading axis E, used instead of the model's own.
+        reduction: ``"mean"`` or ``"sum"`` over samples.
+        batch_size: Samples handled at once; by default as many as keep a block within some tens of megabytes.
+        samples: Labels drawn per sample, for ``kind="mc"``.
+        generator: Where they are drawn from. Without one, a generator freshly seeded by the system is used.
+            Members of a stack meet the same draws.
+        progress: Whether to show a bar.
+        explain: Whether to print how each parameter is done; the result's ``plan`` holds the same.
+
+    Returns:
+        A dictionary by parameter name, shaped like the parameters (``[E, ...]`` for a stack), in squared
+        nats per squared unit of the parameter, with ``flat()``, ``save()`` and ``load()``.
+
+    Raises:
+        InputError: If arguments do not fit, or the answer has no meaning: batch normalisation or dropout in
+            training mode, random numbers drawn by the model, coupled samples or a sample axis that cannot be
+            found, non-finite activations (the layer is named), a mean over no samples.
+
+    Source:
+        arXiv 2502.01739, eq. 14.
+    """
+    job, leaves = make_job(model, kind, likelihood)
+    reduction = parse_choice("reduction", reduction, Reduction)
+    check_run(batch_size, samples)
+    members = None if params is None else check_stack(model, params)
+    if job.kind is not Kind.EMPIRICAL and targets is not None:
+        raise InputError(f"targets are for kind='empirical', got kind='{job.kind}'; leave them out")
+    first, inputs, targets = first_samples(inputs, targets, job.device)
+    if first is None:
+        return finish(job, leaves, None, 0, reduction, members, None)
+    plan = prepare(job, leaves, params, first)
+    if explain:
+        print(plan)
+    return plan.run(leaves, inputs, targets, params, members, reduction, batch_size, samples, generator, progress)

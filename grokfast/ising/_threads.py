@@ -1,0 +1,49 @@
+"""Run kernels in threads of our own: they release the GIL, and no threading layer is involved."""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+
+
+def usable_threads() -> int:
+    """Processors that this process may run on."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def run_tasks(tasks: Sequence[Callable[[], object]], threads: int) -> None:
+    """Run independent tasks, at most ``threads`` at a time; the calling thread waits."""
+    if threads <= 1 or len(tasks) <= 1:
+        for task in tasks:
+            task()
+        return
+    with ThreadPoolExecutor(min(threads, len(tasks))) as pool:
+        for future in [pool.submit(task) for task in tasks]:
+            future.result()
+
+
+def run_together(tasks: Sequence[Callable[[], object]]) -> None:
+    """Run tasks that wait for each other, each in a thread of its own; none starts unless all can."""
+    if len(tasks) == 1:
+        tasks[0]()
+        return
+    go = threading.Event()
+    all_here = False
+
+    def run(task: Callable[[], object]) -> None:
+        go.wait()
+        if all_here:
+            task()
+
+    with ThreadPoolExecutor(len(tasks)) as pool:
+        try:
+            futures = [pool.submit(run, task) for task in tasks]
+            all_here = True
+        finally:
+            go.set()
+        for future in futures:
+            future.result()

@@ -1,0 +1,70 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from grokfast import load
+from grokfast.errors import InputError, MissingRunsError
+from grokfast.figures import FIGURES, draw, save
+from grokfast.figures.fig04 import frequency_share
+from grokfast.figures.fig05c import below_onset
+from grokfast.figures.registry import check_one_setting
+from grokfast.store import Store
+from grokfast.tasks import ModularAddition
+from grokfast.training import RunConfig, train_runs
+
+
+@pytest.mark.parametrize("name", sorted(FIGURES))
+def test_every_figure_draws_and_is_saved_twice(name, runs_folder, tmp_path):
+    figure = draw(name, FIGURES, load(runs_folder))
+    files = save(figure, tmp_path, name)
+    assert files[0].read_text().startswith("<?xml")
+    assert files[1].read_bytes().startswith(b"\x89PNG")
+    assert all(axes.get_xlabel() or axes.get_ylabel() for axes in figure.axes)
+
+
+def test_fig02b_draws_the_stored_curves(runs_folder):
+    table = load(runs_folder)
+    figure = draw("fig02b", FIGURES, table)
+    lines = [line for line in figure.axes[0].get_lines() if line.get_linestyle() == "-"]
+    expected = np.mean([run.history["test_accuracy"] for run in table if run.config.w0 == 0.5], axis=0)
+    np.testing.assert_array_equal(lines[0].get_ydata(), expected)
+
+
+def test_missing_runs_name_the_command(runs_folder):
+    with pytest.raises(MissingRunsError, match=r"grokfast train modular-addition .* --runs"):
+        draw("fig02b", FIGURES, load(runs_folder), "w0 > 100")
+
+
+def test_runs_of_different_settings_are_not_averaged(runs_folder, tmp_path):
+    folder = tmp_path / "runs"
+    task = ModularAddition(P=5, hidden=(4,))
+    configs = [RunConfig(task=task, epochs=2, learning_rate=lr) for lr in (1e-3, 2e-3)]
+    train_runs(configs, Store(folder))
+    table = load(folder)
+    with pytest.raises(InputError, match=r"would mix runs that differ in .*learning_rate"):
+        draw("fig02b", FIGURES, table)
+    assert draw("fig02b", FIGURES, table, "learning_rate = 0.001").axes
+    check_one_setting("a figure", list(load(runs_folder)))
+
+
+def test_frequency_share_finds_a_single_wave():
+    x = torch.arange(11, dtype=torch.float64)
+    weight = torch.stack([torch.cos(2 * torch.pi * 3 * x / 11 + 0.4), torch.ones(11), torch.zeros(11)], dim=1)
+    share = frequency_share(weight)
+    assert share.shape == (2, 6)  # the dead neuron is left out
+    np.testing.assert_allclose(share[0], np.eye(6)[0], atol=1e-12)
+    np.testing.assert_allclose(share[1], np.eye(6)[3], atol=1e-12)
+
+
+def test_below_onset_needs_a_majority_at_every_larger_scale():
+    class Fake:
+        def __init__(self, w0, seed, groks):
+            self.config = RunConfig(w0=w0, seed=seed)
+            self.summary = {"groks": groks}
+
+    runs = [Fake(0.1, s, True) for s in (0, 1)]
+    runs += [Fake(1.0, 0, True), Fake(1.0, 1, False)]
+    runs += [Fake(4.0, s, True) for s in (0, 1)]
+    assert sorted({run.config.w0 for run in below_onset(runs)}) == [0.1, 1.0]

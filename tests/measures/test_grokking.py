@@ -1,0 +1,44 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from grokfast.errors import InputError
+from grokfast.measures import grokking_onset, grokking_times
+
+
+def test_times_count_from_one_and_use_each_own_maximum():
+    train = [0.1, 0.5, 0.94, 0.96, 1.0, 1.0]
+    test = [0.0, 0.0, 0.001, 0.1, 0.75, 0.8]
+    times = grokking_times(train, test)
+    assert (times.t_train, times.t_test, times.t_grok) == (4, 6, 2)
+    assert not times.groks
+    assert times.ratio == 0.5
+    assert times.plateau_end == 4
+    assert grokking_times(train, test, 0.9).t_test == 5
+
+
+def test_groks_only_if_the_delay_exceeds_the_train_time():
+    train = [0.0, 1.0, 1.0, 1.0, 1.0]
+    assert not grokking_times(train, [0, 0, 0, 1, 1]).groks  # delay 2 = t_train 2
+    assert grokking_times(train, [0, 0, 0, 0, 1]).groks
+
+
+@pytest.mark.parametrize(
+    ("train", "test", "words"),
+    [
+        ([1.0], [1.0, 1.0], "equally long"),
+        ([], [], "equally long"),
+        ([0.0, 0.0], [0.0, 1.0], "never rises"),
+        ([0.1, np.nan], [0.1, 0.2], "finite"),
+    ],
+)
+def test_rejects(train, test, words):
+    with pytest.raises(InputError, match=words):
+        grokking_times(train, test)
+
+
+def test_onset_is_where_all_larger_scales_grok():
+    assert grokking_onset([10, 0.1, 1, 2], [True, True, False, True]) == 2
+    assert grokking_onset([1, 2], [True, True]) == 1
+    assert np.isnan(grokking_onset([1, 2], [True, False]))

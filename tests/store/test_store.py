@@ -1,0 +1,104 @@
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from grokfast.errors import StoreError
+from grokfast.store import Store
+
+RECORD = {"key": "abc", "config": {"w0": 1.0}, "note": "Grüße"}
+HISTORY = {"epoch": np.arange(1, 4), "loss": np.array([3.0, np.nan, 1.0]), 'odd "name"': np.zeros(3)}
+TENSORS = {"arrays": {"a": np.arange(6.0).reshape(2, 3).T}, "checkpoints": {"1/0.weight": np.float32([1, 2])}}
+
+
+def test_round_trip(tmp_path):
+    store = Store(tmp_path / "it's" / "runs")
+    assert not store.has("abc")
+    store.publish("abc", RECORD, HISTORY, TENSORS)
+    assert store.has("abc")
+    assert list(store.run_keys()) == ["abc"]
+    assert store.record("abc") == RECORD
+    for name, values in HISTORY.items():
+        np.testing.assert_array_equal(store.history("abc")[name], values)
+    np.testing.assert_array_equal(store.tensors("abc", "arrays")["a"], TENSORS["arrays"]["a"])
+    assert store.tensors("abc", "checkpoints")["1/0.weight"].dtype == np.float32
+
+
+def test_missing_values_are_null_in_the_file(tmp_path):
+    import duckdb
+
+    file = Store(tmp_path).publish("abc", RECORD, HISTORY, TENSORS) / "history.parquet"
+    with duckdb.connect() as connection:
+        assert connection.execute(f"SELECT count(*) FROM '{file}' WHERE loss IS NULL").fetchone() == (1,)
+
+
+def test_republishing_replaces_the_version_and_keeps_the_old_folder(tmp_path):
+    store = Store(tmp_path)
+    first = store.publish("abc", RECORD, HISTORY, TENSORS)
+    second = store.publish("abc", {**RECORD, "note": "new"}, HISTORY, TENSORS)
+    assert first != second
+    assert first.is_dir()
+    assert store.path("abc") == second
+    assert store.record("abc")["note"] == "new"
+
+
+def test_a_failed_publication_leaves_nothing_and_the_earlier_version(tmp_path):
+    store = Store(tmp_path)
+    store.publish("abc", RECORD, HISTORY, TENSORS)
+    before = sorted(path.name for path in (tmp_path / "abc").iterdir())
+    with pytest.raises(StoreError, match="abc could not be written"):
+        store.publish("abc", RECORD, {**HISTORY, "short": np.zeros(2)}, TENSORS)
+    assert sorted(path.name for path in (tmp_path / "abc").iterdir()) == before
+    assert store.record("abc") == RECORD
+
+
+def test_a_process_killed_while_writing_leaves_the_earlier_version(tmp_path):
+    store = Store(tmp_path)
+    store.publish("abc", RECORD, HISTORY, TENSORS)
+    code = (
+        "import os, grokfast.store.store as s, numpy as np\n"
+        "s._write_parquet = lambda *a: os._exit(9)\n"
+        f"s.Store({str(tmp_path)!r}).publish('abc', {{}}, {{'epoch': np.arange(2)}}, {{}})\n"
+    )
+    assert subprocess.run([sys.executable, "-c", code], cwd=tmp_path, check=False).returncode == 9
+    assert store.record("abc") == RECORD
+    assert list(store.run_keys()) == ["abc"]
+
+
+def test_damage_is_named(tmp_path):
+    store = Store(tmp_path)
+    folder = store.publish("abc", RECORD, HISTORY, TENSORS)
+    (folder / "history.parquet").write_bytes(b"PAR1 nonsense")
+    (folder / "arrays.safetensors").write_bytes(b"\x05")
+    (folder / "run.json").write_text("{")
+    with pytest.raises(StoreError, match=r"history.parquet is damaged"):
+        store.history("abc")
+    with pytest.raises(StoreError, match=r"arrays.safetensors is missing or damaged"):
+        store.tensors("abc", "arrays")
+    with pytest.raises(StoreError, match=r"run.json is damaged"):
+        store.record("abc")
+    (folder / "run.json").unlink()
+    with pytest.raises(StoreError, match=r"has no run\.json"):
+        store.path("abc")
+    with pytest.raises(StoreError, match="no run nope"):
+        store.path("nope")
+
+
+def test_a_folder_that_cannot_be_written(tmp_path):
+    file = tmp_path / "file"
+    file.touch()
+    with pytest.raises(StoreError, match="must be writable"):
+        Store(file / "runs").check_writable()
+    with pytest.raises(StoreError, match="not a folder"):
+        list(Store(file).run_keys())
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may write to read-only folders")
+def test_a_read_only_folder(tmp_path):
+    tmp_path.chmod(0o500)
+    with pytest.raises(StoreError, match="must be writable"):
+        Store(tmp_path).check_writable()

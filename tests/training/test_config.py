@@ -1,0 +1,76 @@
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+
+from grokfast.errors import ConfigError
+from grokfast.tasks import ModularAddition
+from grokfast.training import Optimizer, RunConfig
+
+
+def test_json_round_trip():
+    config = RunConfig(task=ModularAddition(P=7, hidden=(5, 6)), w0=0.1, optimizer="sgd", seed=3)
+    again = RunConfig.from_dict(json.loads(json.dumps(config.to_dict())))
+    assert again == config
+    assert again.key == config.key
+    assert again.optimizer is Optimizer.SGD
+
+
+def test_one_spelling_of_each_value():
+    plain = RunConfig(w0=1.0, seed=2)
+    assert RunConfig(w0=1, seed=np.int64(2)).key == plain.key
+    assert RunConfig(w0=np.float32(1)).key == RunConfig().key
+    assert RunConfig(task=ModularAddition(hidden=[512])).key == RunConfig().key
+
+
+def test_keys_tell_configurations_apart():
+    keys = {RunConfig(**fields).key for fields in ({}, {"w0": 2}, {"seed": 1}, {"precision": "float64"})}
+    assert len(keys) == 4
+
+
+def test_stack_key_ignores_what_members_may_differ_in():
+    base = RunConfig()
+    assert RunConfig(w0=2, seed=1, learning_rate=1, weight_decay=0).stack_key == base.stack_key
+    assert RunConfig(task=ModularAddition(label_noise=0.2)).stack_key == base.stack_key
+    assert RunConfig(batch_size=1).stack_key != base.stack_key
+
+
+@pytest.mark.parametrize(
+    ("fields", "words"),
+    [
+        ({"w0": 0}, "w0 must be a finite number > 0, got 0"),
+        ({"w0": float("nan")}, "w0"),
+        ({"w0": "1"}, "w0"),
+        ({"learning_rate": -1e-3}, "learning_rate"),
+        ({"weight_decay": -1}, "weight_decay"),
+        ({"batch_size": 0}, "batch_size must be an integer >= 1, got 0"),
+        ({"epochs": 2.5}, "epochs"),
+        ({"seed": -1}, "seed"),
+        ({"beta1": 1.0}, "beta1"),
+        ({"optimizer": "adm"}, "did you mean 'adam'"),
+        ({"precision": "float16"}, "precision"),
+        ({"task": "modular-addition"}, "task"),
+        ({"feature_schedule": "at:2000"}, "outside 1 .. 1000"),
+    ],
+)
+def test_rejects_bad_values(fields, words):
+    with pytest.raises(ConfigError, match=words):
+        RunConfig(**fields)
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"weight_deacy": 1.0}, "no field 'weight_deacy'; did you mean 'weight_decay'"),
+        ({"task": {"name": "modular-adition"}}, "did you mean 'modular-addition'"),
+        ({"task": {"train_frac": 0.5}}, "no field 'train_frac'; did you mean 'train_fraction'"),
+        ({"reshuffle": 1}, "reshuffle must be of type bool"),
+        ({"w0": "big"}, "w0 must be of type float"),
+        ({"seed": True}, "seed must be of type int"),
+    ],
+)
+def test_rejects_bad_keys_and_types_from_files(change, words):
+    with pytest.raises(ConfigError, match=words):
+        RunConfig.from_dict({**RunConfig().to_dict(), **change})
