@@ -176,7 +176,7 @@ class Store:
         try:
             if digest is not None and sha256_of(file) != digest:
                 raise StoreError(f"{file} is damaged: its checksum is not the one it was published with")
-            for name, seal in self.record(key).get("files", {}).items():
+            for name, seal in self._contents(key).get("files", {}).items():
                 file = folder / name
                 if file.stat().st_size != seal["bytes"] or sha256_of(file) != seal["sha256"]:
                     raise StoreError(f"{file} is damaged: its checksum is not the one it was published with")
@@ -212,11 +212,14 @@ class Store:
         )
 
     def record(self, key: str) -> dict[str, Any]:
-        """``run.json`` of a run.
+        """The record that a run was published with.
 
         Raises:
             StoreError: If it is missing or not valid JSON.
         """
+        return {name: value for name, value in self._contents(key).items() if name != "files"}
+
+    def _contents(self, key: str) -> dict[str, Any]:
         file = self.path(key) / "run.json"
         try:
             found = json.loads(file.read_text())

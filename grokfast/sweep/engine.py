@@ -6,7 +6,9 @@ import os
 import queue
 import secrets
 import time
+from asyncio import CancelledError as AsyncCancelledError
 from collections.abc import Callable, Sequence
+from concurrent.futures import CancelledError
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -26,7 +28,7 @@ from grokfast.sweep.stopping import Stopping, stopping
 from grokfast.sweep.worker import TOPIC, request_stop, train
 from grokfast.training import Observer
 
-_BUSY_AGAIN = 2.0  # seconds until a shard that another process trains is looked at again
+_AGAIN = 2.0  # seconds until a shard that another process trains, or whose receipt was lost, is tried again
 _TICK = 0.2  # seconds between looks at signals and at the scheduler
 _STOP_LIMIT = 600.0  # seconds given to shards to finish their epoch once asked to stop
 
@@ -231,11 +233,17 @@ class _Run:
             raise SweepError(
                 f"shard {shard.id} could not be run ({type(error).__name__}: {error}); finished runs are kept"
             ) from error
-        self._take(shard, Receipt.from_dict(future.result()))
+        try:
+            receipt = Receipt.from_dict(future.result(timeout=self._timeout))
+        except (OSError, TimeoutError, CancelledError, AsyncCancelledError):
+            # The worker that holds the receipt, or the scheduler, died just now: shards may be run again.
+            self._later.append((time.monotonic() + _AGAIN, shard))
+            return
+        self._take(shard, receipt)
 
     def _take(self, shard: Shard, receipt: Receipt) -> None:
         if receipt.outcome is Outcome.BUSY:
-            self._later.append((time.monotonic() + _BUSY_AGAIN, shard))
+            self._later.append((time.monotonic() + _AGAIN, shard))
             return
         report = self._report
         report.receipts.append(receipt)

@@ -25,7 +25,7 @@ def _rows(store: Store, version: str = "1") -> tuple[list[dict[str, Any]], list[
     def row_of(record: Any) -> dict[str, Any]:
         nonlocal opened
         opened += 1
-        return {name: value for name, value in record.items() if name != "files"}
+        return dict(record)
 
     rows, damaged = indexed_rows(store, row_of, version)
     return rows, damaged, opened

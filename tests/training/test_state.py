@@ -127,9 +127,9 @@ def test_a_restored_state_has_every_field_strides_included(tmp_path: Path) -> No
     loaded = load_state(configs, tmp_path)
     assert loaded is not None
     found = loaded[0]
-    # A new field of the state must be saved and loaded as well.
+    # A new field of the state must be saved and loaded as well (gradients are overwritten in every step).
     assert {field.name for field in dataclasses.fields(StackState)} == {
-        "configs", "splits", "params", "optimizer", "orders", "batches", "epoch", "diverged", "history",
+        "configs", "gradients", "splits", "params", "optimizer", "orders", "batches", "epoch", "diverged", "history",
         "observed", "checkpoints",
     }  # fmt: skip
     assert {field.name for field in dataclasses.fields(state.optimizer)} == {
