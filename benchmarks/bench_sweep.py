@@ -38,6 +38,7 @@ def _configs(count: int, epochs: int) -> list[RunConfig]:
 
 _PURE = """
 import json, sys, time
+from grokfast.training import train_stack
 from grokfast.sweep import Shard
 stacks = [Shard.from_dicts(shard).configs for shard in json.loads(sys.stdin.readline())]
 print("ready", flush=True)
