@@ -27,3 +27,7 @@ class MissingRunsError(GrokfastError, LookupError):
 
 class NativeError(GrokfastError, ImportError):
     """The compiled extension is required but absent, or refuses its input."""
+
+
+class SweepError(GrokfastError, RuntimeError):
+    """A sweep could not be started or carried on; what was trained is kept."""

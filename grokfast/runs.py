@@ -16,9 +16,11 @@ from torch import nn
 
 from grokfast.errors import InputError, StoreError
 from grokfast.models import Params
-from grokfast.store import Store
+from grokfast.store import Store, indexed_rows
 from grokfast.tasks import Split
-from grokfast.training import RunConfig
+from grokfast.training import SCHEMA, RunConfig
+
+_ROWS = 1  # version of what _row computes: raise it with every change, so that indices are made anew
 
 
 class Run:
@@ -142,8 +144,45 @@ class RunTable:
         """
         if not self.rows:
             return self
-        keys = {key for (key,) in self.sql(f"SELECT key FROM runs WHERE {condition}").fetchall()}
+        # Only the columns that the condition mentions are handed over: that is what takes the time.
+        named = [name for name in self.columns if name == "key" or name.lower() in condition.lower()]
+        query = f"SELECT key FROM runs WHERE {condition}"
+        try:
+            keys = {key for (key,) in self._query(query, named).fetchall()}
+        except InputError:
+            keys = {key for (key,) in self.sql(query).fetchall()}
         return RunTable(self.store, [row for row in self.rows if row["key"] in keys], self.damaged)
+
+    def sort(self, order: str) -> RunTable:
+        """The rows in an SQL order, such as ``"compressibility DESC, seed"``.
+
+        Raises:
+            InputError: If the order is no valid SQL on these columns.
+        """
+        if not self.rows:
+            return self
+        rows = {row["key"]: row for row in self.rows}
+        keys = self.sql(f"SELECT key FROM runs ORDER BY {order}").fetchall()
+        return RunTable(self.store, [rows[key] for (key,) in keys], self.damaged)
+
+    def export(self, file: str | Path) -> None:
+        """Write all columns to a file.
+
+        Args:
+            file: Its suffix, ``.csv`` or ``.parquet``, says the format.
+
+        Raises:
+            InputError: If the suffix is another one, or there are no runs.
+            StoreError: If the file cannot be written.
+        """
+        file = Path(file)
+        table = self.sql("SELECT * FROM runs")
+        if file.suffix not in (".csv", ".parquet"):
+            raise InputError(f"the export must be a .csv or a .parquet file, got {file}")
+        try:
+            table.write_csv(str(file)) if file.suffix == ".csv" else table.write_parquet(str(file))
+        except (duckdb.Error, OSError) as error:
+            raise StoreError(f"{file} cannot be written: {error}") from error
 
     def sql(self, query: str) -> Any:
         """Run SQL on the table ``runs``; returns a DuckDB relation (``.df()``, ``.fetchall()``, ``.show()``).
@@ -151,10 +190,13 @@ class RunTable:
         Raises:
             InputError: If there are no runs, or the query is invalid.
         """
+        return self._query(query, self.columns)
+
+    def _query(self, query: str, columns: list[str]) -> Any:
         if not self.rows:
             raise InputError(f"there are no runs in {self.store.root} to query")
         connection = duckdb.connect()
-        connection.register("runs", {name: _column([row.get(name) for row in self.rows]) for name in self.columns})
+        connection.register("runs", {name: _column([row.get(name) for row in self.rows]) for name in columns})
         try:
             return connection.sql(query)
         except duckdb.Error as error:
@@ -186,14 +228,7 @@ def load(folder: str | Path) -> RunTable:
         StoreError: If the folder does not exist.
     """
     store = Store(folder)
-    rows, damaged = [], []
-    for key in store.run_keys():
-        try:
-            rows.append(_row(store.record(key)))
-        except StoreError as error:
-            damaged.append(str(error))
-        except (KeyError, TypeError, AttributeError) as error:
-            damaged.append(f"{store.path(key) / 'run.json'} is damaged: {type(error).__name__} {error}")
+    rows, damaged = indexed_rows(store, _row, f"{_ROWS}-{SCHEMA}")
     rows.sort(key=lambda row: (row["task"], row["weight_decay"], row["batch_size"], row["w0"], row["seed"]))
     return RunTable(store, rows, damaged)
 
@@ -213,10 +248,15 @@ def regime_of(summary: Mapping[str, Any]) -> str:
 
 
 def _row(record: Mapping[str, Any]) -> dict[str, Any]:
+    if record["schema"] > SCHEMA:
+        raise StoreError(
+            f"run {record['key']} was written by a later version of grokfast (schema {record['schema']}, this one "
+            f"knows {SCHEMA}): upgrade with `pip install -U grokfast`"
+        )
     config = dict(record["config"])
     task = dict(config.pop("task"))
     row = {"key": record["key"], "task": task.pop("name"), **task, **config}
-    row |= {"status": record["status"], "diverged_epoch": record["diverged_epoch"]}
+    row |= {"status": record["status"], "diverged_epoch": record["diverged_epoch"], "reason": record.get("reason")}
     row |= {"seconds": record["seconds"], **record["summary"]}
     return {name: "x".join(map(str, value)) if isinstance(value, list) else value for name, value in row.items()}
 

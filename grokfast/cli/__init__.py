@@ -1,4 +1,4 @@
-"""The command line: `grokfast demo`, `train`, `runs`, `figure`, `report`, `doctor`."""
+"""The command line: `grokfast demo`, `train`, `sweep`, `status`, `runs`, `figure`, `report`, `doctor`."""
 
 from __future__ import annotations
 
@@ -11,12 +11,15 @@ import tyro
 from grokfast.cli.demo import demo
 from grokfast.cli.doctor import doctor
 from grokfast.cli.show import figure, report, runs
+from grokfast.cli.sweep import status, sweep
 from grokfast.cli.train import train_modular_addition
 from grokfast.errors import GrokfastError
 
 COMMANDS: dict[str, Any] = {
     "demo": demo,
     "train": {"modular-addition": train_modular_addition},
+    "sweep": sweep,
+    "status": status,
     "runs": runs,
     "figure": figure,
     "report": report,

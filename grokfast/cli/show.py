@@ -16,16 +16,30 @@ from grokfast.report import REPORTS
 from grokfast.runs import RunTable, load
 
 
-def runs(folder: Annotated[Path, tyro.conf.arg(name="runs")] = Path("runs"), where: str = "", sql: str = "") -> None:
+def runs(
+    folder: Annotated[Path, tyro.conf.arg(name="runs")] = Path("runs"),
+    where: str = "",
+    sort: str = "",
+    sql: str = "",
+    export: Path | None = None,
+) -> None:
     """List the runs of a folder.
 
     Args:
         folder: Folder of runs.
         where: SQL condition on the columns, such as "w0 < 1 AND groks".
+        sort: SQL order, such as "compressibility DESC, seed".
         sql: A whole SQL query on the table `runs`, printed as DuckDB prints it.
+        export: Write all columns to this .csv or .parquet file instead of listing.
     """
     console = make_console()
     table = _load(folder, where)
+    if sort:
+        table = table.sort(sort)
+    if export is not None:
+        table.export(export)
+        print(f"{len(table)} runs: {export.resolve()}")
+        return
     if sql:
         print(table.sql(sql))
     else:

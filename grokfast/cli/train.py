@@ -174,6 +174,9 @@ def summary_table(table: RunTable) -> Table:
     ):
         shown.add_column(name, justify="right", no_wrap=True)
     for row in table.rows:
+        if row["status"] == "failed":
+            shown.add_row(f"{row['w0']:g}", str(row["seed"]), *["-"] * 3, "failed")
+            continue
         if row["status"] == "diverged":
             shown.add_row(f"{row['w0']:g}", str(row["seed"]), *["-"] * 3, f"diverged in epoch {row['diverged_epoch']}")
             continue

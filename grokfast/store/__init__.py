@@ -1,5 +1,6 @@
 """Run directories on disk: JSON, Parquet and safetensors, no pickle."""
 
-from grokfast.store.store import Store
+from grokfast.store.index import indexed_rows
+from grokfast.store.store import STORE_FORMAT, Store
 
-__all__ = ["Store"]
+__all__ = ["STORE_FORMAT", "Store", "indexed_rows"]

@@ -2,23 +2,26 @@
 
 Layout of a store::
 
-    ROOT/<key>/current                 name of the version in force (a text file, replaced atomically)
-    ROOT/<key>/<version>/run.json      configuration, status, summary, versions, host
+    ROOT/store.json                  version of this layout
+    ROOT/<key>/current               version in force and SHA-256 of its run.json (replaced atomically)
+    ROOT/<key>/<version>/run.json    configuration, status, summary, versions, host; size and SHA-256 of
+                                     the other files
     ROOT/<key>/<version>/history.parquet
     ROOT/<key>/<version>/<name>.safetensors
 
-A version is written under a temporary name, synced and renamed; then ``current`` is replaced. A reader therefore sees
-the old version or the new one, never half of either. Retraining adds a version; old ones stay until pruned by hand.
+A version is written under a temporary name, synced and renamed; then ``current`` is replaced. A reader
+therefore sees the old version or the new one, never half of either. Retraining adds a version; old ones stay
+until pruned by hand. Names that begin with a dot are not runs: states of runs in training, sweeps, the index.
 """
 
 from __future__ import annotations
 
 import json
-import os
 import secrets
 import shutil
 import time
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -29,8 +32,15 @@ from safetensors import SafetensorError
 from safetensors.numpy import load_file, save_file
 
 from grokfast.errors import StoreError
+from grokfast.store.atomic import sha256_of, sync, write_atomically, write_json
 
 Arrays = Mapping[str, NDArray[Any]]
+
+STORE_FORMAT = 1
+"""Version of the layout; a store of a later one is refused with advice."""
+
+_DRAFTS_LIVE = 3600.0  # seconds after which a draft has been left behind by a killed process
+_SETTLED = 60.0  # seconds within which a run's first publication may be between its two renames
 
 
 class Store:
@@ -52,12 +62,39 @@ class Store:
         try:
             self.root.mkdir(parents=True, exist_ok=True)
             probe = self.root / f".probe-{secrets.token_hex(4)}"
-            probe.touch()
+            probe.write_text("probe")
             probe.unlink()
+            self.check_format()
+            if not (self.root / "store.json").exists():
+                write_json(self.root / "store.json", {"format": STORE_FORMAT})
+        except StoreError:
+            raise
         except OSError as error:
             raise StoreError(
                 f"the store folder {self.root} must be writable: {error.strerror or error}; choose another with --runs"
             ) from error
+
+    def check_format(self) -> None:
+        """Raise if a later version of grokfast wrote this store.
+
+        Raises:
+            StoreError: If so, or if ``store.json`` is damaged.
+        """
+        file = self.root / "store.json"
+        try:
+            found = json.loads(file.read_text())["format"]
+        except FileNotFoundError:
+            return
+        except (OSError, ValueError, TypeError, KeyError) as error:
+            raise StoreError(
+                f'{file} is damaged ({error!r}): expected {{"format": {STORE_FORMAT}}}; '
+                "remove it if the folder was written by this version of grokfast"
+            ) from error
+        if not isinstance(found, int) or found > STORE_FORMAT:
+            raise StoreError(
+                f"the store {self.root} has format {found!r}, this grokfast knows up to {STORE_FORMAT}: "
+                "upgrade with `pip install -U grokfast`"
+            )
 
     def has(self, key: str) -> bool:
         """Whether a published run with this key exists."""
@@ -83,19 +120,20 @@ class Store:
         draft = home / f".tmp-{version}"
         try:
             draft.mkdir(parents=True)
-            (draft / "run.json").write_text(json.dumps(record, indent=1, sort_keys=True) + "\n")
             _write_parquet(draft / "history.parquet", history)
             for name, arrays in tensors.items():
                 save_file({k: np.ascontiguousarray(v) for k, v in arrays.items()}, draft / f"{name}.safetensors")
+            files = {file.name: _seal(file) for file in sorted(draft.iterdir())}
+            write_json(draft / "run.json", {**record, "files": files}, durable=False)
+            digest = sha256_of(draft / "run.json")
             for file in draft.iterdir():
-                _sync(file)
-            _sync(draft)
+                sync(file)
+            sync(draft)
             draft.rename(home / version)
-            pointer = home / f".tmp-current-{version}"
-            pointer.write_text(version + "\n")
-            _sync(pointer)
-            pointer.replace(home / "current")
-            _sync(home)
+            write_atomically(home / "current", lambda pointer: pointer.write_text(f"{version}\n{digest}\n"))
+            if not (self.root / "store.json").exists():
+                write_json(self.root / "store.json", {"format": STORE_FORMAT})
+            _remove_drafts(home)
         except (OSError, SafetensorError, duckdb.Error) as error:
             shutil.rmtree(draft, ignore_errors=True)
             raise StoreError(f"run {key} could not be written to {self.root}: {error}") from error
@@ -107,30 +145,81 @@ class Store:
         Raises:
             StoreError: If there is no such run or its folder is gone.
         """
-        home = self.root / key
-        try:
-            version = (home / "current").read_text().strip()
-        except OSError as error:
-            raise StoreError(f"no run {key} in {self.root}") from error
-        folder = home / version
+        folder = self.root / key / self._pointer(key)[0]
         if not (folder / "run.json").is_file():
             raise StoreError(f"run {key} in {self.root} is damaged: {folder} has no run.json")
         return folder
 
+    def _pointer(self, key: str) -> tuple[str, str | None]:
+        file = self.root / key / "current"
+        try:
+            lines = file.read_text().split()
+        except FileNotFoundError as error:
+            raise StoreError(f"no run {key} in {self.root}") from error
+        except (OSError, ValueError) as error:
+            raise StoreError(f"{file} is damaged: {error}") from error
+        if not 1 <= len(lines) <= 2:
+            raise StoreError(f"{file} is damaged: expected a version and a checksum, found {len(lines)} words")
+        return lines[0], lines[1] if len(lines) == 2 else None
+
+    def check(self, key: str) -> None:
+        """Compare every file of a run with the size and checksum it was published with.
+
+        Args:
+            key: Name of the run.
+
+        Raises:
+            StoreError: If there is no such run, or a file is missing or damaged; the message names it.
+        """
+        folder, digest = self.path(key), self._pointer(key)[1]
+        file = folder / "run.json"
+        try:
+            if digest is not None and sha256_of(file) != digest:
+                raise StoreError(f"{file} is damaged: its checksum is not the one it was published with")
+            for name, seal in self._contents(key).get("files", {}).items():
+                file = folder / name
+                if file.stat().st_size != seal["bytes"] or sha256_of(file) != seal["sha256"]:
+                    raise StoreError(f"{file} is damaged: its checksum is not the one it was published with")
+        except StoreError:
+            raise
+        except (OSError, TypeError, KeyError, AttributeError) as error:
+            raise StoreError(f"{file} is missing or damaged: {error}") from error
+
     def run_keys(self) -> Iterator[str]:
-        """Keys of all published runs, sorted."""
-        if not self.root.is_dir():
-            raise StoreError(f"expected a folder of runs, but {self.root} is not a folder; `grokfast train` makes one")
+        """Keys of all published runs, sorted.
+
+        Raises:
+            StoreError: If there is no such folder, or a later version of grokfast wrote it.
+        """
+        self.check_readable()
         for home in sorted(self.root.iterdir()):
-            if (home / "current").is_file():
+            if not home.name.startswith(".") and (home / "current").is_file():
                 yield home.name
 
+    def check_readable(self) -> None:
+        """Raise if the folder is missing, or a later version of grokfast wrote it."""
+        if not self.root.is_dir():
+            raise StoreError(f"expected a folder of runs, but {self.root} is not a folder; `grokfast train` makes one")
+        self.check_format()
+
+    def is_orphan(self, key: str) -> bool:
+        """Whether a folder holds published versions of a run but has lost its file ``current``."""
+        home = self.root / key
+        return (
+            not (home / "current").exists()
+            and any(home.glob("v*/run.json"))
+            and time.time() - home.stat().st_mtime > _SETTLED
+        )
+
     def record(self, key: str) -> dict[str, Any]:
-        """``run.json`` of a run.
+        """The record that a run was published with.
 
         Raises:
             StoreError: If it is missing or not valid JSON.
         """
+        return {name: value for name, value in self._contents(key).items() if name != "files"}
+
+    def _contents(self, key: str) -> dict[str, Any]:
         file = self.path(key) / "run.json"
         try:
             found = json.loads(file.read_text())
@@ -186,9 +275,13 @@ def _escaped(text: str) -> str:
     return text.replace("'", "''")
 
 
-def _sync(path: Path) -> None:
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
+def _seal(file: Path) -> dict[str, Any]:
+    return {"bytes": file.stat().st_size, "sha256": sha256_of(file)}
+
+
+def _remove_drafts(home: Path) -> None:
+    """Remove what killed processes left behind long ago."""
+    for draft in home.glob(".tmp-*"):
+        with suppress(OSError):
+            if time.time() - draft.stat().st_mtime > _DRAFTS_LIVE:
+                shutil.rmtree(draft) if draft.is_dir() else draft.unlink()

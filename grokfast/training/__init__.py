@@ -1,25 +1,32 @@
 """The stacked training engine."""
 
-from grokfast.training.config import Optimizer, Precision, RunConfig, TrainMetrics
+from grokfast.training.config import SCHEMA, Optimizer, Precision, RunConfig, TrainMetrics
+from grokfast.training.keeper import StateKeeper
 from grokfast.training.loop import Interrupted, StackState, initial_stack, run_epochs
 from grokfast.training.observers import Observer, Snapshot
 from grokfast.training.results import RunResult
 from grokfast.training.schedule import schedule_epochs
+from grokfast.training.state import Remembers, load_state, save_state
 from grokfast.training.train import plan_stacks, train_runs, train_stack
 
 __all__ = [
+    "SCHEMA",
     "Interrupted",
     "Observer",
     "Optimizer",
     "Precision",
+    "Remembers",
     "RunConfig",
     "RunResult",
     "Snapshot",
     "StackState",
+    "StateKeeper",
     "TrainMetrics",
     "initial_stack",
+    "load_state",
     "plan_stacks",
     "run_epochs",
+    "save_state",
     "schedule_epochs",
     "train_runs",
     "train_stack",

@@ -59,7 +59,9 @@ class StackState:
 
     def snapshot(self) -> Snapshot:
         """The view that observers get."""
-        return Snapshot(self.epoch, self.configs[0].task, self.params, self.splits)
+        metrics = {name: values[-1] for name, values in self.history.items() if values}
+        metrics |= {name: looks[-1][1] for name, looks in self.observed.items() if looks[-1][0] == self.epoch}
+        return Snapshot(self.epoch, self.configs[0].task, self.params, self.splits, self.configs, metrics)
 
 
 def initial_stack(configs: Sequence[RunConfig], device: str | torch.device = "cpu") -> StackState:

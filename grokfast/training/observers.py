@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 import torch
 from torch import Tensor
@@ -12,6 +13,9 @@ from grokfast.models import Params
 from grokfast.pruning import compressibility, pruning_curve, pruning_fractions
 from grokfast.tasks import Split, Task, evaluate
 from grokfast.training.schedule import schedule_epochs
+
+if TYPE_CHECKING:
+    from grokfast.training.config import RunConfig
 
 
 @dataclass(frozen=True)
@@ -23,12 +27,25 @@ class Snapshot:
         task: The stack's task.
         params: Stacked parameters ``[E, ...]``.
         splits: Each member's data.
+        configs: Each member's configuration.
+        metrics: The epoch's losses and accuracies, and what earlier observers saw in it: ``[E]`` by name.
     """
 
     epoch: int
     task: Task
     params: Params
     splits: Sequence[Split]
+    configs: Sequence[RunConfig] = ()
+    metrics: Mapping[str, Tensor] = field(default_factory=dict)
+
+
+@runtime_checkable
+class Closes(Protocol):
+    """A measure that holds files or connections: it is closed when its stack ends, however that is."""
+
+    def close(self) -> None:
+        """Let go of them; a later look may open them again."""
+        ...
 
 
 Measure = Callable[[Snapshot], Mapping[str, Tensor]]

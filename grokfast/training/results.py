@@ -16,7 +16,7 @@ from torch import Tensor
 from grokfast.errors import InputError
 from grokfast.measures import grokking_times
 from grokfast.pruning import compressibility, pruning_fractions, size_at_drop
-from grokfast.training.config import SCHEMA
+from grokfast.training.config import SCHEMA, RunConfig
 from grokfast.training.loop import METRICS, StackState
 from grokfast.training.observers import stack_pruning_curve
 
@@ -34,7 +34,8 @@ class RunResult:
         key: Name of the run.
         record: JSON values: configuration, status, summary, versions, host.
         history: Columns ``[epochs]``; NaN where an observer did not look.
-        tensors: ``checkpoints`` (``<epoch>/<parameter>``) and ``arrays`` (pruning curve, features by neuron).
+        tensors: ``checkpoints`` (``<epoch>/<parameter>``) and ``arrays`` (pruning curve, features by neuron,
+            end state of the batch order's generator).
     """
 
     key: str
@@ -78,6 +79,7 @@ def stack_results(state: StackState, seconds: float) -> list[RunResult]:
             "config": config.to_dict(),
             "status": "diverged" if diverged else "finished",
             "diverged_epoch": diverged or None,
+            "reason": f"the loss was not finite in epoch {diverged}" if diverged else None,
             "summary": summary,
             "seconds": seconds / len(state.configs),
             "stacked_with": len(state.configs) - 1,
@@ -91,8 +93,36 @@ def stack_results(state: StackState, seconds: float) -> list[RunResult]:
         }
         own = {name: values[e].cpu().numpy() for name, values in arrays.items()}
         own["pruning_fractions"] = fractions.numpy()
+        own["order_generator"] = state.orders[e].get_state().numpy()
         results.append(RunResult(config.key, record, history, {"checkpoints": checkpoints, "arrays": own}))
     return results
+
+
+def failed_result(config: RunConfig, reason: str) -> RunResult:
+    """The result of a run that could not be trained: no history, no model, and why.
+
+    Args:
+        config: The run.
+        reason: One line.
+
+    Returns:
+        A result whose status is ``"failed"``.
+    """
+    record = {
+        "schema": SCHEMA,
+        "key": config.key,
+        "config": config.to_dict(),
+        "status": "failed",
+        "diverged_epoch": None,
+        "reason": reason,
+        "summary": {},
+        "seconds": 0.0,
+        "stacked_with": 0,
+        "host": platform.node(),
+        "versions": {"torch": torch.__version__, "python": platform.python_version()},
+    }
+    history = {"epoch": np.zeros(0, dtype=np.int64), **{name: np.zeros(0) for name in METRICS}}
+    return RunResult(config.key, record, history, {})
 
 
 def _history(state: StackState, e: int, last: Mapping[str, Tensor]) -> Arrays:

@@ -15,8 +15,9 @@ import torch
 from grokfast._checks import check_at_least
 from grokfast.errors import ConfigError
 from grokfast.training.config import RunConfig
-from grokfast.training.loop import StackState, initial_stack, run_epochs
-from grokfast.training.observers import Observer
+from grokfast.training.keeper import StateKeeper
+from grokfast.training.loop import Interrupted, StackState, initial_stack, run_epochs
+from grokfast.training.observers import Closes, Observer
 from grokfast.training.results import RunResult, stack_results
 
 STACK_SIZE = 8
@@ -46,6 +47,7 @@ def train_stack(
     device: str | torch.device = "cpu",
     on_epoch: Callable[[StackState], None] | None = None,
     stop: Event | None = None,
+    keeper: StateKeeper | None = None,
 ) -> list[RunResult]:
     """Train one stack to its end on the calling thread.
 
@@ -57,6 +59,7 @@ def train_stack(
         device: ``"cpu"`` or a CUDA device.
         on_epoch: Called after every epoch.
         stop: When set, training ends after the epoch in hand with ``Interrupted``.
+        keeper: Saves the stack's state now and then and before ``Interrupted``, and takes it up again there.
 
     Returns:
         One result a member, in the order of ``configs``.
@@ -65,10 +68,25 @@ def train_stack(
         ConfigError: If the configurations cannot share a stack.
     """
     started = time.perf_counter()
-    with _quiet_numerics():
-        state = initial_stack(configs, device)
-        run_epochs(state, observers, on_epoch, stop)
-        return stack_results(state, time.perf_counter() - started)
+    with quiet_numerics(), _closing(observers):
+        if keeper is None:
+            state = initial_stack(configs, device)
+            run_epochs(state, observers, on_epoch, stop)
+            return stack_results(state, time.perf_counter() - started)
+        state = keeper.start(configs, device, observers)
+
+        def after_epoch(state: StackState) -> None:
+            if on_epoch is not None:
+                on_epoch(state)
+            if state.epoch < configs[0].epochs:
+                keeper.after_epoch(state)
+
+        try:
+            run_epochs(state, observers, after_epoch, stop)
+        except Interrupted:
+            keeper.save(state)
+            raise
+        return stack_results(state, keeper.seconds)
 
 
 def train_runs(
@@ -146,7 +164,18 @@ def plan_stacks(configs: Sequence[RunConfig], threads: int = 1, size: int = STAC
 
 
 @contextmanager
-def _quiet_numerics() -> Iterator[None]:
+def _closing(observers: Sequence[Observer]) -> Iterator[None]:
+    try:
+        yield
+    finally:
+        for observer in observers:
+            measure: object = observer.measure
+            if isinstance(measure, Closes):
+                measure.close()
+
+
+@contextmanager
+def quiet_numerics() -> Iterator[None]:
     """One torch thread and flushed denormals on this thread, both restored afterwards."""
     threads = torch.get_num_threads()
     torch.set_num_threads(1)

@@ -1,0 +1,227 @@
+"""`grokfast sweep` and `grokfast status`: many runs from one file, and how far they are."""
+
+from __future__ import annotations
+
+import re
+import shlex
+import shutil
+import sys
+import time
+from pathlib import Path
+from typing import Annotated, Any
+
+import tyro
+from rich import box
+from rich.console import Console
+from rich.table import Table
+
+from grokfast.cli.sweep_progress import SweepDisplay, duration, size
+from grokfast.errors import ConfigError
+from grokfast.store import Store
+from grokfast.sweep import Plan, SweepReport, make_plan, read_sweep, run_sweep, sizes_of, sweeps_of
+from grokfast.sweep.catalog import find_sweep, ready_made
+from grokfast.sweep.engine import cores
+from grokfast.sweep.estimate import estimate
+from grokfast.training import Observer
+from grokfast.training.loggers import TensorBoardLog, WandbLog
+
+Runs = Annotated[Path, tyro.conf.arg(name="runs")]
+SizeName = Annotated[str, tyro.conf.arg(name="size")]
+
+
+def sweep(
+    file: Annotated[str, tyro.conf.Positional] = "",
+    folder: Runs = Path("runs"),
+    size_name: SizeName = "",
+    plan: bool = False,
+    workers: int = 0,
+    scheduler: str = "",
+    scheduler_file: Path | None = None,
+    shard: str = "",
+    device: str = "cpu",
+    stack_size: int = 0,
+    save_every: float = 180.0,
+    retry_failed: bool = False,
+    force: bool = False,
+    timeout: float = 60.0,
+    measure: bool = True,
+    tensorboard: Path | None = None,
+    wandb: Path | None = None,
+    log_schedule: str = "every:10",
+) -> None:
+    """Train all runs that a sweep file names and the folder lacks; after a kill it goes on where it was.
+
+    Without a file, list the ready-made ones. Ctrl-C once finishes the epoch and saves, twice stops at once.
+
+    Args:
+        file: A .toml file, or the name of a ready-made sweep such as fig05a.
+        folder: Folder of runs; on a cluster one that all workers share.
+        size_name: Size, where the file has sizes: quick (minutes), laptop (overnight) or paper.
+        plan: Only say how many runs, how long and how much disk.
+        workers: Worker processes; 0 is one a core, or one a CUDA device.
+        scheduler: Address of a running Dask scheduler, such as tcp://host:8786.
+        scheduler_file: File that a running Dask scheduler wrote.
+        shard: i/n, to train only the i-th of n fixed parts, for job arrays.
+        device: cpu or cuda.
+        stack_size: Most runs trained in one stack; 0 is 8, or what the memory allows.
+        save_every: Seconds between saves of the state of what is in training.
+        retry_failed: Train again what failed earlier.
+        force: Train again what the folder holds.
+        timeout: Seconds to wait for a scheduler and its workers.
+        measure: Measure how long it will take before it begins.
+        tensorboard: Log to this TensorBoard folder.
+        wandb: Log to this folder with Weights & Biases, offline.
+        log_schedule: Epochs that are logged.
+    """
+    console = Console()
+    if not file:
+        _list_files(console)
+        return
+    part = _part(shard)
+    chosen = read_sweep(find_sweep(file), size_name or None)
+    observers = _loggers(tensorboard, wandb, log_schedule)
+    options: dict[str, Any] = {
+        "part": part,
+        "stack_size": stack_size or None,
+        "retry_failed": retry_failed,
+        "force": force,
+    }
+    if measure or plan:
+        store = Store(folder)
+        if not plan:
+            store.check_writable()
+        there = make_plan(chosen.configs, store, workers=workers or cores(), **options)
+        console.print(f"{chosen.title}: {len(chosen.configs)} runs", soft_wrap=True)
+        _tell_plan(console, there, folder, device, remote=bool(scheduler or scheduler_file))
+        if plan:
+            return
+    resume = shlex.join(["grokfast", *sys.argv[1:]])
+    with SweepDisplay(console) as display:
+        report = run_sweep(
+            chosen,
+            folder,
+            workers=workers,
+            scheduler=scheduler or None,
+            scheduler_file=scheduler_file,
+            device=device,
+            save_every=save_every,
+            timeout=timeout,
+            observers=observers,
+            listener=display,
+            resume=resume,
+            **options,
+        )
+    _tell_report(console, report, folder, resume)
+
+
+def status(folder: Runs = Path("runs")) -> None:
+    """How far the sweeps of a folder are, running or dead.
+
+    Args:
+        folder: Folder of runs.
+    """
+    console = Console()
+    found = sweeps_of(Store(folder))
+    if not found:
+        console.print(f"no sweep has written to {folder.resolve()}", soft_wrap=True)
+    for values in found:
+        console.print(f"{values['title']}: {_state(values)}", soft_wrap=True, highlight=False)
+        if values["state"] == "damaged":
+            console.print("  its file cannot be read; the same sweep writes it anew", soft_wrap=True)
+            continue
+        console.print(
+            f"  {values['done']} of {len(values['keys'])} runs done, {values['failed']} failed, "
+            f"{values['missing']} missing; started {_clock(values['started'])} on {values['host']}",
+            soft_wrap=True,
+        )
+        for shard in values["training"]:
+            saved = "never" if shard["saved_at"] is None else f"epoch {shard['saved']}, {_ago(shard['saved_at'])}"
+            console.print(
+                f"  shard {shard['shard'][:6]}: {shard['members']} runs, epoch {shard['epoch']} of "
+                f"{shard['epochs']}, {'training' if shard['alive'] else 'waiting'}; saved: {saved}",
+                soft_wrap=True,
+            )
+        if values["missing"] and not values["alive"]:
+            console.print(f"  resume: {values['resume'] or 'run the same sweep again'}", soft_wrap=True)
+
+
+def _state(values: dict[str, Any]) -> str:
+    reason = values.get("reason")
+    return f"{values['state']}{f' ({reason})' if reason else ''}"
+
+
+def _clock(at: float) -> str:
+    return time.strftime("%Y-%m-%d %H:%M", time.localtime(at))
+
+
+def _ago(at: float) -> str:
+    return f"{duration(max(0.0, time.time() - at))} ago"
+
+
+def _part(text: str) -> tuple[int, int] | None:
+    if not text:
+        return None
+    found = re.fullmatch(r"(\d+)/(\d+)", text)
+    if found is None:
+        raise ConfigError(f"--shard must be i/n such as 3/8, got {text!r}")
+    return int(found[1]), int(found[2])
+
+
+def _loggers(tensorboard: Path | None, wandb: Path | None, schedule: str) -> list[Observer]:
+    observers = []
+    if tensorboard is not None:
+        observers.append(Observer(TensorBoardLog(tensorboard.resolve()), schedule))
+    if wandb is not None:
+        observers.append(Observer(WandbLog(wandb.resolve()), schedule))
+    return observers
+
+
+def _list_files(console: Console) -> None:
+    table = Table(title="ready-made sweeps: grokfast sweep NAME --size SIZE", box=box.SIMPLE_HEAD)
+    for name in ("name", "for", "size", "runs"):
+        table.add_column(name)
+    for name, file in ready_made().items():
+        for k, which in enumerate(sizes_of(file)):
+            found = read_sweep(file, which)
+            title = found.title.removesuffix(f" ({which})")
+            table.add_row(*(("", "") if k else (name, title)), which, str(len(found.configs)))
+    console.print(table)
+
+
+def _tell_plan(console: Console, plan: Plan, folder: Path, device: str, *, remote: bool) -> None:
+    console.print(
+        f"{len(plan.stored)} are in {folder}, {plan.runs} to train in {len(plan.shards)} shards",
+        soft_wrap=True,
+    )
+    for key, reason in plan.failed.items():
+        console.print(f"failed earlier, left out (--retry-failed): {key}: {reason}", soft_wrap=True)
+    for message in plan.damaged.values():
+        console.print(f"trained again: {message}", soft_wrap=True)
+    if not plan.shards:
+        return
+    cost = estimate(plan, device)
+    if cost.seconds is not None:
+        where = "a worker like this machine" if remote else f"{plan.workers} workers"
+        console.print(f"time: about {duration(cost.seconds)} on {where}, by training a few epochs just now")
+    for reason in cost.unmeasured:
+        console.print(f"not in this time: {reason}", soft_wrap=True)
+    there = next(path for path in [folder.resolve(), *folder.resolve().parents] if path.exists())
+    free = shutil.disk_usage(there).free
+    console.print(f"disk: about {size(cost.disk)}, and up to {size(cost.scratch)} while it trains; free: {size(free)}")
+    if free < cost.disk + cost.scratch:
+        console.print("the disk may not hold all of it: the sweep will stop cleanly when it is full")
+
+
+def _tell_report(console: Console, report: SweepReport, folder: Path, resume: str) -> None:
+    for message in report.damaged_states:
+        console.print(f"an earlier state was taken: {message}", soft_wrap=True)
+    for key, reason in report.failed.items():
+        console.print(f"failed: {key}: {reason}", soft_wrap=True)
+    console.print(
+        f"{len(report.published) - len(report.failed)} runs trained, {len(report.failed)} failed, "
+        f"in {duration(report.seconds)}; they lie in {folder.resolve()}",
+        soft_wrap=True,
+    )
+    if report.stopped:
+        console.print(f"stopped by {report.stopped}; states are saved. Resume with\n  {resume}", soft_wrap=True)
+        raise SystemExit(130)

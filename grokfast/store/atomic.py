@@ -1,0 +1,60 @@
+"""Files that are there whole or not at all, and their checksums."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import secrets
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+
+def sync(path: Path) -> None:
+    """Force a file or folder to disk."""
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def write_atomically(file: Path, write: Callable[[Path], object], *, durable: bool = True) -> None:
+    """Make ``file`` by way of a temporary name beside it: a reader sees the old file or the new one.
+
+    Args:
+        file: The file to make or replace.
+        write: Writes the file whose path it is given.
+        durable: Whether to wait until it is on disk.
+
+    Raises:
+        OSError: If it cannot be written; the temporary file is removed then and the old one stays.
+    """
+    draft = file.with_name(f".tmp-{secrets.token_hex(4)}-{file.name}")
+    try:
+        write(draft)
+        if durable:
+            sync(draft)
+        draft.replace(file)
+        if durable:
+            sync(file.parent)
+    except BaseException:
+        draft.unlink(missing_ok=True)
+        raise
+
+
+def write_json(file: Path, values: Any, *, durable: bool = True) -> None:
+    """Write JSON atomically."""
+    text = json.dumps(values, indent=1, sort_keys=True) + "\n"
+    write_atomically(file, lambda draft: draft.write_text(text), durable=durable)
+
+
+def sha256_of(file: Path) -> str:
+    """Checksum of a file's bytes, hexadecimal.
+
+    Raises:
+        OSError: If it cannot be read.
+    """
+    with file.open("rb") as handle:
+        return hashlib.file_digest(handle, "sha256").hexdigest()

@@ -1,0 +1,168 @@
+"""The Dask cluster that carries a sweep: processes of this machine, or one that is there already."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+import os
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import dask
+import torch
+from distributed import Client, Nanny, Scheduler, SpecCluster, rpc
+
+from grokfast.errors import ConfigError, SweepError
+from grokfast.sweep.plan import free_memory
+from grokfast.sweep.worker import same_versions, versions
+
+_SETTINGS = {
+    # A worker that has one shard gets no second one to wait behind it.
+    "distributed.scheduler.worker-saturation": 1.0,
+    # Which runs are to blame for dying workers is told by the shards, from how far they got.
+    "distributed.scheduler.allowed-failures": 1_000_000,
+    "distributed.scheduler.work-stealing": False,
+    "distributed.worker.daemon": True,
+    "distributed.nanny.pre-spawn-environ.MALLOC_TRIM_THRESHOLD_": 65536,
+}
+
+
+@contextmanager
+def connected(
+    workers: int, *, scheduler: str | None, scheduler_file: Path | None, device: str, timeout: float
+) -> Iterator[Client]:
+    """A client of a running cluster.
+
+    Args:
+        workers: Processes to spawn on this machine; not used with a scheduler.
+        scheduler: Address of a running scheduler.
+        scheduler_file: JSON file that a scheduler wrote.
+        device: On ``"cuda"``, each local worker sees one device.
+        timeout: Seconds to wait for the scheduler and a first worker.
+
+    Raises:
+        SweepError: If no scheduler answers, it has no workers, or theirs are other versions.
+    """
+    with _quiet(), dask.config.set(_SETTINGS):
+        if scheduler is None and scheduler_file is None:
+            with (
+                _local(workers, device) as cluster,
+                Client(cluster, timeout=timeout, set_as_default=False) as client,
+            ):
+                _await_workers(client, "the local cluster", timeout)
+                yield client
+            return
+        with _remote(scheduler, scheduler_file, timeout) as client:
+            _await_workers(client, client.scheduler.address, timeout)
+            different = same_versions(client.run(versions))
+            if different:
+                raise SweepError(f"{different}: install the same versions everywhere")
+            yield client
+
+
+@contextmanager
+def _local(workers: int, device: str) -> Iterator[SpecCluster]:
+    environment = dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"), "1")
+    spec = {}
+    for k in range(workers):
+        own = {"CUDA_VISIBLE_DEVICES": _visible(k)} if device == "cuda" else {}
+        options: dict[str, Any] = {
+            "nthreads": 1,
+            "env": {**environment, **own},
+            "memory_limit": int(0.95 * free_memory() / workers),
+            "preload": ["grokfast.sweep.worker"],
+            "dashboard": False,
+            "dashboard_address": None,
+            "silence_logs": logging.CRITICAL,
+        }
+        spec[k] = {"cls": Nanny, "options": options}
+    head = {
+        "cls": Scheduler,
+        "options": {"dashboard": False, "dashboard_address": ":0", "host": "127.0.0.1", "port": 0},
+    }
+    cluster = SpecCluster(workers=spec, scheduler=head, silence_logs=logging.CRITICAL)
+    try:
+        yield cluster
+    finally:
+        cluster.close(timeout=20)
+
+
+def _visible(k: int) -> str:
+    """The k-th device that this process may use, as its children name it."""
+    names = os.environ.get("CUDA_VISIBLE_DEVICES")
+    return names.split(",")[k] if names else str(k)
+
+
+def local_workers(requested: int, device: str, cores: int) -> int:
+    """How many local workers to start: one a core, or one a CUDA device.
+
+    Raises:
+        ConfigError: If more are requested than there are CUDA devices, or there is none.
+    """
+    if device == "cuda":
+        devices = torch.cuda.device_count()
+        if devices == 0 or requested > devices:
+            raise ConfigError(
+                f"device cuda runs one worker a device: {devices} found, {requested or 'one each'} requested"
+            )
+        return requested or devices
+    return requested or cores
+
+
+@contextmanager
+def _remote(scheduler: str | None, scheduler_file: Path | None, timeout: float) -> Iterator[Client]:
+    where = scheduler or str(scheduler_file)
+    if scheduler_file is not None:
+        until = time.monotonic() + timeout
+        while not scheduler_file.is_file():
+            if time.monotonic() > until:
+                raise SweepError(
+                    f"scheduler file {scheduler_file} did not appear within {timeout:g} s; start one with "
+                    f"`dask scheduler --scheduler-file {scheduler_file}`"
+                )
+            time.sleep(0.1)
+    try:
+        address = scheduler or str(json.loads(Path(str(scheduler_file)).read_text())["address"])
+        asyncio.run(asyncio.wait_for(_ask(address, timeout), timeout))
+        client = Client(address, timeout=timeout, set_as_default=False)
+    except (OSError, TimeoutError, ValueError, KeyError, TypeError) as error:
+        raise SweepError(
+            f"no scheduler answered at {where} within {timeout:g} s ({type(error).__name__}); check the "
+            "address, start one with `dask scheduler`, or leave --scheduler away to use this machine"
+        ) from error
+    with client:
+        yield client
+
+
+async def _ask(address: str, timeout: float) -> None:
+    """Ask a scheduler who it is; a client would wait for ever for one that accepts and says nothing."""
+    async with rpc(address, timeout=timeout) as scheduler:
+        await scheduler.identity()
+
+
+def _await_workers(client: Client, where: str, timeout: float) -> None:
+    try:
+        client.wait_for_workers(1, timeout=timeout)
+    except TimeoutError as error:
+        raise SweepError(
+            f"the scheduler at {where} has no worker after {timeout:g} s; "
+            f"start some with `dask worker {client.scheduler.address} --nthreads 1`"
+        ) from error
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Dask's loggers say each death and each lost connection; the sweep says what it means."""
+    loggers = [logging.getLogger(name) for name in ("distributed", "distributed.client", "tornado", "asyncio")]
+    levels = [logger.level for logger in loggers]
+    for logger in loggers:
+        logger.setLevel(logging.CRITICAL + 1)
+    try:
+        yield
+    finally:
+        for logger, level in zip(loggers, levels, strict=True):
+            logger.setLevel(level)

@@ -1,0 +1,150 @@
+"""How long a sweep will take and how much it will hold, told before it begins."""
+
+from __future__ import annotations
+
+import dataclasses
+import time
+from dataclasses import dataclass
+from threading import Event
+
+import torch
+
+from grokfast.errors import GrokfastError
+from grokfast.sweep.plan import Plan, Shard, free_memory, member_bytes, parameter_bytes
+from grokfast.training import (
+    Interrupted,
+    RunConfig,
+    StackState,
+    initial_stack,
+    run_epochs,
+    schedule_epochs,
+)
+from grokfast.training.observers import observe_compressibility, observe_features
+from grokfast.training.state import STATES_KEPT
+from grokfast.training.train import quiet_numerics
+
+_ENDLESS = 1_000_000  # epochs
+_SHORT = 1.0  # seconds that one measurement of an epoch takes, at least one epoch
+_MOST = 0.25  # of the free memory: larger members are not trained for a measurement
+_RUN_OVERHEAD = 24_000  # bytes of run.json, the pruning curve, the features of the neurons
+_EPOCH_BYTES = 60  # bytes a row of history.parquet takes
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """What a plan will cost.
+
+    Attributes:
+        runs: Runs to train.
+        seconds: Time on the plan's workers, from a measurement on this machine; None if none was possible.
+        disk: Bytes that the runs will take.
+        scratch: Bytes that states of shards in training take at most.
+        unmeasured: Why some shards are not in ``seconds``.
+    """
+
+    runs: int
+    seconds: float | None
+    disk: int
+    scratch: int
+    unmeasured: tuple[str, ...] = ()
+
+
+def estimate(plan: Plan, device: str = "cpu") -> Estimate:
+    """Train one epoch of each kind of shard, and add up.
+
+    Begun shards count from their first epoch, so that a resumed sweep takes less than this.
+
+    Args:
+        plan: The plan.
+        device: Where it will train.
+
+    Returns:
+        The estimate.
+    """
+    times: dict[tuple[str, int], float] = {}
+    unmeasured: list[str] = []
+    loads = [0.0] * plan.workers
+    for shard in plan.shards:
+        kind = (shard.configs[0].stack_key, len(shard.configs))
+        if kind not in times:
+            try:
+                times[kind] = shard_seconds(shard, device)
+            except (GrokfastError, RuntimeError, MemoryError) as error:
+                unmeasured.append(str(error).splitlines()[0])
+                times[kind] = 0.0
+        loads[loads.index(min(loads))] += times[kind]
+    disk = sum(run_bytes(config) for shard in plan.shards for config in shard.configs)
+    states = sorted((_state_bytes(shard) for shard in plan.shards), reverse=True)[: plan.workers]
+    seconds = max(loads) if any(loads) else None
+    return Estimate(plan.runs, seconds, disk, sum(states), tuple(unmeasured))
+
+
+def shard_seconds(shard: Shard, device: str = "cpu") -> float:
+    """Time that a shard takes, from a few of its epochs and one look of each of its observers.
+
+    Raises:
+        MemoryError: If its members are too large to try.
+        RuntimeError: If torch cannot train it.
+    """
+    config = shard.configs[0]
+    if member_bytes(config) > _MOST * free_memory():
+        raise MemoryError(
+            f"a run of {config.task.name} with about {member_bytes(config) / 2**30:.1f} GiB was not measured"
+        )
+    # Without observers, and long enough not to end in the measurement.
+    bare = [
+        dataclasses.replace(
+            config,
+            epochs=max(config.epochs, _ENDLESS),
+            feature_schedule="never",
+            compressibility_schedule="never",
+            checkpoint_schedule="last",
+        )
+        for config in shard.configs
+    ]
+    with quiet_numerics():
+        state = initial_stack(bare, device)
+        _epoch(state)  # the first one is slower
+        started, first = time.perf_counter(), state.epoch
+        while state.epoch == first or time.perf_counter() - started < _SHORT:
+            _epoch(state)
+        epoch = (time.perf_counter() - started) / (state.epoch - first)
+        return config.epochs * epoch + _look_seconds(config, len(shard.configs), device)
+
+
+def _look_seconds(config: RunConfig, members: int, device: str) -> float:
+    """Of the configuration's own observers; compressibility takes longest, so one member stands for all."""
+    alone = initial_stack([config], device)
+    total = 0.0
+    for measure, schedule in (
+        (observe_features, config.feature_schedule),
+        (observe_compressibility, config.compressibility_schedule),
+    ):
+        started = time.perf_counter()
+        with torch.no_grad():
+            measure(alone.snapshot())
+        looks = len(schedule_epochs(schedule, config.epochs) | {config.epochs})
+        total += looks * members * (time.perf_counter() - started)
+    return total
+
+
+def _epoch(state: StackState) -> None:
+    stop = Event()
+    stop.set()
+    try:
+        run_epochs(state, stop=stop)
+    except Interrupted:
+        return
+
+
+def run_bytes(config: RunConfig) -> int:
+    """Size of a finished run on disk, roughly: its checkpoints, history and arrays."""
+    kept = len(schedule_epochs(config.checkpoint_schedule, config.epochs) | {config.epochs})
+    return parameter_bytes(config) * kept + config.epochs * _EPOCH_BYTES + _RUN_OVERHEAD
+
+
+def _state_bytes(shard: Shard) -> int:
+    """Size of a shard's saved states: parameters and two moments each, and the checkpoints so far."""
+    config = shard.configs[0]
+    kept = len(schedule_epochs(config.checkpoint_schedule, config.epochs))
+    return parameter_bytes(config) * len(shard.configs) * (3 * STATES_KEPT + kept)

@@ -1,0 +1,249 @@
+"""From configurations to shards: what is stored is left out, what was begun goes on, the rest is grouped."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import psutil
+import torch
+
+from grokfast._checks import check_at_least
+from grokfast.errors import ConfigError, StoreError
+from grokfast.store import Store
+from grokfast.sweep.lock import is_held
+from grokfast.training import RunConfig, plan_stacks, schedule_epochs
+from grokfast.training.train import STACK_SIZE
+
+SHARDS = ".shards"
+"""Folder of a store that holds the shards in training."""
+
+_MEMORY_SHARE = 0.6  # of the free memory that a plan may use
+_STACK_OVERHEAD = 64 * 2**20  # bytes a stack takes for activations and data, whatever its members
+
+
+@dataclass(frozen=True)
+class Shard:
+    """Configurations that train in one stack, on one worker, with one thread.
+
+    Args:
+        configs: Equal in ``stack_key``.
+    """
+
+    configs: tuple[RunConfig, ...]
+
+    @property
+    def id(self) -> str:
+        """Name of the shard, from the keys of its members."""
+        return hashlib.sha256(" ".join(config.key for config in self.configs).encode()).hexdigest()[:16]
+
+    @property
+    def keys(self) -> list[str]:
+        """Keys of the members."""
+        return [config.key for config in self.configs]
+
+    @property
+    def epochs(self) -> int:
+        """Epochs of each member."""
+        return self.configs[0].epochs
+
+    @property
+    def work(self) -> int:
+        """Member-epochs."""
+        return self.epochs * len(self.configs)
+
+    def folder(self, root: Path) -> Path:
+        """Where its state lies until its runs are published."""
+        return root / SHARDS / self.id
+
+    def to_dicts(self) -> list[dict[str, Any]]:
+        """The configurations as JSON values."""
+        return [config.to_dict() for config in self.configs]
+
+    @classmethod
+    def from_dicts(cls, values: Sequence[Mapping[str, Any]]) -> Shard:
+        """The shard that :meth:`to_dicts` wrote."""
+        return cls(tuple(RunConfig.from_dict(dict(value)) for value in values))
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a sweep has to do.
+
+    Attributes:
+        shards: Longest first; begun ones are taken up as they are.
+        workers: How many train at the same time.
+        stored: Keys that the store holds, sound.
+        failed: Keys that failed earlier, with their reasons; they are left out unless retried.
+        damaged: Keys whose stored run is damaged, with what is wrong; they are in the shards again.
+        redo: Keys that are trained although the store holds a run.
+    """
+
+    shards: tuple[Shard, ...]
+    workers: int
+    stored: tuple[str, ...] = ()
+    failed: Mapping[str, str] = field(default_factory=dict)
+    damaged: Mapping[str, str] = field(default_factory=dict)
+    redo: frozenset[str] = frozenset()
+
+    @property
+    def runs(self) -> int:
+        """Runs to train; members of a begun shard that are published already do not count."""
+        done = set(self.stored) | set(self.failed)
+        return sum(key not in done for shard in self.shards for key in shard.keys)
+
+
+def make_plan(
+    configs: Sequence[RunConfig],
+    store: Store,
+    *,
+    workers: int,
+    stack_size: int | None = None,
+    part: tuple[int, int] | None = None,
+    retry_failed: bool = False,
+    force: bool = False,
+) -> Plan:
+    """Group the runs that a store lacks into shards.
+
+    Configurations that can share a stack do; stacks are evenly filled, at most ``stack_size``, and at least
+    as many as workers where there are enough runs. Shards that were begun and are part of the sweep stay as
+    they were, so that their state can be taken up by any number of workers.
+
+    Args:
+        configs: All runs of the sweep.
+        store: The store; each of its runs is compared with its checksums.
+        workers: How many shards train at the same time.
+        stack_size: Largest stack; by default 8, or what the memory allows.
+        part: ``(i, n)``, the i-th of n fixed parts, i from 1, by ``configs``, n and ``stack_size`` alone.
+        retry_failed: Train again what failed earlier.
+        force: Train again what is stored.
+
+    Returns:
+        The plan.
+
+    Raises:
+        ConfigError: If a number is out of range.
+    """
+    check_at_least("workers", workers, 1, error=ConfigError)
+    if stack_size is not None:
+        check_at_least("stack_size", stack_size, 1, error=ConfigError)
+    if part is not None:
+        mine = part_of(configs, *part, stack_size or STACK_SIZE)
+        configs = [config for shard in mine for config in shard.configs]
+    stored, failed, damaged = [], {}, {}
+    for config in configs:
+        if not store.has(config.key):
+            continue
+        try:
+            store.check(config.key)
+            record = store.record(config.key)
+        except StoreError as error:
+            damaged[config.key] = str(error)
+            continue
+        if record.get("status") == "failed":
+            failed[config.key] = str(record.get("reason"))
+        else:
+            stored.append(config.key)
+    redo = frozenset([*(stored if force else ()), *(failed if force or retry_failed else ())])
+    stored = [key for key in stored if key not in redo]
+    failed = {key: reason for key, reason in failed.items() if key not in redo}
+    done = {*stored, *failed}
+    missing = {config.key: config for config in configs if config.key not in done}
+    begun = _begun(store.root, {config.key for config in configs}, set(missing))
+    for shard in begun:
+        for key in shard.keys:
+            missing.pop(key, None)
+    if part is not None:
+        groups = [[config for config in shard.configs if config.key in missing] for shard in mine]
+    else:
+        groups = _grouped(list(missing.values()), workers, stack_size)
+    shards = [*begun, *(Shard(tuple(group)) for group in groups if group)]
+    return Plan(
+        shards=tuple(sorted(shards, key=lambda shard: -shard.work)),
+        workers=workers,
+        stored=tuple(stored),
+        failed=failed,
+        damaged=damaged,
+        redo=redo,
+    )
+
+
+def part_of(configs: Sequence[RunConfig], i: int, n: int, stack_size: int = STACK_SIZE) -> list[Shard]:
+    """The i-th of n parts of a sweep, i from 1, of about equal work: nothing but the arguments decides.
+
+    Raises:
+        ConfigError: If i does not lie in 1 .. n.
+    """
+    check_at_least("number of parts", n, 1, error=ConfigError)
+    if isinstance(i, bool) or not isinstance(i, int) or not 1 <= i <= n:
+        raise ConfigError(f"the part must be i/n with i in 1 .. n, got {i}/{n}")
+    loads = [0] * n
+    parts: list[list[Shard]] = [[] for _ in range(n)]
+    for stack in plan_stacks(sorted(configs, key=lambda config: config.key), n, stack_size):
+        shard = Shard(tuple(stack))
+        least = loads.index(min(loads))
+        loads[least] += shard.work
+        parts[least].append(shard)
+    return parts[i - 1]
+
+
+def parameter_bytes(config: RunConfig) -> int:
+    """Size of the parameters of one member, without allocating them."""
+    with torch.device("meta"):
+        module = config.task.module()
+    numbers = sum(tensor.numel() for tensor in module.state_dict().values())
+    return int(numbers * config.precision.dtype.itemsize)
+
+
+def member_bytes(config: RunConfig) -> int:
+    """Estimated memory of one member in training: parameters, gradients, moments, checkpoints, copies."""
+    kept = len(schedule_epochs(config.checkpoint_schedule, config.epochs) | {config.epochs})
+    return parameter_bytes(config) * (12 + kept)
+
+
+def free_memory() -> int:
+    """Bytes that this machine can still give."""
+    return int(psutil.virtual_memory().available)
+
+
+def _grouped(configs: Sequence[RunConfig], workers: int, stack_size: int | None) -> list[list[RunConfig]]:
+    groups: dict[str, list[RunConfig]] = {}
+    for config in configs:
+        groups.setdefault(config.stack_key, []).append(config)
+    room = _MEMORY_SHARE * free_memory() / workers - _STACK_OVERHEAD
+    stacks = []
+    for group in groups.values():
+        fits = max(1, math.floor(room / member_bytes(group[0])))
+        stacks += plan_stacks(group, workers, stack_size or min(STACK_SIZE, fits))
+    return stacks
+
+
+def _begun(root: Path, wanted: set[str], missing: set[str]) -> list[Shard]:
+    """Shards with a saved state or in training elsewhere, whose members all belong to the sweep."""
+    found: list[Shard] = []
+    for folder in sorted((root / SHARDS).glob("*")):
+        shard = read_shard(folder)
+        if shard is None or not set(shard.keys) <= wanted or not set(shard.keys) & missing:
+            continue
+        if any(folder.glob("state-*.json")) or (folder / "split").exists() or is_held(folder / "lock"):
+            found.append(shard)
+    chosen: list[Shard] = []
+    taken: set[str] = set()
+    for shard in sorted(found, key=lambda shard: -len(shard.configs)):
+        if not taken & set(shard.keys):
+            chosen.append(shard)
+            taken |= set(shard.keys)
+    return chosen
+
+
+def read_shard(folder: Path) -> Shard | None:
+    """The shard that a folder was made for; None if that cannot be read any more."""
+    try:
+        return Shard.from_dicts(json.loads((folder / "shard.json").read_text())["configs"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return None

@@ -1,0 +1,280 @@
+"""Training one shard on a worker: one process at a time, from its last state, publishing each run once."""
+
+from __future__ import annotations
+
+import copy
+import gc
+import json
+import shutil
+import time
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import asdict, dataclass, field
+from enum import StrEnum
+from pathlib import Path
+from threading import Event
+from typing import Any
+
+from grokfast.errors import StoreError
+from grokfast.store import Store
+from grokfast.store.atomic import write_json
+from grokfast.sweep.lock import lock
+from grokfast.sweep.plan import Shard
+from grokfast.training import (
+    Interrupted,
+    Observer,
+    RunConfig,
+    RunResult,
+    StackState,
+    StateKeeper,
+    train_stack,
+)
+from grokfast.training.results import failed_result
+
+DEATHS = 5
+"""Times that a worker may die with a shard without getting past its last state; then the shard is split, and
+a shard of one run given up."""
+
+_REPORT_EVERY = 1.0  # seconds
+
+Report = Callable[[dict[str, Any]], None]
+
+
+class Outcome(StrEnum):
+    """How a call of :func:`run_shard` ended."""
+
+    DONE = "done"
+    """Every member is published, as finished, diverged or failed."""
+    STOPPED = "stopped"
+    """Asked to stop; the state is saved."""
+    BUSY = "busy"
+    """Another process trains this shard."""
+    STORAGE = "storage"
+    """The store cannot be written; what was written before is kept."""
+
+
+@dataclass
+class Receipt:
+    """What comes back from a worker: names and numbers, never arrays.
+
+    Attributes:
+        shard: The shard's name.
+        outcome: How it ended.
+        published: Keys published by this call.
+        failed: Keys published as failed by this call, with the reason.
+        message: What went wrong with the store.
+        damaged: Damaged state files that were found and passed over.
+        resumed_at: Epoch at which training was taken up.
+        epochs: Epochs trained by this call.
+        seconds: Time of this call; of it ``save_seconds`` to save states.
+        save_seconds: As said.
+    """
+
+    shard: str
+    outcome: Outcome
+    published: list[str] = field(default_factory=list)
+    failed: dict[str, str] = field(default_factory=dict)
+    message: str = ""
+    damaged: list[str] = field(default_factory=list)
+    resumed_at: int = 0
+    epochs: int = 0
+    seconds: float = 0.0
+    save_seconds: float = 0.0
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON values."""
+        return {**asdict(self), "outcome": str(self.outcome)}
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> Receipt:
+        """The receipt that :meth:`to_dict` wrote."""
+        return cls(**{**values, "outcome": Outcome(values["outcome"])})
+
+
+@dataclass(frozen=True)
+class Job:
+    """How shards are trained.
+
+    Args:
+        root: The store.
+        save_every: Seconds between saves of the state.
+        device: Where to train.
+        redo: Keys that are published again although the store holds them.
+        observers: Further observers; each stack gets copies of its own.
+    """
+
+    root: Path
+    save_every: float = 180.0
+    device: str = "cpu"
+    redo: frozenset[str] = frozenset()
+    observers: Sequence[Observer] = ()
+
+
+def run_shard(shard: Shard, job: Job, *, report: Report | None = None, stop: Event | None = None) -> Receipt:
+    """Train a shard from its last state, publish its runs, remove the state.
+
+    Calling it again, at any time and from anywhere, does no harm: published runs are left alone, and only one
+    process at a time holds the shard.
+
+    Args:
+        shard: What to train.
+        job: How.
+        report: Told of the progress about once a second.
+        stop: When set, training ends after the epoch in hand and the state is saved.
+
+    Returns:
+        What happened; errors of the store and of single runs are outcomes, not exceptions.
+    """
+    started = time.perf_counter()
+    folder = shard.folder(job.root)
+    receipt = Receipt(shard.id, Outcome.DONE)
+    try:
+        with lock(folder / "lock") as mine:
+            if not mine:
+                receipt.outcome = Outcome.BUSY
+                return receipt
+            _train(shard, folder, job, receipt, report or _ignore, stop or Event())
+            if receipt.outcome is Outcome.DONE:
+                shutil.rmtree(folder, ignore_errors=True)
+    except StoreError as error:
+        receipt.outcome, receipt.message = Outcome.STORAGE, str(error)
+    receipt.seconds = time.perf_counter() - started
+    return receipt
+
+
+def _train(shard: Shard, folder: Path, job: Job, receipt: Receipt, report: Report, stop: Event) -> None:
+    store = Store(job.root)
+    missing = [config for config in shard.configs if config.key in job.redo or not _sound(store, config.key)]
+    if not missing:
+        return
+    _write(folder / "shard.json", {"configs": shard.to_dicts()})
+    if (folder / "split").exists() or not _attempt(folder):
+        _train_alone(shard, folder, job, receipt, report, stop)
+        return
+    keeper = StateKeeper(folder, job.save_every, receipt.damaged.append)
+    progress = _Progress(shard, folder, receipt, report)
+    try:
+        results = train_stack(
+            shard.configs,
+            observers=copy.deepcopy(job.observers),
+            device=job.device,
+            on_epoch=progress,
+            stop=stop,
+            keeper=keeper,
+        )
+    except Interrupted:
+        _attempt_over(folder)
+        receipt.outcome = Outcome.STOPPED
+    except StoreError:
+        _attempt_over(folder)
+        raise
+    except Exception as error:
+        # The run cannot be trained: that is a result too, and it must not cost the others theirs.
+        reason = f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else 'no message'}"
+        del error
+        gc.collect()
+        _attempt_over(folder)
+        if len(shard.configs) > 1:
+            _train_alone(shard, folder, job, receipt, report, stop)
+        else:
+            _give_up(shard.configs[0], store, receipt, reason)
+    else:
+        wanted = {config.key for config in missing}
+        for result in results:
+            if result.key in wanted:
+                _publish(store, result)
+                receipt.published.append(result.key)
+    receipt.resumed_at = keeper.resumed_at
+    receipt.save_seconds += keeper.save_seconds
+
+
+def _train_alone(shard: Shard, folder: Path, job: Job, receipt: Receipt, report: Report, stop: Event) -> None:
+    """One member spoils the stack: train each by itself, to find which one."""
+    if len(shard.configs) == 1:
+        reason = (
+            f"the worker died {DEATHS} times while training it, each time before a state could be saved: "
+            "killed by the system, probably for lack of memory"
+        )
+        _give_up(shard.configs[0], Store(job.root), receipt, reason)
+        return
+    _write(folder / "split", {})
+    for config in shard.configs:
+        part = run_shard(Shard((config,)), job, report=report, stop=stop)
+        receipt.published += part.published
+        receipt.failed |= part.failed
+        receipt.damaged += part.damaged
+        receipt.epochs += part.epochs
+        receipt.save_seconds += part.save_seconds
+        if part.outcome is not Outcome.DONE:
+            receipt.outcome, receipt.message = part.outcome, part.message
+            return
+
+
+def _give_up(config: RunConfig, store: Store, receipt: Receipt, reason: str) -> None:
+    _publish(store, failed_result(config, reason))
+    receipt.published.append(config.key)
+    receipt.failed[config.key] = reason
+
+
+def _publish(store: Store, result: RunResult) -> None:
+    store.publish(result.key, result.record, result.history, result.tensors)
+
+
+def _sound(store: Store, key: str) -> bool:
+    try:
+        store.check(key)
+    except StoreError:
+        return False
+    return True
+
+
+def _attempt(folder: Path) -> bool:
+    """Count the attempts since the last saved state; False when there were too many."""
+    states = sorted(folder.glob("state-*.json"))
+    state = states[-1].name if states else ""
+    file = folder / "attempts.json"
+    count = 0
+    with suppress(OSError, ValueError, KeyError, TypeError):
+        found = json.loads(file.read_text())
+        count = int(found["count"]) if found["state"] == state else 0
+    if count >= DEATHS:
+        return False
+    _write(file, {"state": state, "count": count + 1})
+    return True
+
+
+def _attempt_over(folder: Path) -> None:
+    """This attempt did not end in a death."""
+    with suppress(OSError):
+        (folder / "attempts.json").unlink(missing_ok=True)
+
+
+def _write(file: Path, values: Mapping[str, Any]) -> None:
+    try:
+        write_json(file, values, durable=False)
+    except OSError as error:
+        raise StoreError(f"{file} cannot be written: {error.strerror or error}") from error
+
+
+class _Progress:
+    """Tells about a shard in training: whoever started the sweep, and a file for ``grokfast status``."""
+
+    def __init__(self, shard: Shard, folder: Path, receipt: Receipt, report: Report) -> None:
+        self._shard, self._folder, self._receipt, self._report = shard, folder, receipt, report
+        self._last = 0.0
+
+    def __call__(self, state: StackState) -> None:
+        self._receipt.epochs += 1
+        now = time.time()
+        if now - self._last < _REPORT_EVERY and state.epoch < self._shard.epochs:
+            return
+        self._last = now
+        told = {"shard": self._shard.id, "epoch": state.epoch, "members": len(self._shard.configs)}
+        self._report(told)
+        # Only a courtesy: a full disk must not end the training before the state or a run has to be written.
+        with suppress(OSError):
+            write_json(self._folder / "progress.json", {**told, "time": now}, durable=False)
+
+
+def _ignore(told: dict[str, Any]) -> None:
+    """No one asked."""
