@@ -8,7 +8,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from grokfast.figures.registry import MAIN_COMMAND, MAIN_TEXT, FigureSpec, by_scale, check_one_setting
+from grokfast.figures.registry import MAIN_COMMAND, MAIN_TEXT, FigureSpec, by_scale, one_setting
 from grokfast.figures.style import NEUTRAL, band, new_figure, scale_colors
 from grokfast.runs import Run, RunTable
 
@@ -33,9 +33,8 @@ def _draw(runs: Sequence[Run], table: RunTable) -> Figure:
     curves_by_scale(axes, runs)
     axes.set(xlabel="share of weights pruned, each layer by itself", ylabel="test accuracy", ylim=(-0.02, 1.04))
     axes.legend(title="$w_0$", loc="lower left")
-    inner = list(table.where(STRONG_DECAY))
+    inner = one_setting("the inset of fig05a", list(table.where(STRONG_DECAY)))
     if inner:
-        check_one_setting("the inset of fig05a", inner)
         inset = axes.inset_axes((0.52, 0.5, 0.3, 0.4))
         curves_by_scale(inset, inner)
         inset.set_title("weight decay 3e-4", fontsize=8)

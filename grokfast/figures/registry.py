@@ -68,12 +68,22 @@ def choose(spec: FigureSpec, table: RunTable, where: str | None = None) -> list[
             f"{table.store.root} holds {len(runs)} such runs; make them with\n"
             f"  {spec.command} --runs {table.store.root}"
         )
-    check_one_setting(spec.name, runs)
-    return runs
+    return one_setting(spec.name, runs)
 
 
-def check_one_setting(name: str, runs: Sequence[Run]) -> None:
-    """Raise unless the runs differ in w0, seed and observation schedules only."""
+def one_setting(name: str, runs: Sequence[Run]) -> list[Run]:
+    """The runs, checked to differ in w0, seed and observation schedules only, one of each w0 and seed.
+
+    Two runs that differ in schedules alone are the same training, observed twice: counted twice they would pass for
+    a further seed and narrow the error bars.
+
+    Args:
+        name: Of what they are shown in, for the message.
+        runs: In any order.
+
+    Raises:
+        InputError: If they differ in anything else.
+    """
     values: dict[str, set[str]] = {}
     for run in runs:
         config = run.config.to_dict()
@@ -87,6 +97,7 @@ def check_one_setting(name: str, runs: Sequence[Run]) -> None:
             f"{name} would mix runs that differ in {mixed}; "
             f'choose with --where, for example --where "{field} = {found[0]}"'
         )
+    return list({(run.config.w0, run.config.seed): run for run in runs}.values())
 
 
 def draw(name: str, figures: dict[str, FigureSpec], table: RunTable, where: str | None = None) -> Figure:

@@ -9,7 +9,7 @@ import numpy as np
 
 from grokfast.errors import MissingRunsError
 from grokfast.figures.fig05c import below_onset
-from grokfast.figures.registry import MAIN_COMMAND, MAIN_TEXT, by_scale, check_one_setting
+from grokfast.figures.registry import MAIN_COMMAND, MAIN_TEXT, by_scale, one_setting
 from grokfast.measures import grokking_onset, linear_fit, mean_interval
 from grokfast.runs import Run, RunTable, regime_of
 
@@ -38,7 +38,7 @@ def modular_addition_report(table: RunTable) -> str:
         MissingRunsError: If there are fewer than two seeds or three values of w0.
         InputError: If the runs differ in more than w0 and seed.
     """
-    runs = list(table.where(MAIN_TEXT + " AND t_train IS NOT NULL"))
+    runs = one_setting("the report", list(table.where(MAIN_TEXT + " AND t_train IS NOT NULL")))
     groups = by_scale(runs)
     seeds = sorted({run.config.seed for run in runs})
     if len(groups) < 3 or len(seeds) < 2:
@@ -46,7 +46,6 @@ def modular_addition_report(table: RunTable) -> str:
             f"the report needs at least 3 values of w0 and 2 seeds, but {table.store.root} holds {len(groups)} and "
             f"{len(seeds)}; make them with\n  {MAIN_COMMAND} --runs {table.store.root}"
         )
-    check_one_setting("the report", runs)
     rows = [_onset(groups, seeds), _delay(groups), _accuracy(runs), *_ipr(groups), *_linear(runs, groups)]
     lines = [
         "# Modular addition: measured against claimed",

@@ -9,7 +9,7 @@ from grokfast.errors import InputError, MissingRunsError
 from grokfast.figures import FIGURES, draw, save
 from grokfast.figures.fig04 import frequency_share
 from grokfast.figures.fig05c import below_onset
-from grokfast.figures.registry import check_one_setting
+from grokfast.figures.registry import one_setting
 from grokfast.store import Store
 from grokfast.tasks import ModularAddition
 from grokfast.training import RunConfig, train_runs
@@ -46,7 +46,16 @@ def test_runs_of_different_settings_are_not_averaged(runs_folder, tmp_path):
     with pytest.raises(InputError, match=r"would mix runs that differ in .*learning_rate"):
         draw("fig02b", FIGURES, table)
     assert draw("fig02b", FIGURES, table, "learning_rate = 0.001").axes
-    check_one_setting("a figure", list(load(runs_folder)))
+    assert len(one_setting("a figure", list(load(runs_folder)))) == 6
+
+
+def test_the_same_training_observed_twice_counts_once(tmp_path):
+    task = ModularAddition(P=5, hidden=(4,))
+    schedules = ("last", "every:1")
+    configs = [RunConfig(task=task, epochs=2, feature_schedule=s, seed=k) for s in schedules for k in (0, 1)]
+    train_runs(configs, Store(tmp_path / "runs"))
+    assert len(load(tmp_path / "runs")) == 4
+    assert len(one_setting("a figure", list(load(tmp_path / "runs")))) == 2
 
 
 def test_frequency_share_finds_a_single_wave():
