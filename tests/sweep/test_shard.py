@@ -189,9 +189,9 @@ def test_a_run_that_kills_its_worker_is_given_up_and_the_others_are_trained(tmp_
     dicts = json.dumps(_shard(configs).to_dicts())
     command = [sys.executable, "-c", code, str(tmp_path), dicts]
     for deaths in range(2 * 2):
-        done = subprocess.run(command, check=False, capture_output=True, text=True)
+        done = subprocess.run(command, cwd=tmp_path, check=False, capture_output=True, text=True)
         assert done.returncode == -9, (deaths, done.stderr)
-    done = subprocess.run(command, check=True, capture_output=True, text=True)
+    done = subprocess.run(command, cwd=tmp_path, check=True, capture_output=True, text=True)
     receipt = json.loads(done.stdout)
     poisoned = [config.key for config in configs if config.seed == 1]
     assert list(receipt["failed"]) == poisoned
