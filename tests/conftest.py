@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
 
@@ -57,3 +58,15 @@ def runs_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     configs = [RunConfig(task=task, w0=w0, seed=seed, epochs=40) for seed in (0, 1) for w0 in (0.5, 2.0, 8.0)]
     train_runs(configs, Store(folder))
     return folder
+
+
+@pytest.fixture(params=["baseline", "avx2", "avx512"])
+def isa(request: pytest.FixtureRequest, core: ModuleType) -> Iterator[str]:
+    """Each instruction set in turn, in use while the test runs; skipped where the CPU lacks it."""
+    best = core.isa()
+    try:
+        core.set_isa(request.param)
+    except ValueError:
+        pytest.skip(f"this CPU has no {request.param}")
+    yield request.param
+    core.set_isa(best)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any
@@ -16,15 +15,11 @@ from grokfast.cli.progress import make_console, training_progress
 from grokfast.errors import ConfigError
 from grokfast.runs import RunTable, load, regime_of
 from grokfast.store import Store
+from grokfast.sweep.engine import cores
 from grokfast.tasks import ModularAddition
 from grokfast.training import RunConfig, train_runs
 
 Runs = Annotated[Path, tyro.conf.arg(name="runs", help="Folder of runs.")]
-
-
-def cores() -> int:
-    """Cores this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def train_modular_addition(
