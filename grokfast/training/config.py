@@ -21,11 +21,17 @@ from grokfast._checks import (
     parse_choice,
 )
 from grokfast.errors import ConfigError
+from grokfast.geometry import parse_variants
 from grokfast.tasks import TASKS, ModularAddition, Task
 from grokfast.training.schedule import schedule_epochs
 
 SCHEMA = 1
-"""Version of the configuration's fields; part of a run's key."""
+"""Version of the configuration's fields; part of a run's key.
+
+A field added later does not raise it: see :attr:`RunConfig.key`.
+"""
+
+_INTRODUCED = "introduced with"
 
 
 class Optimizer(StrEnum):
@@ -60,6 +66,14 @@ class Precision(StrEnum):
         return torch.float32 if self is Precision.FLOAT32 else torch.float64
 
 
+_SCHEDULES = ("checkpoint_schedule", "feature_schedule", "compressibility_schedule", "geometry_schedule")
+
+
+def _added(default: Any) -> Any:
+    """A field that earlier versions did not have; ``default`` is what stored runs without it have, for ever."""
+    return field(default=default, metadata={_INTRODUCED: default})
+
+
 @dataclass(frozen=True)
 class RunConfig:
     """One run. The defaults are the paper's modular addition, main text.
@@ -83,6 +97,12 @@ class RunConfig:
         checkpoint_schedule: Epochs whose parameters are stored; the last always is.
         feature_schedule: Epochs at which the task's features are taken; at the last they always are.
         compressibility_schedule: Epochs at which compressibility is measured; at the last it always is.
+        geometry: Metrics in which the trajectory's geometry is measured, joined by ``+``, such as
+            ``"logit-16+softmax-all+softmax-all-full"``; none by default (see ``docs/geometry.md``).
+        geometry_schedule: Epochs at which it is measured.
+        geometry_step: Epochs between the checkpoints that a step joins: the paper's f, at least 1.
+        geometry_stiff: Final Fisher diagonal from which a parameter is stiff (0.1 in the paper); 0 measures no
+            split. A split needs the end model first, so that the stack is trained twice.
 
     Source:
         arXiv 2502.01739, table of models.
@@ -106,6 +126,10 @@ class RunConfig:
     checkpoint_schedule: str = "last"
     feature_schedule: str = "log:50"
     compressibility_schedule: str = "last"
+    geometry: str = _added("")
+    geometry_schedule: str = _added("every:1")
+    geometry_step: int = _added(1)
+    geometry_stiff: float = _added(0.0)
 
     def __post_init__(self) -> None:
         if not isinstance(self.task, Task):
@@ -127,12 +151,15 @@ class RunConfig:
         check_at_least("seed", self.seed, 0, error=ConfigError)
         check_at_least("epochs", self.epochs, 1, error=ConfigError)
         check_at_least("batch_size", self.batch_size, 1, error=ConfigError)
+        check_at_least("geometry_step", self.geometry_step, 1, error=ConfigError)
+        check_non_negative("geometry_stiff", self.geometry_stiff, error=ConfigError)
+        object.__setattr__(self, "geometry", "+".join(map(str, parse_variants(self.geometry))))
         # One spelling of each value, so that 1 and 1.0 are the same run.
-        for name in ("w0", "learning_rate", "eps", "weight_decay", "beta1", "beta2", "momentum"):
+        for name in ("w0", "learning_rate", "eps", "weight_decay", "beta1", "beta2", "momentum", "geometry_stiff"):
             object.__setattr__(self, name, float(getattr(self, name)))
-        for name in ("seed", "epochs", "batch_size"):
+        for name in ("seed", "epochs", "batch_size", "geometry_step"):
             object.__setattr__(self, name, int(getattr(self, name)))
-        for name in ("checkpoint_schedule", "feature_schedule", "compressibility_schedule"):
+        for name in _SCHEDULES:
             schedule_epochs(getattr(self, name), self.epochs)
 
     def to_dict(self) -> dict[str, Any]:
@@ -160,8 +187,16 @@ class RunConfig:
 
     @property
     def key(self) -> str:
-        """Name of the run in the store: a hash of the configuration and its schema version."""
-        canonical = json.dumps({"schema": SCHEMA, **self.to_dict()}, sort_keys=True, separators=(",", ":"))
+        """Name of the run in the store: a hash of the configuration and its schema version.
+
+        Fields that were added later are left out while they have the value they were introduced with, so that the
+        keys of runs stored before stay what they were, and :data:`SCHEMA` too.
+        """
+        values = self.to_dict()
+        for name, value in introduced().items():
+            if values[name] == value:
+                del values[name]
+        canonical = json.dumps({"schema": SCHEMA, **values}, sort_keys=True, separators=(",", ":"))
         return hashlib.sha256(canonical.encode()).hexdigest()[:16]
 
     @property
@@ -172,6 +207,12 @@ class RunConfig:
             del shared[name]
         shared["task"].pop("label_noise", None)
         return json.dumps(shared, sort_keys=True)
+
+
+def introduced() -> dict[str, Any]:
+    """Fields of :class:`RunConfig` that earlier versions lacked, with the value that their runs have."""
+    fields = dataclasses.fields(RunConfig)
+    return {field.name: field.metadata[_INTRODUCED] for field in fields if _INTRODUCED in field.metadata}
 
 
 def _build(cls: type[Any], values: dict[str, Any], what: str) -> Any:
