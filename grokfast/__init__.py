@@ -1,14 +1,23 @@
 """Study how networks learn, by grokking or steadily."""
 
-from grokfast.fisher import FisherDiagonal, fisher_diag, fisher_inner, fisher_plan, fisher_vector_product
+from grokfast.fisher import (
+    FisherDiagonal,
+    fisher_diag,
+    fisher_gram,
+    fisher_inner,
+    fisher_plan,
+    fisher_vector_product,
+)
+from grokfast.geometry import Trajectory, trajectory_measures
 from grokfast.ising import IsingSampler, ising_dataset
 from grokfast.runs import Run, RunTable, load
 from grokfast.store import Store
 from grokfast.tasks import ModularAddition
-from grokfast.training import Observer, RunConfig, train_runs, train_stack
+from grokfast.training import GeometryMeasure, Observer, RunConfig, train_runs, train_stack
 
 __all__ = [
     "FisherDiagonal",
+    "GeometryMeasure",
     "IsingSampler",
     "ModularAddition",
     "Observer",
@@ -16,7 +25,9 @@ __all__ = [
     "RunConfig",
     "RunTable",
     "Store",
+    "Trajectory",
     "fisher_diag",
+    "fisher_gram",
     "fisher_inner",
     "fisher_plan",
     "fisher_vector_product",
@@ -24,4 +35,5 @@ __all__ = [
     "load",
     "train_runs",
     "train_stack",
+    "trajectory_measures",
 ]
