@@ -3,7 +3,7 @@
 from grokfast.training.config import SCHEMA, Optimizer, Precision, RunConfig, TrainMetrics
 from grokfast.training.keeper import StateKeeper
 from grokfast.training.loop import Interrupted, StackState, initial_stack, run_epochs
-from grokfast.training.observers import Observer, Snapshot
+from grokfast.training.observers import Observer, Snapshot, observe_quantities
 from grokfast.training.results import RunResult
 from grokfast.training.schedule import schedule_epochs
 from grokfast.training.state import Remembers, load_state, save_state
@@ -24,6 +24,7 @@ __all__ = [
     "TrainMetrics",
     "initial_stack",
     "load_state",
+    "observe_quantities",
     "plan_stacks",
     "run_epochs",
     "save_state",
