@@ -18,9 +18,9 @@ from grokfast.errors import InputError, StoreError
 from grokfast.models import Params
 from grokfast.store import Store, indexed_rows
 from grokfast.tasks import Split
-from grokfast.training import SCHEMA, RunConfig
+from grokfast.training import SCHEMA, RunConfig, introduced
 
-_ROWS = 1  # version of what _row computes: raise it with every change, so that indices are made anew
+_ROWS = 2  # version of what _row computes: raise it with every change, so that indices are made anew
 
 
 class Run:
@@ -270,7 +270,7 @@ def _row(record: Mapping[str, Any]) -> dict[str, Any]:
             f"run {record['key']} was written by a later version of grokfast (schema {record['schema']}, this one "
             f"knows {SCHEMA}): upgrade with `pip install -U grokfast`"
         )
-    config = dict(record["config"])
+    config = {**introduced(), **record["config"]}
     task = dict(config.pop("task"))
     row = {"key": record["key"], "task": task.pop("name"), **task, **config}
     row |= {"status": record["status"], "diverged_epoch": record["diverged_epoch"], "reason": record.get("reason")}

@@ -44,7 +44,11 @@ class GrokkingTimes:
 
 
 def grokking_times(
-    train_accuracy: ArrayLike, test_accuracy: ArrayLike, threshold: float = 0.95, *, test_epochs: ArrayLike | None = None
+    train_accuracy: ArrayLike,
+    test_accuracy: ArrayLike,
+    threshold: float = 0.95,
+    *,
+    test_epochs: ArrayLike | None = None,
 ) -> GrokkingTimes:
     r"""Learning times of one run from its accuracies.
 

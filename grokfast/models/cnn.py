@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import torch
@@ -143,8 +143,7 @@ def cnn_preactivations(params: Mapping[str, Tensor], pictures: Tensor, shape: Cn
         weight, bias = params[f"{prefix}.weight"], params[f"{prefix}.bias"]
         if name.startswith("conv"):
             maps = [
-                nn.functional.conv2d(x, w, b, padding=w.shape[-1] // 2)
-                for x, w, b in zip(h, weight, bias, strict=True)
+                nn.functional.conv2d(x, w, b, padding=w.shape[-1] // 2) for x, w, b in zip(h, weight, bias, strict=True)
             ]
             found[name] = torch.stack(maps)
             pooled = nn.functional.max_pool2d(torch.relu(found[name]).flatten(0, 1), 2)

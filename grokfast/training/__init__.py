@@ -1,6 +1,6 @@
 """The stacked training engine."""
 
-from grokfast.training.config import SCHEMA, Optimizer, Precision, RunConfig, TrainMetrics
+from grokfast.training.config import SCHEMA, Optimizer, Precision, RunConfig, TrainMetrics, introduced
 from grokfast.training.keeper import StateKeeper
 from grokfast.training.loop import Interrupted, StackState, initial_stack, run_epochs
 from grokfast.training.observers import Observer, Snapshot, observe_quantities
@@ -23,6 +23,7 @@ __all__ = [
     "StateKeeper",
     "TrainMetrics",
     "initial_stack",
+    "introduced",
     "load_state",
     "observe_quantities",
     "plan_stacks",

@@ -21,15 +21,17 @@ from grokfast._checks import (
     parse_choice,
 )
 from grokfast.errors import ConfigError
+from grokfast.geometry import parse_variants
 from grokfast.tasks import TASKS, ModularAddition, Task
 from grokfast.training.schedule import schedule_epochs
 
 SCHEMA = 1
-"""Version of the configuration's fields; part of a run's key."""
+"""Version of the configuration's fields; part of a run's key.
 
+A field added later does not raise it: see :attr:`RunConfig.key`.
+"""
 
-_LATER = {"test_schedule": "every:1"}
-"""Fields younger than the schema: left out of the key at these values, so that older runs keep theirs."""
+_INTRODUCED = "introduced with"
 
 
 class _OfTask:
@@ -74,6 +76,20 @@ class Precision(StrEnum):
         return torch.float32 if self is Precision.FLOAT32 else torch.float64
 
 
+_SCHEDULES = (
+    "checkpoint_schedule",
+    "feature_schedule",
+    "compressibility_schedule",
+    "test_schedule",
+    "geometry_schedule",
+)
+
+
+def _added(default: Any) -> Any:
+    """A field that earlier versions did not have; ``default`` is what stored runs without it have, for ever."""
+    return field(default=default, metadata={_INTRODUCED: default})
+
+
 @dataclass(frozen=True)
 class RunConfig:
     """One run. What is not set is what the paper has: its main text for modular addition, its table for Ising.
@@ -99,6 +115,12 @@ class RunConfig:
         compressibility_schedule: Epochs at which compressibility is measured; at the last it always is.
         test_schedule: Epochs with a test pass; the last always is one. The authors test every epoch. Learning times
             are taken over the epochs tested, so that with ``"every:10"`` t_test is up to 9 epochs late.
+        geometry: Metrics in which the trajectory's geometry is measured, joined by ``+``, such as
+            ``"logit-16+softmax-all+softmax-all-full"``; none by default (see ``docs/geometry.md``).
+        geometry_schedule: Epochs at which it is measured.
+        geometry_step: Epochs between the checkpoints that a step joins: the paper's f, at least 1.
+        geometry_stiff: Final Fisher diagonal from which a parameter is stiff (0.1 in the paper); 0 measures no
+            split. A split needs the end model first, so that the stack is trained twice.
 
     Source:
         arXiv 2502.01739, table of models.
@@ -122,7 +144,11 @@ class RunConfig:
     checkpoint_schedule: str = "last"
     feature_schedule: str = "log:50"
     compressibility_schedule: str = "last"
-    test_schedule: str = "every:1"
+    test_schedule: str = _added("every:1")
+    geometry: str = _added("")
+    geometry_schedule: str = _added("every:1")
+    geometry_step: int = _added(1)
+    geometry_stiff: float = _added(0.0)
 
     def __post_init__(self) -> None:
         if not isinstance(self.task, Task):
@@ -147,12 +173,15 @@ class RunConfig:
         check_at_least("seed", self.seed, 0, error=ConfigError)
         check_at_least("epochs", self.epochs, 1, error=ConfigError)
         check_at_least("batch_size", self.batch_size, 1, error=ConfigError)
+        check_at_least("geometry_step", self.geometry_step, 1, error=ConfigError)
+        check_non_negative("geometry_stiff", self.geometry_stiff, error=ConfigError)
+        object.__setattr__(self, "geometry", "+".join(map(str, parse_variants(self.geometry))))
         # One spelling of each value, so that 1 and 1.0 are the same run.
-        for name in ("w0", "learning_rate", "eps", "weight_decay", "beta1", "beta2", "momentum"):
+        for name in ("w0", "learning_rate", "eps", "weight_decay", "beta1", "beta2", "momentum", "geometry_stiff"):
             object.__setattr__(self, name, float(getattr(self, name)))
-        for name in ("seed", "epochs", "batch_size"):
+        for name in ("seed", "epochs", "batch_size", "geometry_step"):
             object.__setattr__(self, name, int(getattr(self, name)))
-        for name in ("checkpoint_schedule", "feature_schedule", "compressibility_schedule", "test_schedule"):
+        for name in _SCHEDULES:
             schedule_epochs(getattr(self, name), self.epochs)
 
     def to_dict(self) -> dict[str, Any]:
@@ -180,8 +209,17 @@ class RunConfig:
 
     @property
     def key(self) -> str:
-        """Name of the run in the store: a hash of the configuration and its schema version."""
-        canonical = json.dumps({"schema": SCHEMA, **self._keyed()}, sort_keys=True, separators=(",", ":"))
+        """Name of the run in the store: a hash of the configuration and its schema version.
+
+        Fields that were added later are left out while they have the value they were introduced with, so that the
+        keys of runs stored before stay what they were, and :data:`SCHEMA` too. So are the task's fields that say
+        where its data lie.
+        """
+        values = self._keyed()
+        for name, value in introduced().items():
+            if values[name] == value:
+                del values[name]
+        canonical = json.dumps({"schema": SCHEMA, **values}, sort_keys=True, separators=(",", ":"))
         return hashlib.sha256(canonical.encode()).hexdigest()[:16]
 
     @property
@@ -194,10 +232,16 @@ class RunConfig:
         return json.dumps(shared, sort_keys=True)
 
     def _keyed(self) -> dict[str, Any]:
-        """The fields that tell runs apart."""
-        values = {name: value for name, value in self.to_dict().items() if _LATER.get(name) != value}
+        """All fields but those that say where the task's data lie."""
+        values = self.to_dict()
         values["task"] = {name: value for name, value in values["task"].items() if name not in self.task.unkeyed}
         return values
+
+
+def introduced() -> dict[str, Any]:
+    """Fields of :class:`RunConfig` that earlier versions lacked, with the value that their runs have."""
+    fields = dataclasses.fields(RunConfig)
+    return {field.name: field.metadata[_INTRODUCED] for field in fields if _INTRODUCED in field.metadata}
 
 
 def _build(cls: type[Any], values: dict[str, Any], what: str) -> Any:
