@@ -147,7 +147,7 @@ def cnn_preactivations(params: Mapping[str, Tensor], pictures: Tensor, shape: Cn
             ]
             found[name] = torch.stack(maps)
             pooled = nn.functional.max_pool2d(torch.relu(found[name]).flatten(0, 1), 2)
-            h = pooled.unflatten(0, found[name].shape[:2])
+            h = pooled.view(*found[name].shape[:2], *pooled.shape[1:])
         else:
             h = torch.relu(h) if flat else h.flatten(2)
             h = found[name] = torch.baddbmm(bias[:, None], h, weight.transpose(1, 2))
