@@ -4,11 +4,12 @@ from grokfast.fisher import FisherDiagonal, fisher_diag, fisher_inner, fisher_pl
 from grokfast.ising import IsingSampler, ising_dataset
 from grokfast.runs import Run, RunTable, load
 from grokfast.store import Store
-from grokfast.tasks import ModularAddition
-from grokfast.training import Observer, RunConfig, train_runs, train_stack
+from grokfast.tasks import Ising, ModularAddition
+from grokfast.training import Observer, RunConfig, observe_quantities, train_runs, train_stack
 
 __all__ = [
     "FisherDiagonal",
+    "Ising",
     "IsingSampler",
     "ModularAddition",
     "Observer",
@@ -22,6 +23,7 @@ __all__ = [
     "fisher_vector_product",
     "ising_dataset",
     "load",
+    "observe_quantities",
     "train_runs",
     "train_stack",
 ]

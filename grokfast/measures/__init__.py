@@ -1,5 +1,14 @@
 """Measures of networks and runs: pure functions of tensors."""
 
+from grokfast.measures.correlations import (
+    activation_weights,
+    constant_neurons,
+    leading_quantity,
+    led_shares,
+    mean_correlation,
+    neuron_correlations,
+    weighted_correlation,
+)
 from grokfast.measures.grokking import GrokkingTimes, grokking_times
 from grokfast.measures.ipr import (
     FourierBasis,
@@ -18,13 +27,20 @@ __all__ = [
     "GrokkingTimes",
     "InputBlocks",
     "LinearFit",
+    "activation_weights",
+    "constant_neurons",
     "fourier_power",
     "grokking_onset",
     "grokking_times",
     "input_ipr",
     "inverse_participation_ratio",
     "layer_ipr",
+    "leading_quantity",
+    "led_shares",
     "linear_fit",
+    "mean_correlation",
     "mean_interval",
+    "neuron_correlations",
     "output_ipr",
+    "weighted_correlation",
 ]
