@@ -12,12 +12,20 @@ from grokfast.geometry import Trajectory, trajectory_measures
 from grokfast.ising import IsingSampler, ising_dataset
 from grokfast.runs import Run, RunTable, load
 from grokfast.store import Store
-from grokfast.tasks import ModularAddition
-from grokfast.training import GeometryMeasure, Observer, RunConfig, train_runs, train_stack
+from grokfast.tasks import Ising, ModularAddition
+from grokfast.training import (
+    GeometryMeasure,
+    Observer,
+    RunConfig,
+    observe_quantities,
+    train_runs,
+    train_stack,
+)
 
 __all__ = [
     "FisherDiagonal",
     "GeometryMeasure",
+    "Ising",
     "IsingSampler",
     "ModularAddition",
     "Observer",
@@ -33,6 +41,7 @@ __all__ = [
     "fisher_vector_product",
     "ising_dataset",
     "load",
+    "observe_quantities",
     "train_runs",
     "train_stack",
     "trajectory_measures",

@@ -58,6 +58,23 @@ class Run:
         """Columns ``[epochs]``: epoch, train and test loss and accuracy, observed measures (NaN where not taken)."""
         return self.store.history(self.key)
 
+    def seen(self, name: str) -> tuple[NDArray[Any], NDArray[Any]]:
+        """Where one column of the history was taken, and what was seen: epochs ``[n]`` and values ``[n]``.
+
+        Reads that column alone, unless the history has been read.
+
+        Raises:
+            InputError: If there is no such column.
+        """
+        whole = self.__dict__.get("history")
+        try:
+            found = whole if whole is not None else self.store.history(self.key, ["epoch", name])
+            values = found[name]
+        except (KeyError, StoreError) as error:
+            raise InputError(f"run {self.key} has no column {name!r} in its history") from error
+        known = ~np.isnan(values)
+        return found["epoch"][known], values[known]
+
     @cached_property
     def arrays(self) -> dict[str, NDArray[Any]]:
         """Arrays of the end model: pruning curve, features by neuron."""

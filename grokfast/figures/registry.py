@@ -45,6 +45,7 @@ _IGNORED = {
     "checkpoint_schedule",
     "feature_schedule",
     "compressibility_schedule",
+    "test_schedule",
     "geometry",
     "geometry_schedule",
     "geometry_step",
@@ -98,7 +99,7 @@ def one_setting(name: str, runs: Sequence[Run]) -> list[Run]:
     for run in runs:
         config = run.config.to_dict()
         for field, value in {**config.pop("task"), **config}.items():
-            if field not in _IGNORED:
+            if field not in _IGNORED and field not in run.config.task.unkeyed:
                 values.setdefault(field, set()).add(str(value))
     mixed = {field: sorted(found) for field, found in values.items() if len(found) > 1}
     if mixed:

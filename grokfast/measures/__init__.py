@@ -1,6 +1,15 @@
 """Measures of networks and runs: pure functions of tensors."""
 
 from grokfast.measures.bump import Crossing, discrete_gradient, largest_bump, zero_crossings
+from grokfast.measures.correlations import (
+    activation_weights,
+    constant_neurons,
+    leading_quantity,
+    led_shares,
+    mean_correlation,
+    neuron_correlations,
+    weighted_correlation,
+)
 from grokfast.measures.geometry import (
     StepMeasures,
     cosine,
@@ -34,6 +43,8 @@ __all__ = [
     "InputBlocks",
     "LinearFit",
     "StepMeasures",
+    "activation_weights",
+    "constant_neurons",
     "cosine",
     "discrete_gradient",
     "fisher_spectrum",
@@ -45,9 +56,13 @@ __all__ = [
     "inverse_participation_ratio",
     "largest_bump",
     "layer_ipr",
+    "leading_quantity",
+    "led_shares",
     "lengths_and_angles",
     "linear_fit",
+    "mean_correlation",
     "mean_interval",
+    "neuron_correlations",
     "origin_similarity",
     "output_ipr",
     "restrict",
@@ -55,5 +70,6 @@ __all__ = [
     "step_length",
     "stiff_parameters",
     "stiffest_parameters",
+    "weighted_correlation",
     "zero_crossings",
 ]

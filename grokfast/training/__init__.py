@@ -4,7 +4,7 @@ from grokfast.training.config import SCHEMA, Optimizer, Precision, RunConfig, Tr
 from grokfast.training.geometry import GeometryMeasure
 from grokfast.training.keeper import StateKeeper
 from grokfast.training.loop import Interrupted, StackState, initial_stack, run_epochs
-from grokfast.training.observers import Dated, Observer, Snapshot
+from grokfast.training.observers import Dated, Observer, Snapshot, observe_quantities
 from grokfast.training.results import RunResult
 from grokfast.training.schedule import schedule_epochs
 from grokfast.training.state import Remembers, load_state, save_state
@@ -28,6 +28,7 @@ __all__ = [
     "initial_stack",
     "introduced",
     "load_state",
+    "observe_quantities",
     "plan_stacks",
     "run_epochs",
     "save_state",

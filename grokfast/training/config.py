@@ -34,6 +34,16 @@ A field added later does not raise it: see :attr:`RunConfig.key`.
 _INTRODUCED = "introduced with"
 
 
+class _OfTask:
+    """Stands for the task's own default until the configuration is made."""
+
+    def __repr__(self) -> str:
+        return "the task's"
+
+
+OF_TASK: Any = _OfTask()
+
+
 class Optimizer(StrEnum):
     """Optimisers of the stacked engine."""
 
@@ -66,7 +76,13 @@ class Precision(StrEnum):
         return torch.float32 if self is Precision.FLOAT32 else torch.float64
 
 
-_SCHEDULES = ("checkpoint_schedule", "feature_schedule", "compressibility_schedule", "geometry_schedule")
+_SCHEDULES = (
+    "checkpoint_schedule",
+    "feature_schedule",
+    "compressibility_schedule",
+    "test_schedule",
+    "geometry_schedule",
+)
 
 
 def _added(default: Any) -> Any:
@@ -76,13 +92,13 @@ def _added(default: Any) -> Any:
 
 @dataclass(frozen=True)
 class RunConfig:
-    """One run. The defaults are the paper's modular addition, main text.
+    """One run. What is not set is what the paper has: its main text for modular addition, its table for Ising.
 
     Args:
-        task: The task with its own fields.
+        task: The task with its own fields; by default modular addition.
         w0: Initialisation scale: every initial parameter is multiplied by it.
         seed: Seed of the split, the initialisation, the label noise and the batch order.
-        epochs: Number of epochs, at least 1.
+        epochs: Number of epochs, at least 1; by default the task's, as are batch size, learning rate and weight decay.
         batch_size: Samples a step; the last batch of an epoch may be smaller.
         optimizer: ``"adam"``, ``"adamw"`` or ``"sgd"``.
         learning_rate: Step size, > 0.
@@ -97,6 +113,8 @@ class RunConfig:
         checkpoint_schedule: Epochs whose parameters are stored; the last always is.
         feature_schedule: Epochs at which the task's features are taken; at the last they always are.
         compressibility_schedule: Epochs at which compressibility is measured; at the last it always is.
+        test_schedule: Epochs with a test pass; the last always is one. The authors test every epoch. Learning times
+            are taken over the epochs tested, so that with ``"every:10"`` t_test is up to 9 epochs late.
         geometry: Metrics in which the trajectory's geometry is measured, joined by ``+``, such as
             ``"logit-16+softmax-all+softmax-all-full"``; none by default (see ``docs/geometry.md``).
         geometry_schedule: Epochs at which it is measured.
@@ -111,11 +129,11 @@ class RunConfig:
     task: Task = field(default_factory=ModularAddition)
     w0: float = 1.0
     seed: int = 0
-    epochs: int = 1000
-    batch_size: int = 64
+    epochs: int = OF_TASK
+    batch_size: int = OF_TASK
     optimizer: Optimizer = Optimizer.ADAM
-    learning_rate: float = 5e-3
-    weight_decay: float = 3e-5
+    learning_rate: float = OF_TASK
+    weight_decay: float = OF_TASK
     beta1: float = 0.9
     beta2: float = 0.999
     eps: float = 1e-8
@@ -126,6 +144,7 @@ class RunConfig:
     checkpoint_schedule: str = "last"
     feature_schedule: str = "log:50"
     compressibility_schedule: str = "last"
+    test_schedule: str = _added("every:1")
     geometry: str = _added("")
     geometry_schedule: str = _added("every:1")
     geometry_step: int = _added(1)
@@ -134,6 +153,9 @@ class RunConfig:
     def __post_init__(self) -> None:
         if not isinstance(self.task, Task):
             raise ConfigError(f"task must be one of {sorted(TASKS)}, got {self.task!r}")
+        for name, value in self.task.defaults.items():
+            if getattr(self, name) is OF_TASK:
+                object.__setattr__(self, name, value)
         for name, choices in (
             ("optimizer", Optimizer),
             ("train_metrics", TrainMetrics),
@@ -190,9 +212,10 @@ class RunConfig:
         """Name of the run in the store: a hash of the configuration and its schema version.
 
         Fields that were added later are left out while they have the value they were introduced with, so that the
-        keys of runs stored before stay what they were, and :data:`SCHEMA` too.
+        keys of runs stored before stay what they were, and :data:`SCHEMA` too. So are the task's fields that say
+        where its data lie.
         """
-        values = self.to_dict()
+        values = self._keyed()
         for name, value in introduced().items():
             if values[name] == value:
                 del values[name]
@@ -202,11 +225,17 @@ class RunConfig:
     @property
     def stack_key(self) -> str:
         """Equal for configurations that can train in one stack: all but w0, seed, learning rate, weight decay."""
-        shared = self.to_dict()
+        shared = self._keyed()
         for name in ("w0", "seed", "learning_rate", "weight_decay"):
             del shared[name]
         shared["task"].pop("label_noise", None)
         return json.dumps(shared, sort_keys=True)
+
+    def _keyed(self) -> dict[str, Any]:
+        """All fields but those that say where the task's data lie."""
+        values = self.to_dict()
+        values["task"] = {name: value for name, value in values["task"].items() if name not in self.task.unkeyed}
+        return values
 
 
 def introduced() -> dict[str, Any]:

@@ -36,8 +36,12 @@ def test_keys_of_runs_stored_before_a_field_was_added_stay():
     task = ModularAddition(P=5, hidden=(8,))
     first = RunConfig(task=task, epochs=4, batch_size=8, w0=2.0, seed=3, feature_schedule="every:2")
     assert first.key == "e8af617f294651f6"
-    assert set(introduced()) == {"geometry", "geometry_schedule", "geometry_step", "geometry_stiff"}
-    for change in ({"geometry": "logit-16"}, {"geometry_schedule": "every:2"}, {"geometry_step": 2}):
+    assert set(introduced()) == {
+        "test_schedule", "geometry", "geometry_schedule", "geometry_step", "geometry_stiff",
+    }  # fmt: skip
+    for change in (
+        {"geometry": "logit-16"}, {"geometry_schedule": "every:2"}, {"geometry_step": 2}, {"test_schedule": "every:2"},
+    ):  # fmt: skip
         assert dataclasses.replace(first, **change).key != first.key
     for name, value in introduced().items():
         assert getattr(RunConfig(), name) == value, f"keys would change: give {name} back the default {value!r}"
