@@ -1,5 +1,6 @@
 """Measures of networks and runs: pure functions of tensors."""
 
+from grokfast.measures.gini import gini, gini_of
 from grokfast.measures.grokking import GrokkingTimes, grokking_times
 from grokfast.measures.ipr import (
     FourierBasis,
@@ -10,6 +11,8 @@ from grokfast.measures.ipr import (
     layer_ipr,
     output_ipr,
 )
+from grokfast.measures.norms import layer_norms, weight_norm
+from grokfast.measures.parity import SignLosses, even_odd_parts, loss_by_sign, sign_losses
 from grokfast.measures.statistics import Estimate, LinearFit, grokking_onset, linear_fit, mean_interval
 
 __all__ = [
@@ -18,13 +21,21 @@ __all__ = [
     "GrokkingTimes",
     "InputBlocks",
     "LinearFit",
+    "SignLosses",
+    "even_odd_parts",
     "fourier_power",
+    "gini",
+    "gini_of",
     "grokking_onset",
     "grokking_times",
     "input_ipr",
     "inverse_participation_ratio",
     "layer_ipr",
+    "layer_norms",
     "linear_fit",
+    "loss_by_sign",
     "mean_interval",
     "output_ipr",
+    "sign_losses",
+    "weight_norm",
 ]

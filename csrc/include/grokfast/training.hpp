@@ -36,7 +36,11 @@ struct AdamConstants {
   DECLARE(mlp_cross_entropy_##SUFFIX, (const T* rows, const T* bias1, const T* weight, const T* bias2, \
                                        const int64_t* pairs, const int64_t* labels, T* g_rows, T* g_bias1, \
                                        T* g_weight, T* g_bias2, T* loss, int64_t* correct, int64_t E, int64_t N, \
-                                       int64_t P, int64_t H, int64_t C, LAST))
+                                       int64_t P, int64_t H, int64_t C, LAST)) \
+  /* The same loss and correct predictions without gradients, from active hidden units alone. */ \
+  DECLARE(mlp_losses_##SUFFIX, (const T* rows, const T* bias1, const T* weight, const T* bias2, const int64_t* pairs, \
+                                const int64_t* labels, T* loss, int64_t* correct, int64_t E, int64_t N, int64_t P, \
+                                int64_t H, int64_t C, LAST))
 // clang-format on
 
 GROKFAST_DECLARE_KERNELS(GROKFAST_TRAINING_KERNELS)
