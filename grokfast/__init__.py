@@ -2,13 +2,15 @@
 
 from grokfast.fisher import FisherDiagonal, fisher_diag, fisher_inner, fisher_plan, fisher_vector_product
 from grokfast.ising import IsingSampler, ising_dataset
+from grokfast.pruning import measure_pruning, prune_module, pruning_masks
 from grokfast.runs import Run, RunTable, load
 from grokfast.store import Store
-from grokfast.tasks import ModularAddition
-from grokfast.training import Observer, RunConfig, train_runs, train_stack
+from grokfast.tasks import Ising, ModularAddition
+from grokfast.training import Observer, RunConfig, observe_quantities, train_runs, train_stack
 
 __all__ = [
     "FisherDiagonal",
+    "Ising",
     "IsingSampler",
     "ModularAddition",
     "Observer",
@@ -22,6 +24,10 @@ __all__ = [
     "fisher_vector_product",
     "ising_dataset",
     "load",
+    "measure_pruning",
+    "prune_module",
+    "pruning_masks",
+    "observe_quantities",
     "train_runs",
     "train_stack",
 ]

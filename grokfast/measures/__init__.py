@@ -1,5 +1,14 @@
 """Measures of networks and runs: pure functions of tensors."""
 
+from grokfast.measures.correlations import (
+    activation_weights,
+    constant_neurons,
+    leading_quantity,
+    led_shares,
+    mean_correlation,
+    neuron_correlations,
+    weighted_correlation,
+)
 from grokfast.measures.gini import gini, gini_of
 from grokfast.measures.grokking import GrokkingTimes, grokking_times
 from grokfast.measures.ipr import (
@@ -22,6 +31,8 @@ __all__ = [
     "InputBlocks",
     "LinearFit",
     "SignLosses",
+    "activation_weights",
+    "constant_neurons",
     "even_odd_parts",
     "fourier_power",
     "gini",
@@ -32,10 +43,15 @@ __all__ = [
     "inverse_participation_ratio",
     "layer_ipr",
     "layer_norms",
+    "leading_quantity",
+    "led_shares",
     "linear_fit",
     "loss_by_sign",
+    "mean_correlation",
     "mean_interval",
+    "neuron_correlations",
     "output_ipr",
     "sign_losses",
     "weight_norm",
+    "weighted_correlation",
 ]

@@ -1,6 +1,8 @@
 """Custom torch operations, each with a slow readable reference and compiled kernels."""
 
 from grokfast.ops._native import advise_huge_pages
+from grokfast.ops.cnn import cnn_cross_entropy_, cnn_cross_entropy_reference
+from grokfast.ops.conv_pool import conv_relu_pool
 from grokfast.ops.cross_entropy import cross_entropy, cross_entropy_reference
 from grokfast.ops.fisher_chain import fisher_chain, fisher_chain_reference
 from grokfast.ops.fisher_linear import fisher_linear, fisher_linear_reference
@@ -15,6 +17,9 @@ __all__ = [
     "adam_step_",
     "adam_step_reference",
     "advise_huge_pages",
+    "cnn_cross_entropy_",
+    "cnn_cross_entropy_reference",
+    "conv_relu_pool",
     "cross_entropy",
     "cross_entropy_reference",
     "fisher_chain",

@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Protocol, runtime_checkable
 import torch
 from torch import Tensor
 
+from grokfast.errors import InputError
 from grokfast.models import Params
 from grokfast.pruning import compressibility, pruning_curve, pruning_fractions
-from grokfast.tasks import Split, Task, evaluate
+from grokfast.tasks import HasPreactivations, Quantities, Split, Task, evaluate, layer_features
 from grokfast.training.schedule import schedule_epochs
 
 if TYPE_CHECKING:
@@ -37,6 +38,10 @@ class Snapshot:
     splits: Sequence[Split]
     configs: Sequence[RunConfig] = ()
     metrics: Mapping[str, Tensor] = field(default_factory=dict)
+
+    def test_inputs(self) -> Tensor:
+        """The members' test inputs ``[E, n_test, ...]``."""
+        return torch.stack([split.test_inputs for split in self.splits])
 
 
 @runtime_checkable
@@ -71,7 +76,38 @@ class Observer:
 
 def observe_features(snapshot: Snapshot) -> Mapping[str, Tensor]:
     """The task's feature summaries."""
-    return snapshot.task.features(snapshot.params).scalars
+    return snapshot.task.features(snapshot.params, snapshot.test_inputs()).scalars
+
+
+def observe_quantities(quantities: Quantities) -> Measure:
+    """A measure of how the neurons of every layer correlate with quantities of your own choosing.
+
+    Args:
+        quantities: By name, functions of test inputs ``[E, N, ...]`` that give one number a sample, ``[E, N]``.
+
+    Returns:
+        A measure for :class:`Observer`; its columns are named as
+        :func:`grokfast.tasks.neurons.layer_features` says, such as ``hidden_weighted_<name>``.
+
+    Raises:
+        InputError: While it measures, if the task does not show its neurons or a function returns another shape.
+    """
+
+    def measure(snapshot: Snapshot) -> Mapping[str, Tensor]:
+        if not isinstance(snapshot.task, HasPreactivations):
+            raise InputError(f"task {snapshot.task.name} does not show what its neurons receive")
+        inputs = snapshot.test_inputs()
+        values = {}
+        for name, function in quantities.items():
+            values[name] = function(inputs)
+            if values[name].shape != inputs.shape[:2]:
+                raise InputError(
+                    f"quantity {name!r} must give one number a sample, {list(inputs.shape[:2])}, "
+                    f"got {list(values[name].shape)}"
+                )
+        return layer_features(snapshot.task.preactivations(snapshot.params, inputs), values).scalars
+
+    return measure
 
 
 def observe_compressibility(snapshot: Snapshot) -> Mapping[str, Tensor]:
