@@ -25,9 +25,9 @@ __all__ = [
     "ising_dataset",
     "load",
     "measure_pruning",
+    "observe_quantities",
     "prune_module",
     "pruning_masks",
-    "observe_quantities",
     "train_runs",
     "train_stack",
 ]
