@@ -56,7 +56,7 @@ def figure(
     """Draw a figure of the paper from a folder of runs, as SVG and PNG.
 
     Args:
-        name: fig02b, fig04, fig05a, fig05c, fig10 or demo.
+        name: Such as fig05a, or demo; an unknown name lists them all.
         folder: Folder of runs.
         where: Further SQL condition on the runs.
         out: Folder of the pictures; RUNS/figures by default.
@@ -74,7 +74,7 @@ def report(
     """Write the table of measured against claimed values, as Markdown.
 
     Args:
-        name: modular-addition.
+        name: modular-addition or geometry.
         folder: Folder of runs.
         out: File to write; standard output by default.
     """

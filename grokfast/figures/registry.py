@@ -24,6 +24,7 @@ class FigureSpec:
         command: What trains such runs.
         draw: Draws it from the chosen runs.
         minimum_scales: How many different w0 it needs.
+        each_task: Whether it shows both tasks, as far as the store has them.
     """
 
     name: str
@@ -32,6 +33,7 @@ class FigureSpec:
     command: str
     draw: Callable[[Sequence[Run], RunTable], Figure]
     minimum_scales: int = 1
+    each_task: bool = False
 
 
 MAIN_TEXT = "task = 'modular-addition' AND weight_decay = 3e-5 AND batch_size = 64 AND status = 'finished'"
@@ -79,6 +81,11 @@ def choose(spec: FigureSpec, table: RunTable, where: str | None = None) -> list[
             f"{table.store.root} holds {len(runs)} such runs; make them with\n"
             f"  {spec.command} --runs {table.store.root}"
         )
+    if spec.each_task:
+        tasks = dict.fromkeys(run.config.task.name for run in runs)
+        return [
+            run for task in tasks for run in one_setting(spec.name, [r for r in runs if r.config.task.name == task])
+        ]
     return one_setting(spec.name, runs)
 
 
