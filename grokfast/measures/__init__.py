@@ -9,7 +9,7 @@ from grokfast.measures.correlations import (
     neuron_correlations,
     weighted_correlation,
 )
-from grokfast.measures.grokking import GrokkingTimes, grokking_times
+from grokfast.measures.grokking import GrokkingTimes, grokking_times, plateau
 from grokfast.measures.ipr import (
     FourierBasis,
     InputBlocks,
@@ -42,5 +42,6 @@ __all__ = [
     "mean_interval",
     "neuron_correlations",
     "output_ipr",
+    "plateau",
     "weighted_correlation",
 ]
