@@ -6,8 +6,8 @@ import torch
 from torch import Tensor
 
 from grokfast.errors import InputError
-from grokfast.ops._native import check_range, check_same
-from grokfast.ops.conv_pool import check_conv, conv_relu_pool_backward, conv_relu_pool_winners
+from grokfast.ops._native import call, check_range, check_same, kernel
+from grokfast.ops.conv_pool import check_conv, conv_relu_pool_backward, conv_relu_pool_winners, shared_samples
 from grokfast.ops.cross_entropy import cross_entropy
 
 
@@ -116,6 +116,32 @@ def cnn_cross_entropy_(
     _check(params, inputs, labels, grads)
     check_range("labels", labels, params[-1].shape[1])
     return cnn_cross_entropy_reference(params, inputs, labels, grads)
+
+
+@cnn_cross_entropy_.register_kernel("cpu")
+def _compiled(params: list[Tensor], inputs: Tensor, labels: Tensor, grads: list[Tensor]) -> tuple[Tensor, Tensor]:
+    _check(params, inputs, labels, grads)
+    check_range("labels", labels, params[-1].shape[1])
+    run = kernel("cnn_cross_entropy", params[0])
+    if run is None or not all(tensor.is_contiguous() for tensor in params):
+        return cnn_cross_entropy_reference(params, inputs, labels, grads)
+    x, step = shared_samples(inputs)
+    labels = labels.contiguous()
+    weights = params[::2]
+    convs = sum(weight.dim() == 5 for weight in weights)
+    spec = [n for weight in weights[:convs] for n in (weight.shape[1], weight.shape[3])]
+    spec += [weight.shape[1] for weight in weights[convs:]]
+    # One small tensor holds all the numbers that the kernel reads.
+    numbers = torch.tensor([tensor.data_ptr() for tensor in (*params, *grads)] + spec)
+    start = numbers.data_ptr()
+    grads_at, spec_at = start + 8 * len(params), start + 8 * (len(params) + len(grads))
+    members = params[0].shape[0]
+    loss, correct = params[0].new_empty(members), labels.new_empty(members)
+    call(
+        run, loss, x, x.dtype is torch.int8, step, start, grads_at if grads else 0, spec_at, labels, loss,
+        correct, members, labels.shape[1], convs, len(weights) - convs, *inputs.shape[2:],
+    )  # fmt: skip
+    return loss, correct
 
 
 @cnn_cross_entropy_.register_fake

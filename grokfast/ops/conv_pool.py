@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from grokfast.errors import InputError
-from grokfast.ops._native import check_same
+from grokfast.ops._native import call, check_same, kernel
 
 DEAD = 4
 """The winner of a window in which no value is positive."""
@@ -96,6 +96,30 @@ def conv_relu_pool_winners(inputs: Tensor, weight: Tensor, bias: Tensor) -> tupl
     return conv_relu_pool_winners_reference(inputs, weight, bias)
 
 
+def shared_samples(inputs: Tensor) -> tuple[Tensor, int]:
+    """Inputs ``[E, N, ...]`` with dense samples, and how far apart members are: 0 if they share them."""
+    if inputs.shape[0] > 1 and inputs.stride(0) == 0:
+        return inputs[:1].contiguous(), 0
+    if inputs.shape[0] and not inputs[0].is_contiguous():
+        inputs = inputs.contiguous()
+    return inputs, inputs.stride(0)
+
+
+@conv_relu_pool_winners.register_kernel("cpu")
+def _compiled(inputs: Tensor, weight: Tensor, bias: Tensor) -> tuple[Tensor, Tensor]:
+    _check(inputs, weight, bias)
+    run = kernel("conv_relu_pool", inputs)
+    if run is None:
+        return conv_relu_pool_winners_reference(inputs, weight, bias)
+    members, samples, channels, height, width = inputs.shape
+    x, step = shared_samples(inputs)
+    weight, bias = weight.contiguous(), bias.contiguous()
+    pooled, winners = _fake(inputs, weight, bias)
+    sizes = (members, samples, channels, height, width, weight.shape[1], weight.shape[-1])
+    call(run, inputs, x, step, weight, bias, pooled, winners, *sizes)
+    return pooled, winners
+
+
 @conv_relu_pool_winners.register_fake
 def _fake(inputs: Tensor, weight: Tensor, bias: Tensor) -> tuple[Tensor, Tensor]:
     _check(inputs, weight, bias)
@@ -165,6 +189,23 @@ def conv_relu_pool_backward(
     """
     _check_backward(grad, winners, inputs, weight)
     return conv_relu_pool_backward_reference(grad, winners, inputs, weight, with_inputs)
+
+
+@conv_relu_pool_backward.register_kernel("cpu")
+def _backward_compiled(
+    grad: Tensor, winners: Tensor, inputs: Tensor, weight: Tensor, with_inputs: bool
+) -> tuple[Tensor, Tensor, Tensor]:
+    _check_backward(grad, winners, inputs, weight)
+    run = kernel("conv_relu_pool_backward", inputs)
+    if run is None:
+        return conv_relu_pool_backward_reference(grad, winners, inputs, weight, with_inputs)
+    members, samples, channels, height, width = inputs.shape
+    x, step = shared_samples(inputs)
+    grad, winners, weight = grad.contiguous(), winners.contiguous(), weight.contiguous()
+    found: tuple[Tensor, Tensor, Tensor] = _backward_fake(grad, winners, inputs, weight, with_inputs)
+    sizes = (members, samples, channels, height, width, weight.shape[1], weight.shape[-1])
+    call(run, inputs, grad, winners, x, step, weight, found[0] if with_inputs else 0, *found[1:], *sizes)
+    return found
 
 
 @conv_relu_pool_backward.register_fake

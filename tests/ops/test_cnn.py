@@ -134,6 +134,20 @@ def test_a_network_that_is_not_finite_spoils_itself_only(layer):
     assert loss[[0, 2]].isfinite().all()
 
 
+def test_same_bits_for_any_stack_and_threads(core):
+    params, inputs, labels = _problem(SIZES[0], torch.float32, members=5)
+    whole = [torch.empty_like(p) for p in params]
+    losses = cnn_cross_entropy_(params, inputs, labels, whole)
+    torch.set_num_threads(4)
+    threaded = [torch.empty_like(p) for p in params]
+    again = cnn_cross_entropy_(params, inputs, labels, threaded)
+    assert all(torch.equal(a, b) for a, b in zip([*whole, *losses], [*threaded, *again], strict=True))
+    alone = [p[3:4] for p in params]
+    grads = [torch.empty_like(p) for p in alone]
+    losses_alone = cnn_cross_entropy_(alone, inputs[3:4], labels[3:4], grads)
+    assert all(torch.equal(a[3], b[0]) for a, b in zip([*whole, *losses], [*grads, *losses_alone], strict=True))
+
+
 def test_rejects_what_does_not_fit():
     params, inputs, labels = _problem(SIZES[0])
     grads = [torch.empty_like(p) for p in params]

@@ -124,6 +124,19 @@ def test_expanded_inputs():
     )
 
 
+def test_same_bits_for_any_stack_and_threads(core):
+    tensors = _problem((5, 40, 2, 4, 3, 8, 8), torch.float32)
+    whole = _with_gradients(conv_relu_pool, tensors)
+    torch.set_num_threads(4)
+    assert all(torch.equal(a, b) for a, b in zip(_with_gradients(conv_relu_pool, tensors), whole, strict=True))
+    torch.set_num_threads(1)
+    alone = [tensor[3:4].detach().requires_grad_() for tensor in tensors]
+    out = conv_relu_pool(*alone)
+    upstream = torch.randn(whole[0].shape, generator=torch.Generator().manual_seed(1), dtype=torch.float32)[3:4]
+    found = (out.detach(), *torch.autograd.grad(out, alone, upstream))
+    assert all(torch.equal(a[0], b[3]) for a, b in zip(found, whole, strict=True))
+
+
 def test_rejects_what_does_not_fit():
     x, weight, bias = (tensor.detach() for tensor in _problem((2, 3, 2, 4, 3, 6, 6)))
     with pytest.raises(InputError, match="at least 2"):
