@@ -15,7 +15,7 @@ from grokfast.models import Params, member, stack_members, zeros_together
 from grokfast.tasks import Split, evaluate, stream
 from grokfast.training.config import RunConfig, TrainMetrics
 from grokfast.training.history import Series
-from grokfast.training.observers import Observer, Snapshot, observe_compressibility, observe_features
+from grokfast.training.observers import Dated, Observer, Snapshot, observe_compressibility, observe_features
 from grokfast.training.optimizers import OptimizerState, initial_state, optimizer_step
 from grokfast.training.schedule import schedule_epochs
 
@@ -141,8 +141,9 @@ def run_epochs(
         _train_epoch(state, tests)
         for observer, epochs in zip(watching, looks, strict=True):
             if state.epoch in epochs:
-                for name, values in observer.measure(state.snapshot()).items():
-                    state.observed.setdefault(name, []).append((state.epoch, values.detach().double().cpu().clone()))
+                for name, seen in observer.measure(state.snapshot()).items():
+                    epoch, values = (seen.epoch, seen.values) if isinstance(seen, Dated) else (state.epoch, seen)
+                    state.observed.setdefault(name, []).append((epoch, values.detach().double().cpu().clone()))
         if state.epoch in keeps:
             state.checkpoints[state.epoch] = [member(state.params, e) for e in range(len(state.configs))]
         if on_epoch is not None:

@@ -53,8 +53,30 @@ class Closes(Protocol):
         ...
 
 
-Measure = Callable[[Snapshot], Mapping[str, Tensor]]
-"""Takes a snapshot and returns columns of the history: ``[E]`` tensors by name."""
+@dataclass(frozen=True)
+class Dated:
+    """Values that belong to an earlier epoch than the one they became known in.
+
+    Attributes:
+        epoch: That epoch, from 1.
+        values: ``[E]``.
+    """
+
+    epoch: int
+    values: Tensor
+
+
+@runtime_checkable
+class LooksAround(Protocol):
+    """A measure that needs to see other epochs than those it is asked about."""
+
+    def epochs(self, points: frozenset[int], total: int) -> frozenset[int]:
+        """When it must be called, of ``1 .. total``, to measure at ``points``."""
+        ...
+
+
+Measure = Callable[[Snapshot], Mapping[str, Tensor | Dated]]
+"""Takes a snapshot and returns columns of the history by name: ``[E]`` tensors, or :class:`Dated` ones."""
 
 
 @dataclass(frozen=True)
@@ -71,12 +93,14 @@ class Observer:
 
     def epochs(self, total: int) -> frozenset[int]:
         """The epochs at which it looks in a run of ``total``."""
-        return schedule_epochs(self.schedule, total)
+        points = schedule_epochs(self.schedule, total)
+        measure: object = self.measure
+        return measure.epochs(points, total) if isinstance(measure, LooksAround) else points
 
 
-def observe_features(snapshot: Snapshot) -> Mapping[str, Tensor]:
+def observe_features(snapshot: Snapshot) -> Mapping[str, Tensor | Dated]:
     """The task's feature summaries."""
-    return snapshot.task.features(snapshot.params, snapshot.test_inputs()).scalars
+    return dict(snapshot.task.features(snapshot.params, snapshot.test_inputs()).scalars)
 
 
 def observe_quantities(quantities: Quantities) -> Measure:
@@ -93,7 +117,7 @@ def observe_quantities(quantities: Quantities) -> Measure:
         InputError: While it measures, if the task does not show its neurons or a function returns another shape.
     """
 
-    def measure(snapshot: Snapshot) -> Mapping[str, Tensor]:
+    def measure(snapshot: Snapshot) -> Mapping[str, Tensor | Dated]:
         if not isinstance(snapshot.task, HasPreactivations):
             raise InputError(f"task {snapshot.task.name} does not show what its neurons receive")
         inputs = snapshot.test_inputs()
@@ -110,7 +134,7 @@ def observe_quantities(quantities: Quantities) -> Measure:
     return measure
 
 
-def observe_compressibility(snapshot: Snapshot) -> Mapping[str, Tensor]:
+def observe_compressibility(snapshot: Snapshot) -> Mapping[str, Tensor | Dated]:
     """Compressibility from the layerwise pruning curve on 101 fractions."""
     fractions = pruning_fractions()
     return {"compressibility": compressibility(fractions, stack_pruning_curve(snapshot, fractions))}

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from grokfast.errors import InputError
-from grokfast.measures import grokking_times
+from grokfast.measures import grokking_times, weight_norm
 from grokfast.pruning import compressibility, pruning_fractions, size_at_drop
 from grokfast.training.config import SCHEMA, RunConfig
 from grokfast.training.history import History
@@ -46,12 +46,19 @@ class RunResult:
     tensors: Mapping[str, Arrays]
 
 
-def stack_results(state: StackState, seconds: float) -> list[RunResult]:
+def stack_results(
+    state: StackState,
+    seconds: float,
+    more_ends: Mapping[str, Tensor] | None = None,
+    more_arrays: Mapping[str, Tensor] | None = None,
+) -> list[RunResult]:
     """The results of a stack after its last epoch.
 
     Args:
         state: The finished stack.
         seconds: Time it took, for the record.
+        more_ends: Further values ``[E]`` for the summary.
+        more_arrays: Further arrays ``[E, ...]`` of the end models.
 
     Returns:
         One result a member.
@@ -63,10 +70,11 @@ def stack_results(state: StackState, seconds: float) -> list[RunResult]:
     ends: dict[str, Tensor] = {
         "compressibility": compressibility(fractions, curves),
         "size_at_5_percent_drop": size_at_drop(fractions, curves),
-        "weight_norm": _weight_norm(state),
+        "weight_norm": weight_norm(state.params),
         **features.scalars,
+        **(more_ends or {}),
     }
-    arrays = {"pruning_accuracy": curves, **features.arrays}
+    arrays = {"pruning_accuracy": curves, **features.arrays, **(more_arrays or {})}
     results = []
     for e, config in enumerate(state.configs):
         history = _history(state, e, {"compressibility": ends["compressibility"], **features.scalars})
@@ -132,7 +140,8 @@ def _history(state: StackState, e: int, last: Mapping[str, Tensor]) -> History:
     columns: Arrays = {"epoch": np.arange(1, state.epoch + 1)}
     columns |= {name: state.history[name].rows[:, e].numpy().copy() for name in METRICS}
     sparse = {}
-    for name in dict.fromkeys([*last, *state.observed]):
+    # Sorted, since a resumed stack does not know in which order columns first came.
+    for name in dict.fromkeys([*last, *sorted(state.observed)]):
         looks = [*state.observed.get(name, []), *([(state.epoch, last[name])] if name in last else [])]
         sparse[name] = [epoch for epoch, _ in looks], np.array([values[e].item() for _, values in looks])
     return History(columns, sparse, state.epoch)
@@ -155,11 +164,6 @@ def _times(config: RunConfig, history: Mapping[str, NDArray[Any]]) -> dict[str, 
             "plateau_end": times.plateau_end,
         }
     return found
-
-
-def _weight_norm(state: StackState) -> Tensor:
-    squares = [tensor.double().flatten(1).square().sum(1) for tensor in state.params.values()]
-    return torch.stack(squares).sum(0).sqrt()
 
 
 def _plain(value: float) -> float | None:
