@@ -37,7 +37,7 @@ def _draw(runs: Sequence[Run], table: RunTable) -> Figure:
         line, low, high = fit.band(x)
         axes.plot(x, line, color=NEUTRAL)
         axes.fill_between(x, low, high, color=NEUTRAL, alpha=0.2, linewidth=0)
-        axes.set_title(f"slope {fit.slope:.2g} per nat, $R^2$ = {fit.r_squared:.2f}, n = {loss.size}")
+        axes.set_title(f"slope {fit.slope:.0f} per nat, $R^2$ = {fit.r_squared:.2f}, n = {loss.size}")
     else:
         axes.set_title("fewer than three different losses: no fit")
     axes.set(xlabel="train loss at the end [nats]", ylabel="compressibility $c$")

@@ -20,7 +20,7 @@ def _draw(runs: Sequence[Run], table: RunTable) -> Figure:
         label: (f"{layer}_weighted_{name}", color)
         for (name, label), color in zip(QUANTITIES.items(), FEATURE_COLORS, strict=True)
     }
-    return draw_dynamics(runs, features, "weighted mean |r|, last hidden layer\n(eq. 6 times its |L|)")
+    return draw_dynamics(runs, features, "weighted mean |r|\n(last hidden layer)")
 
 
 SPEC = FigureSpec(

@@ -50,16 +50,17 @@ def ising_report(table: RunTable) -> str:
         "",
         f"{len(runs)} runs: w0 in {{{', '.join(f'{w0:g}' for w0 in groups)}}}, {len(seeds)} seeds, {config.epochs:,} "
         f"epochs, learning rate {config.learning_rate:g}, weight decay {config.weight_decay:g}, "
-        f"{data['L']}x{data['L']} snapshots ({source}), {data['train_size']} for training and {data['test_size']} for test. Intervals are 95 % "
-        "(Student's t over seeds or runs). Learning is the smallest w0, grokking the largest. Made by",
+        f"{data['L']}x{data['L']} snapshots ({source}), {data['train_size']} for training and "
+        f"{data['test_size']} for test. Intervals are 95 % (Student's t over seeds or runs). "
+        "Learning is the smallest w0, grokking the largest. Made by",
         "",
         "    grokfast sweep fig09 --size SIZE --runs FOLDER",
         "    grokfast report ising --runs FOLDER",
         "",
         "Onset agrees if the paper's lies between the w0 below the median onset and the median; accuracies if the "
         "whole interval of the difference lies within 5 %; F1 if mean |r| with E exceeds 0.9 in both regimes; a "
-        "plateau is flat if r changes by less than 0.05 a decade over the whole interval; slopes of c vanish if their interval "
-        "holds 0. Fits take runs as independent, although each seed's split recurs at every w0.",
+        "plateau is flat if r changes by less than 0.05 a decade over the whole interval; slopes of c vanish if "
+        "their interval holds 0. Fits take runs as independent, although each seed's split recurs at every w0.",
         "",
         *markdown_table(
             ("claim", "quantity", "paper", "measured", "agrees"),
