@@ -2,13 +2,28 @@
 
 from grokfast.figures import (
     demo,
+    demo_ising,
+    fig01,
+    fig02a,
     fig02b,
+    fig03,
     fig04,
     fig05a,
+    fig05b,
     fig05c,
+    fig05d,
+    fig06,
+    fig07,
     fig08,
+    fig09,
     fig10,
+    fig11,
+    fig12,
+    fig13,
     fig20,
+    fig28,
+    fig29,
+    fig30,
     fig31,
     fig32,
     fig33,
@@ -17,9 +32,12 @@ from grokfast.figures import (
 from grokfast.figures.registry import FigureSpec, draw
 from grokfast.figures.style import save
 
-FIGURES: dict[str, FigureSpec] = {
-    module.SPEC.name: module.SPEC
-    for module in (demo, fig02b, fig04, fig05a, fig05c, fig08, fig10, fig20, fig31, fig32, fig33, fig34)
-}
+_MODULES = (
+    *(demo, demo_ising),
+    *(fig01, fig02a, fig02b, fig03, fig04, fig05a, fig05b, fig05c, fig05d, fig06, fig07, fig08),
+    *(fig09, fig10, fig11, fig12, fig13, fig20, fig28, fig29, fig30, fig31, fig32, fig33, fig34),
+)
+
+FIGURES: dict[str, FigureSpec] = {module.SPEC.name: module.SPEC for module in _MODULES}
 
 __all__ = ["FIGURES", "FigureSpec", "draw", "save"]

@@ -37,8 +37,8 @@ def _draw(runs: Sequence[Run], table: RunTable) -> Figure:
                 mark_learning(axes, side)
         whole.set(yscale="log", xlabel="epoch", title=f"{TASKS.get(task, task)}\n{metric_title(metric)}")
         split.set(yscale="log", xlabel="epoch")
-        for axes in (whole, split):
-            axes.legend()
+        whole.legend()
+        split.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=2, fontsize=7)
     figure.axes[0].set_ylabel("$|s|$, all parameters")
     figure.axes[len(panels)].set_ylabel("$|s|$, stiff and sloppy")
     title(figure, "Step length in the Fisher metric (dotted: $t_{test}$)", runs)

@@ -45,10 +45,12 @@ def _panel(axes: Axes, side: Side, metric: str) -> None:
     for crossing in bump:
         axes.axvline(crossing.epoch, color=side.color, linestyle=":", linewidth=0.9)
     axes.set_title(f"{side.label}: zeros at {start.epoch:.0f} and {end.epoch:.0f}", fontsize=8)
-    margin = max(end.epoch - start.epoch, 6 * float(np.diff(epochs).min()))
-    low, high = start.epoch - margin, end.epoch + margin
-    near = gradient[(epochs >= low) & (epochs <= high)]
-    axes.set(xlim=(low, high), ylim=(1.15 * min(near.min(), 0), 1.15 * max(near.max(), 0)))
+    margin = max(0.3 * (end.epoch - start.epoch), 3 * float(np.diff(epochs).min()))
+    inside = np.abs(gradient[(epochs >= start.epoch) & (epochs <= end.epoch)])
+    size = 1.8 * float(inside.max()) if inside.size else None
+    axes.set_xlim(max(start.epoch - margin, epochs[0]), end.epoch + margin)
+    if size:
+        axes.set_ylim(-size, size)
 
 
 def _draw(runs: Sequence[Run], table: RunTable) -> Figure:

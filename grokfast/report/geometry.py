@@ -12,7 +12,8 @@ from grokfast.errors import MissingRunsError
 from grokfast.figures.geometry import COMMAND, MEASURED, TASKS, Side, by_task, column, metric_title, metrics_of, sides
 from grokfast.figures.registry import one_setting
 from grokfast.measures import Estimate, largest_bump, mean_interval
-from grokfast.report.modular_addition import Row
+from grokfast.report.ledger import Row, markdown_table
+from grokfast.report.ledger import verdict as _yes
 from grokfast.runs import Run, RunTable
 
 Curve = tuple[NDArray[np.int64], NDArray[np.float64]]
@@ -53,7 +54,7 @@ def geometry_report(table: RunTable) -> str:
         f"value over all looks; the end is the mean over the last {_END:.0%} of them; a cosine is about 0 where the "
         f"end lies within {_SMALL:g} of it; start and end of the bump are the neighbouring zero crossings of the "
         "gradient between which |s| rises most. Stiff: final g_ii of at least the threshold in the logit Fisher; in "
-        "the softmax Fisher as many parameters as that, from the largest g_ii down.",
+        "the softmax Fisher as many parameters as that, from the largest g_ii down. Yes or no: whether it agrees.",
     ]
     for task, runs in tasks.items():
         learning, grokking = sides(runs)
@@ -66,18 +67,26 @@ def geometry_report(table: RunTable) -> str:
             f"w0 = {learning.runs[0].config.w0:g}, grokking w0 = {grokking.runs[0].config.w0:g}, "
             f"{len(learning.runs)} and {len(grokking.runs)} seeds; t_test {_times(learning)} and {_times(grokking)}.",
             "",
-            "| claim | metric | quantity | paper | measured | agrees |",
-            "|---|---|---|---|---|---|",
         ]
-        claims: tuple[Callable[[str, Side, Side, str], list[Row]], ...] = (_i1, _i2, _i3, _i4, _i5)
-        for claim in claims:
-            for metric in metrics_of(runs):
-                for row in claim(task, learning, grokking, metric):
-                    lines.append(
-                        f"| {row.claim} | {metric_title(metric)} | {row.quantity} | {row.paper} | {row.measured} "
-                        f"| {row.verdict} |"
-                    )
+        lines += _side_by_side(task, learning, grokking, sorted(metrics_of(runs), key=_diagonal_first))
     return "\n".join([*lines, ""])
+
+
+def _side_by_side(task: str, learning: Side, grokking: Side, metrics: Sequence[str]) -> list[str]:
+    """A line for each quantity, a column for each metric."""
+    claims: tuple[Callable[[str, Side, Side, str], list[Row]], ...] = (_i1, _i2, _i3, _i4, _i5)
+    cells: dict[tuple[str, str, str], dict[str, str]] = {}
+    for claim in claims:
+        for metric in metrics:
+            for row in claim(task, learning, grokking, metric):
+                cell = row.measured if row.verdict == "-" else f"{row.measured}: {row.verdict}"
+                cells.setdefault((row.claim, row.quantity, row.paper), {})[metric] = cell
+    rows = [[*names, *(found.get(metric, "-") for metric in metrics)] for names, found in cells.items()]
+    return markdown_table(["claim", "quantity", "paper", *map(metric_title, metrics)], rows)
+
+
+def _diagonal_first(metric: str) -> tuple[bool, bool, bool]:
+    return metric.endswith("-full"), metric.startswith("softmax"), "-all" in metric
 
 
 def _i1(task: str, learning: Side, grokking: Side, metric: str) -> list[Row]:
@@ -93,14 +102,14 @@ def _i1(task: str, learning: Side, grokking: Side, metric: str) -> list[Row]:
             "I1",
             "peak of S(s, s'), learning and grokking",
             "higher in grokking" + (", about 1" if ising else ""),
-            f"{peaks[0]:.2f} and {peaks[1]:.2f}, the latter at epoch {where:.0f}",
+            f"{_text(peaks[0], '.2f')} and {_text(peaks[1], '.2f')}, the latter at epoch {_text(where, '.0f')}",
             _yes(high > low and (not ising or high > 1 - _SMALL)),
         ),
         Row(
             "I1",
             "S at the end, learning and grokking",
             "about 0",
-            f"{ends[0]:.2f} and {ends[1]:.2f}",
+            f"{_text(ends[0], '.2f')} and {_text(ends[1], '.2f')}",
             _about_zero(ends),
         ),
     ]
@@ -122,14 +131,14 @@ def _i2(task: str, learning: Side, grokking: Side, metric: str) -> list[Row]:
             "I2",
             "origin similarity, mean up to t_test, learning and grokking; largest in grokking",
             paper,
-            f"{learned:.2f} and {grokked:.2f}; {tops:.2f}",
+            f"{_text(learned, '.2f')} and {_text(grokked, '.2f')}; {_text(tops, '.2f')}",
             _yes(agrees),
         ),
         Row(
             "I2",
             "origin similarity at the end, learning and grokking",
             "about 0",
-            f"{ends[0]:.2f} and {ends[1]:.2f}",
+            f"{_text(ends[0], '.2f')} and {_text(ends[1], '.2f')}",
             _about_zero(ends),
         ),
     ]
@@ -150,8 +159,8 @@ def _i3(task: str, learning: Side, grokking: Side, metric: str) -> list[Row]:
                 "I3",
                 f"{side.name}: share of parameters with g in the decade around 0.1 (below, above); with g >= "
                 f"{side.runs[0].config.geometry_stiff or 0.1:g}",
-                "a gap near 0.1" if claimed else "-",
-                f"{around:.3f} ({below:.3f}, {above:.3f}); {stiff:.3f}",
+                "a gap near 0.1 (logit Fisher)",
+                f"{_text(around, '.3f')} ({_text(below, '.3f')}, {_text(above, '.3f')}); {_text(stiff, '.3f')}",
                 _yes(around.mean < min(below.mean, above.mean)) if claimed else "-",
             )
         )
@@ -168,7 +177,7 @@ def _i4(task: str, learning: Side, grokking: Side, metric: str) -> list[Row]:
             bumps.append("none")
             continue
         start, end = (mean_interval([pair[k].epoch for pair in pairs]) for k in (0, 1))
-        bumps.append(f"{start:.0f} to {end:.0f} ({len(pairs)} of {len(found)} seeds)")
+        bumps.append(f"{_text(start, '.0f')} to {_text(end, '.0f')} ({len(pairs)} of {len(found)} seeds)")
     rows = [
         Row(
             "I4",
@@ -185,7 +194,7 @@ def _i4(task: str, learning: Side, grokking: Side, metric: str) -> list[Row]:
                 "I4",
                 "grokking: times that stiff and sloppy lengths cross",
                 "they cross",
-                f"{mean_interval(crossed):.1f}",
+                _text(mean_interval(crossed), ".1f"),
                 _yes(float(np.median(crossed)) >= 1),
             )
         )
@@ -217,7 +226,7 @@ def _i5(task: str, learning: Side, grokking: Side, metric: str) -> list[Row]:
                 "I5",
                 f"{side.name}: correlation of stiff and sloppy cosines; mean of stiff minus sloppy",
                 paper,
-                f"{r:.2f}; {difference:.3f}",
+                f"{_text(r, '.2f')}; {_text(difference, '.3f')}",
                 agrees,
             )
         )
@@ -289,14 +298,17 @@ def _crossings(run: Run, metric: str) -> int:
     return int((np.diff(signs) != 0).sum())
 
 
+def _text(value: Estimate | None, spec: str) -> str:
+    """The mean, with its interval where there are two seeds or more."""
+    if value is None:
+        return "-"
+    return format(value.mean, spec) if value.count < 2 else format(value, spec)
+
+
 def _about_zero(ends: Sequence[Estimate | None]) -> str:
     return _yes(all(end is not None and abs(end.mean) <= _SMALL for end in ends))
 
 
 def _times(side: Side) -> str:
     times = [run.summary["t_test"] for run in side.runs if run.summary.get("t_test") is not None]
-    return f"{mean_interval(times):.0f}" if times else "unknown"
-
-
-def _yes(agrees: bool) -> str:
-    return "yes" if agrees else "no"
+    return _text(mean_interval(times), ".0f") if times else "unknown"
