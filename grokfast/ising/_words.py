@@ -26,8 +26,8 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from grokfast.ising._progress import advance, wait
 from grokfast.ising._jit import kernel
+from grokfast.ising._progress import advance, wait
 from grokfast.ising._rng import ONE, ZERO, WordArray, geometric_gap, next_uniform
 
 FloatArray = npt.NDArray[np.float64]
