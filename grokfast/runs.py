@@ -18,9 +18,9 @@ from grokfast.errors import InputError, StoreError
 from grokfast.models import Params
 from grokfast.store import Store, indexed_rows
 from grokfast.tasks import Split
-from grokfast.training import SCHEMA, RunConfig
+from grokfast.training import SCHEMA, RunConfig, introduced
 
-_ROWS = 1  # version of what _row computes: raise it with every change, so that indices are made anew
+_ROWS = 2  # version of what _row computes: raise it with every change, so that indices are made anew
 
 
 class Run:
@@ -57,6 +57,23 @@ class Run:
     def history(self) -> dict[str, NDArray[Any]]:
         """Columns ``[epochs]``: epoch, train and test loss and accuracy, observed measures (NaN where not taken)."""
         return self.store.history(self.key)
+
+    def seen(self, name: str) -> tuple[NDArray[Any], NDArray[Any]]:
+        """Where one column of the history was taken, and what was seen: epochs ``[n]`` and values ``[n]``.
+
+        Reads that column alone, unless the history has been read.
+
+        Raises:
+            InputError: If there is no such column.
+        """
+        whole = self.__dict__.get("history")
+        try:
+            found = whole if whole is not None else self.store.history(self.key, ["epoch", name])
+            values = found[name]
+        except (KeyError, StoreError) as error:
+            raise InputError(f"run {self.key} has no column {name!r} in its history") from error
+        known = ~np.isnan(values)
+        return found["epoch"][known], values[known]
 
     @cached_property
     def arrays(self) -> dict[str, NDArray[Any]]:
@@ -253,7 +270,7 @@ def _row(record: Mapping[str, Any]) -> dict[str, Any]:
             f"run {record['key']} was written by a later version of grokfast (schema {record['schema']}, this one "
             f"knows {SCHEMA}): upgrade with `pip install -U grokfast`"
         )
-    config = dict(record["config"])
+    config = {**introduced(), **record["config"]}
     task = dict(config.pop("task"))
     row = {"key": record["key"], "task": task.pop("name"), **task, **config}
     row |= {"status": record["status"], "diverged_epoch": record["diverged_epoch"], "reason": record.get("reason")}

@@ -46,6 +46,7 @@ void bind_cuda(pybind11::module_& module, const char* name, int (*kernel)(Args..
 
 void register_system(pybind11::module_& module);
 void register_fisher(pybind11::module_& module);
+void register_geometry(pybind11::module_& module);
 void register_training(pybind11::module_& module);
 
 }  // namespace grokfast

@@ -43,6 +43,10 @@ def train_modular_addition(
     checkpoint_schedule: str = "last",
     feature_schedule: str = "log:50",
     compressibility_schedule: str = "last",
+    geometry: str = "",
+    geometry_schedule: str = "every:1",
+    geometry_step: int = 1,
+    geometry_stiff: float = 0.0,
     threads: int = 0,
     device: str = "cpu",
     force: bool = False,
@@ -73,6 +77,10 @@ def train_modular_addition(
         checkpoint_schedule: Epochs whose parameters are stored (the last always is).
         feature_schedule: Epochs at which IPRs are taken (at the last they always are).
         compressibility_schedule: Epochs at which compressibility is measured (at the last it always is).
+        geometry: Metrics of the trajectory's geometry, joined by +, such as logit-16+softmax-all+softmax-all-full.
+        geometry_schedule: Epochs at which geometry is measured.
+        geometry_step: Epochs that a step of the trajectory spans.
+        geometry_stiff: Final Fisher diagonal from which parameters are stiff, 0.1 in the paper; trains twice.
         threads: Stacks trained at the same time; 0 is one per core.
         device: cpu or cuda.
         force: Train also what the folder holds already.
@@ -95,6 +103,10 @@ def train_modular_addition(
         "checkpoint_schedule": checkpoint_schedule,
         "feature_schedule": feature_schedule,
         "compressibility_schedule": compressibility_schedule,
+        "geometry": geometry,
+        "geometry_schedule": geometry_schedule,
+        "geometry_step": geometry_step,
+        "geometry_stiff": geometry_stiff,
     }
     configs = [
         RunConfig(task=task, w0=scale, seed=seed, **shared)

@@ -39,7 +39,18 @@ MAIN_TEXT = "task = 'modular-addition' AND weight_decay = 3e-5 AND batch_size = 
 
 MAIN_COMMAND = "grokfast train modular-addition --w0 0.1 0.2 0.4 0.7 1 2 4 10 --seeds 5"
 
-_IGNORED = {"w0", "seed", "checkpoint_schedule", "feature_schedule", "compressibility_schedule"}
+_IGNORED = {
+    "w0",
+    "seed",
+    "checkpoint_schedule",
+    "feature_schedule",
+    "compressibility_schedule",
+    "test_schedule",
+    "geometry",
+    "geometry_schedule",
+    "geometry_step",
+    "geometry_stiff",
+}
 
 
 def choose(spec: FigureSpec, table: RunTable, where: str | None = None) -> list[Run]:
@@ -88,7 +99,7 @@ def one_setting(name: str, runs: Sequence[Run]) -> list[Run]:
     for run in runs:
         config = run.config.to_dict()
         for field, value in {**config.pop("task"), **config}.items():
-            if field not in _IGNORED:
+            if field not in _IGNORED and field not in run.config.task.unkeyed:
                 values.setdefault(field, set()).add(str(value))
     mixed = {field: sorted(found) for field, found in values.items() if len(found) > 1}
     if mixed:

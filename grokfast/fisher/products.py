@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, suppress
 
 import torch
 from torch import Tensor, nn
-from torch.func import functional_call, jvp, vjp
+from torch.func import functional_call, jvp, vjp, vmap
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from grokfast._checks import parse_choice
@@ -68,16 +68,63 @@ def fisher_inner(
     Source:
         arXiv 2502.01739, eq. 8, 9 and 14, with the full metric.
     """
+    directions = [("u", u)] if v is u else [("u", u), ("v", v)]
+    return _gram(model, inputs, directions, likelihood, params, reduction, batch_size)[..., 0, -1]
+
+
+def fisher_gram(
+    model: nn.Module,
+    inputs: object,
+    directions: Sequence[Direction],
+    *,
+    likelihood: str | Likelihood = Likelihood.CATEGORICAL,
+    params: Mapping[str, Tensor] | None = None,
+    reduction: str | Reduction = Reduction.MEAN,
+    batch_size: int | None = None,
+) -> Tensor:
+    r"""All inner products :math:`u_i^\top F u_j` of several directions in the exact Fisher metric.
+
+    As :func:`fisher_inner` for every pair, but each direction is pushed through the network once and all of them
+    together: the cost is about that of ``1 + k`` forward passes.
+
+    Args:
+        model: Any module, as for :func:`grokfast.fisher.fisher_diag`.
+        inputs: As there.
+        directions: k directions, each as in :func:`fisher_inner`.
+        likelihood: Which distribution of labels.
+        params: A stack of parameters with a leading axis E.
+        reduction: Mean or sum over samples.
+        batch_size: Samples handled at once.
+
+    Returns:
+        ``[k, k]``, or ``[E, k, k]`` for a stack, symmetric.
+
+    Raises:
+        InputError: As :func:`fisher_inner`, and if there is no direction.
+
+    Source:
+        arXiv 2502.01739, eq. 8, 9 and 14, with the full metric.
+    """
+    if not directions:
+        raise InputError("directions must hold at least one direction, got none")
+    named = [(f"directions[{k}]", direction) for k, direction in enumerate(directions)]
+    return _gram(model, inputs, named, likelihood, params, reduction, batch_size)
+
+
+def _gram(
+    model: nn.Module, inputs: object, directions: Sequence[tuple[str, Direction]], likelihood: str | Likelihood,
+    params: Mapping[str, Tensor] | None, reduction: str | Reduction, batch_size: int | None,
+) -> Tensor:  # fmt: skip
     work = _Work(model, inputs, likelihood, params, reduction, batch_size)
-    left = work.directions("u", u)
-    right = left if v is u else work.directions("v", v)
-    total = torch.zeros(work.count, dtype=torch.float64, device=work.job.device)
+    by_direction = [work.directions(label, direction) for label, direction in directions]
+    size = len(by_direction)
+    total = torch.zeros(work.count, size, size, dtype=torch.float64, device=work.job.device)
     for block in work.blocks():
         for e in range(work.count):
-            f, du = work.push(e, left[e], block)
-            dv = du if right is left else work.push(e, right[e], block)[1]
-            total[e] += (du * _metric(f, dv, work.job.likelihood)).sum().double()
-    total = (total * work.scale()).to(work.job.dtype)
+            f, tangents = work.push_all(e, [members[e] for members in by_direction], block)
+            flat = tangents.flatten(1).double()
+            total[e] += flat @ _metric(f.expand_as(tangents), tangents, work.job.likelihood).flatten(1).double().T
+    total = (0.5 * (total + total.mT) * work.scale()).to(work.job.dtype)
     return total if params is not None else total[0]
 
 
@@ -218,7 +265,16 @@ class _Work:
 
     def push(self, e: int, direction: dict[str, Tensor], block: Block) -> tuple[Tensor, Tensor]:
         """Outputs and their derivative along a direction."""
+        f, tangents = self.push_all(e, [direction], block)
+        return f, tangents[0]
+
+    def push_all(self, e: int, directions: Sequence[dict[str, Tensor]], block: Block) -> tuple[Tensor, Tensor]:
+        """Outputs, and their derivatives along several directions, stacked."""
         outputs, primals = self._function(e, block)
+
+        def one(direction: dict[str, Tensor]) -> tuple[Tensor, Tensor]:
+            return jvp(outputs, (primals,), (direction,))[:2]
+
         watch = RandomWatch(self.job.device)
         # The fused attention kernels have no forward-mode derivative.
         with ExitStack() as stack:
@@ -227,11 +283,20 @@ class _Work:
             stack.enter_context(sdpa_kernel(SDPBackend.MATH))
             stack.enter_context(warnings.catch_warnings())
             warnings.simplefilter("ignore", DeprecationWarning)  # torch's own, from its first forward-mode call
-            f, tangent = jvp(outputs, (primals,), (direction,))[:2]
+            found = None
+            if len(directions) > 1:
+                together = {name: torch.stack([d[name] for d in directions]) for name in directions[0]}
+                # What vmap cannot follow (values that decide what is run) goes one direction after the other.
+                with suppress(RuntimeError):
+                    found = vmap(one, out_dims=(None, 0))(together)  # type: ignore[arg-type]
+            if found is None:
+                parts = [one(direction) for direction in directions]
+                found = parts[0][0], torch.stack([tangent for _, tangent in parts])
             watch.check()
+        f, tangents = found
         if not bool(torch.isfinite(f).all()):
             raise_non_finite("the model")
-        return f, tangent
+        return f, tangents
 
     def pull(self, e: int, cotangent: Tensor, block: Block) -> dict[str, Tensor]:
         """The cotangent of the outputs as a gradient."""

@@ -43,7 +43,13 @@ class GrokkingTimes:
         return self.t_grok / self.t_train
 
 
-def grokking_times(train_accuracy: ArrayLike, test_accuracy: ArrayLike, threshold: float = 0.95) -> GrokkingTimes:
+def grokking_times(
+    train_accuracy: ArrayLike,
+    test_accuracy: ArrayLike,
+    threshold: float = 0.95,
+    *,
+    test_epochs: ArrayLike | None = None,
+) -> GrokkingTimes:
     r"""Learning times of one run from its accuracies.
 
     .. math:: t = \min \{ e : a(e) \ge \theta \max_{e'} a(e') \}
@@ -53,6 +59,8 @@ def grokking_times(train_accuracy: ArrayLike, test_accuracy: ArrayLike, threshol
             by default; a full pass after the epoch sees t_train up to one epoch earlier.
         test_accuracy: ``[epochs]``, on the whole test split after each epoch.
         threshold: 0.95 in the paper's text, 0.9 in its authors' geometry script.
+        test_epochs: Epochs, rising, that ``test_accuracy`` belongs to, if not to all; t_test and the end of the
+            plateau are among them.
 
     Returns:
         The times.
@@ -65,7 +73,13 @@ def grokking_times(train_accuracy: ArrayLike, test_accuracy: ArrayLike, threshol
     """
     check_fraction("threshold", threshold, closed=True)
     train, test = (np.asarray(series, dtype=np.float64) for series in (train_accuracy, test_accuracy))
-    if train.ndim != 1 or train.shape != test.shape or train.size == 0:
+    if test_epochs is None:
+        tested = np.arange(1, train.size + 1)
+    else:
+        tested = np.asarray(test_epochs, dtype=np.int64)
+        if tested.ndim != 1 or tested.size == 0 or (np.diff(tested, prepend=0) < 1).any() or tested[-1] > train.size:
+            raise InputError(f"expected rising test epochs within 1 .. {train.size}, got {tested.tolist()[:10]}")
+    if train.ndim != 1 or test.shape != tested.shape or train.size == 0:
         raise InputError(f"expected two equally long series, got shapes {train.shape} and {test.shape}")
     for name, series in (("train", train), ("test", test)):
         if not np.isfinite(series).all():
@@ -75,12 +89,12 @@ def grokking_times(train_accuracy: ArrayLike, test_accuracy: ArrayLike, threshol
         if not series.max() > 0:
             raise InputError(f"{name} accuracy never rises above zero, so no learning time is defined")
     return GrokkingTimes(
-        t_train=_first(train >= threshold * train.max()),
-        t_test=_first(test >= threshold * test.max()),
-        plateau_end=_first(test > 0.01 * test.max()),
+        t_train=_first(train >= threshold * train.max()) + 1,
+        t_test=int(tested[_first(test >= threshold * test.max())]),
+        plateau_end=int(tested[_first(test > 0.01 * test.max())]),
         threshold=threshold,
     )
 
 
 def _first(reached: np.ndarray) -> int:
-    return int(np.argmax(reached)) + 1
+    return int(np.argmax(reached))

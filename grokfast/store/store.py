@@ -20,7 +20,7 @@ import json
 import secrets
 import shutil
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -229,15 +229,17 @@ class Store:
             raise StoreError(f"{file} is damaged: expected a JSON object")
         return found
 
-    def history(self, key: str) -> dict[str, NDArray[Any]]:
-        """Columns of ``history.parquet``; null is NaN."""
+    def history(self, key: str, columns: Sequence[str] | None = None) -> dict[str, NDArray[Any]]:
+        """Columns of ``history.parquet``, all or those named; null is NaN."""
         file = self.path(key) / "history.parquet"
         try:
             with duckdb.connect() as connection:
-                columns = connection.execute("SELECT * FROM read_parquet(?) ORDER BY epoch", [str(file)]).fetchnumpy()
+                names = "*" if columns is None else ", ".join(_quoted(name) for name in columns)
+                query = f"SELECT {names} FROM read_parquet(?) ORDER BY epoch"
+                found = connection.execute(query, [str(file)]).fetchnumpy()
         except duckdb.Error as error:
-            raise StoreError(f"{file} is damaged: {error}") from error
-        return {name: _filled(values) for name, values in columns.items()}
+            raise StoreError(f"{file} is damaged or lacks a column: {error}") from error
+        return {name: _filled(values) for name, values in found.items()}
 
     def tensors(self, key: str, name: str) -> dict[str, NDArray[Any]]:
         """Arrays of one safetensors file of a run."""

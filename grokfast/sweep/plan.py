@@ -230,7 +230,7 @@ def _begun(root: Path, wanted: set[str], missing: set[str]) -> list[Shard]:
         shard = read_shard(folder)
         if shard is None or not set(shard.keys) <= wanted or not set(shard.keys) & missing:
             continue
-        if any(folder.glob("state-*.json")) or (folder / "split").exists() or is_held(folder / "lock"):
+        if any(folder.rglob("state-*.json")) or (folder / "split").exists() or is_held(folder / "lock"):
             found.append(shard)
     chosen: list[Shard] = []
     taken: set[str] = set()

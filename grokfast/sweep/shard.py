@@ -230,7 +230,7 @@ def _sound(store: Store, key: str) -> bool:
 
 def _attempt(folder: Path) -> bool:
     """Count the attempts since the last saved state; False when there were too many."""
-    states = sorted(folder.glob("state-*.json"))
+    states = sorted(folder.rglob("state-*.json"))  # a first pass has its own
     state = states[-1].name if states else ""
     file = folder / "attempts.json"
     count = 0

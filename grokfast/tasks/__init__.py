@@ -1,9 +1,24 @@
 """Tasks behind one protocol; ``TASKS`` lists them by name."""
 
 from grokfast.tasks.base import Features, Split, Task, evaluate
+from grokfast.tasks.ising import Ising
 from grokfast.tasks.modular_addition import ModularAddition
+from grokfast.tasks.neurons import HasPreactivations, Quantities, layer_features, readings
 from grokfast.tasks.streams import stream
 
-TASKS: dict[str, type[Task]] = {ModularAddition.name: ModularAddition}
+TASKS: dict[str, type[Task]] = {ModularAddition.name: ModularAddition, Ising.name: Ising}
 
-__all__ = ["TASKS", "Features", "ModularAddition", "Split", "Task", "evaluate", "stream"]
+__all__ = [
+    "TASKS",
+    "Features",
+    "HasPreactivations",
+    "Ising",
+    "ModularAddition",
+    "Quantities",
+    "Split",
+    "Task",
+    "evaluate",
+    "layer_features",
+    "readings",
+    "stream",
+]

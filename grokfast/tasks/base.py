@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import ClassVar, Protocol, runtime_checkable
+from typing import Any, ClassVar, Protocol, runtime_checkable
 
 import torch
 from torch import Tensor, nn
@@ -55,6 +55,14 @@ class Task(Protocol):
     input_major: ClassVar[tuple[str, ...]]
     """Matrices whose columns the stacked forward pass gathers."""
 
+    unkeyed: ClassVar[tuple[str, ...]]
+    """Fields that say where data lie and not what they are: no part of a run's key."""
+
+    @property
+    def defaults(self) -> Mapping[str, Any]:
+        """The training that the paper gives this task: fields of a run's configuration that are not set."""
+        ...
+
     def split(self, seed: int) -> Split:
         """Data of the run with this seed."""
         ...
@@ -85,8 +93,8 @@ class Task(Protocol):
         """What ``losses`` returns, and each member's gradient of its own loss into ``out``."""
         ...
 
-    def features(self, params: Mapping[str, Tensor]) -> Features:
-        """Features of the stack ``[E, ...]``."""
+    def features(self, params: Mapping[str, Tensor], inputs: Tensor) -> Features:
+        """Features of the stack ``[E, ...]``, on each member's test inputs ``[E, N, ...]`` where they need data."""
         ...
 
 

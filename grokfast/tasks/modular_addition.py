@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -34,6 +34,7 @@ class ModularAddition:
 
     name: ClassVar[str] = "modular-addition"
     input_major: ClassVar[tuple[str, ...]] = ("0.weight",)
+    unkeyed: ClassVar[tuple[str, ...]] = ()
 
     P: int = 113
     hidden: tuple[int, ...] = (512,)
@@ -58,6 +59,11 @@ class ModularAddition:
                 f"train_fraction must leave at least one of the {self.P**2} pairs on each side, "
                 f"got {self.train_fraction}"
             )
+
+    @property
+    def defaults(self) -> Mapping[str, Any]:
+        """The paper's main text: batch 64, learning rate 5e-3, weight decay 3e-5, 1,000 epochs."""
+        return {"epochs": 1000, "batch_size": 64, "learning_rate": 5e-3, "weight_decay": 3e-5}
 
     def _train_size(self) -> int:
         return int(self.train_fraction * self.P**2 + 1e-9)
@@ -114,8 +120,8 @@ class ModularAddition:
         loss, correct = mlp_cross_entropy_(list(params.values()), inputs, labels, list(out.values()))
         return loss, correct
 
-    def features(self, params: Mapping[str, Tensor]) -> Features:
-        """Inverse participation ratios of the first and last matrix, in every reading of eq. 4.
+    def features(self, params: Mapping[str, Tensor], inputs: Tensor) -> Features:
+        """Inverse participation ratios of the first and last matrix, in every reading of eq. 4; no input is needed.
 
         Scalars are layer means over live neurons, in the default reading ``ipr_output`` and ``ipr_input`` and, with
         a suffix, in the others; ``dead_output`` and ``dead_input`` count dead neurons. Arrays are the ratios per

@@ -1,9 +1,10 @@
 """The stacked training engine."""
 
-from grokfast.training.config import SCHEMA, Optimizer, Precision, RunConfig, TrainMetrics
+from grokfast.training.config import SCHEMA, Optimizer, Precision, RunConfig, TrainMetrics, introduced
+from grokfast.training.geometry import GeometryMeasure
 from grokfast.training.keeper import StateKeeper
 from grokfast.training.loop import Interrupted, StackState, initial_stack, run_epochs
-from grokfast.training.observers import Observer, Snapshot
+from grokfast.training.observers import Dated, Observer, Snapshot, observe_quantities
 from grokfast.training.results import RunResult
 from grokfast.training.schedule import schedule_epochs
 from grokfast.training.state import Remembers, load_state, save_state
@@ -11,6 +12,8 @@ from grokfast.training.train import plan_stacks, train_runs, train_stack
 
 __all__ = [
     "SCHEMA",
+    "Dated",
+    "GeometryMeasure",
     "Interrupted",
     "Observer",
     "Optimizer",
@@ -23,7 +26,9 @@ __all__ = [
     "StateKeeper",
     "TrainMetrics",
     "initial_stack",
+    "introduced",
     "load_state",
+    "observe_quantities",
     "plan_stacks",
     "run_epochs",
     "save_state",

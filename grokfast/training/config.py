@@ -21,11 +21,27 @@ from grokfast._checks import (
     parse_choice,
 )
 from grokfast.errors import ConfigError
+from grokfast.geometry import parse_variants
 from grokfast.tasks import TASKS, ModularAddition, Task
 from grokfast.training.schedule import schedule_epochs
 
 SCHEMA = 1
-"""Version of the configuration's fields; part of a run's key."""
+"""Version of the configuration's fields; part of a run's key.
+
+A field added later does not raise it: see :attr:`RunConfig.key`.
+"""
+
+_INTRODUCED = "introduced with"
+
+
+class _OfTask:
+    """Stands for the task's own default until the configuration is made."""
+
+    def __repr__(self) -> str:
+        return "the task's"
+
+
+OF_TASK: Any = _OfTask()
 
 
 class Optimizer(StrEnum):
@@ -60,15 +76,29 @@ class Precision(StrEnum):
         return torch.float32 if self is Precision.FLOAT32 else torch.float64
 
 
+_SCHEDULES = (
+    "checkpoint_schedule",
+    "feature_schedule",
+    "compressibility_schedule",
+    "test_schedule",
+    "geometry_schedule",
+)
+
+
+def _added(default: Any) -> Any:
+    """A field that earlier versions did not have; ``default`` is what stored runs without it have, for ever."""
+    return field(default=default, metadata={_INTRODUCED: default})
+
+
 @dataclass(frozen=True)
 class RunConfig:
-    """One run. The defaults are the paper's modular addition, main text.
+    """One run. What is not set is what the paper has: its main text for modular addition, its table for Ising.
 
     Args:
-        task: The task with its own fields.
+        task: The task with its own fields; by default modular addition.
         w0: Initialisation scale: every initial parameter is multiplied by it.
         seed: Seed of the split, the initialisation, the label noise and the batch order.
-        epochs: Number of epochs, at least 1.
+        epochs: Number of epochs, at least 1; by default the task's, as are batch size, learning rate and weight decay.
         batch_size: Samples a step; the last batch of an epoch may be smaller.
         optimizer: ``"adam"``, ``"adamw"`` or ``"sgd"``.
         learning_rate: Step size, > 0.
@@ -83,6 +113,14 @@ class RunConfig:
         checkpoint_schedule: Epochs whose parameters are stored; the last always is.
         feature_schedule: Epochs at which the task's features are taken; at the last they always are.
         compressibility_schedule: Epochs at which compressibility is measured; at the last it always is.
+        test_schedule: Epochs with a test pass; the last always is one. The authors test every epoch. Learning times
+            are taken over the epochs tested, so that with ``"every:10"`` t_test is up to 9 epochs late.
+        geometry: Metrics in which the trajectory's geometry is measured, joined by ``+``, such as
+            ``"logit-16+softmax-all+softmax-all-full"``; none by default (see ``docs/geometry.md``).
+        geometry_schedule: Epochs at which it is measured.
+        geometry_step: Epochs between the checkpoints that a step joins: the paper's f, at least 1.
+        geometry_stiff: Final Fisher diagonal from which a parameter is stiff (0.1 in the paper); 0 measures no
+            split. A split needs the end model first, so that the stack is trained twice.
 
     Source:
         arXiv 2502.01739, table of models.
@@ -91,11 +129,11 @@ class RunConfig:
     task: Task = field(default_factory=ModularAddition)
     w0: float = 1.0
     seed: int = 0
-    epochs: int = 1000
-    batch_size: int = 64
+    epochs: int = OF_TASK
+    batch_size: int = OF_TASK
     optimizer: Optimizer = Optimizer.ADAM
-    learning_rate: float = 5e-3
-    weight_decay: float = 3e-5
+    learning_rate: float = OF_TASK
+    weight_decay: float = OF_TASK
     beta1: float = 0.9
     beta2: float = 0.999
     eps: float = 1e-8
@@ -106,10 +144,18 @@ class RunConfig:
     checkpoint_schedule: str = "last"
     feature_schedule: str = "log:50"
     compressibility_schedule: str = "last"
+    test_schedule: str = _added("every:1")
+    geometry: str = _added("")
+    geometry_schedule: str = _added("every:1")
+    geometry_step: int = _added(1)
+    geometry_stiff: float = _added(0.0)
 
     def __post_init__(self) -> None:
         if not isinstance(self.task, Task):
             raise ConfigError(f"task must be one of {sorted(TASKS)}, got {self.task!r}")
+        for name, value in self.task.defaults.items():
+            if getattr(self, name) is OF_TASK:
+                object.__setattr__(self, name, value)
         for name, choices in (
             ("optimizer", Optimizer),
             ("train_metrics", TrainMetrics),
@@ -127,12 +173,15 @@ class RunConfig:
         check_at_least("seed", self.seed, 0, error=ConfigError)
         check_at_least("epochs", self.epochs, 1, error=ConfigError)
         check_at_least("batch_size", self.batch_size, 1, error=ConfigError)
+        check_at_least("geometry_step", self.geometry_step, 1, error=ConfigError)
+        check_non_negative("geometry_stiff", self.geometry_stiff, error=ConfigError)
+        object.__setattr__(self, "geometry", "+".join(map(str, parse_variants(self.geometry))))
         # One spelling of each value, so that 1 and 1.0 are the same run.
-        for name in ("w0", "learning_rate", "eps", "weight_decay", "beta1", "beta2", "momentum"):
+        for name in ("w0", "learning_rate", "eps", "weight_decay", "beta1", "beta2", "momentum", "geometry_stiff"):
             object.__setattr__(self, name, float(getattr(self, name)))
-        for name in ("seed", "epochs", "batch_size"):
+        for name in ("seed", "epochs", "batch_size", "geometry_step"):
             object.__setattr__(self, name, int(getattr(self, name)))
-        for name in ("checkpoint_schedule", "feature_schedule", "compressibility_schedule"):
+        for name in _SCHEDULES:
             schedule_epochs(getattr(self, name), self.epochs)
 
     def to_dict(self) -> dict[str, Any]:
@@ -160,18 +209,39 @@ class RunConfig:
 
     @property
     def key(self) -> str:
-        """Name of the run in the store: a hash of the configuration and its schema version."""
-        canonical = json.dumps({"schema": SCHEMA, **self.to_dict()}, sort_keys=True, separators=(",", ":"))
+        """Name of the run in the store: a hash of the configuration and its schema version.
+
+        Fields that were added later are left out while they have the value they were introduced with, so that the
+        keys of runs stored before stay what they were, and :data:`SCHEMA` too. So are the task's fields that say
+        where its data lie.
+        """
+        values = self._keyed()
+        for name, value in introduced().items():
+            if values[name] == value:
+                del values[name]
+        canonical = json.dumps({"schema": SCHEMA, **values}, sort_keys=True, separators=(",", ":"))
         return hashlib.sha256(canonical.encode()).hexdigest()[:16]
 
     @property
     def stack_key(self) -> str:
         """Equal for configurations that can train in one stack: all but w0, seed, learning rate, weight decay."""
-        shared = self.to_dict()
+        shared = self._keyed()
         for name in ("w0", "seed", "learning_rate", "weight_decay"):
             del shared[name]
         shared["task"].pop("label_noise", None)
         return json.dumps(shared, sort_keys=True)
+
+    def _keyed(self) -> dict[str, Any]:
+        """All fields but those that say where the task's data lie."""
+        values = self.to_dict()
+        values["task"] = {name: value for name, value in values["task"].items() if name not in self.task.unkeyed}
+        return values
+
+
+def introduced() -> dict[str, Any]:
+    """Fields of :class:`RunConfig` that earlier versions lacked, with the value that their runs have."""
+    fields = dataclasses.fields(RunConfig)
+    return {field.name: field.metadata[_INTRODUCED] for field in fields if _INTRODUCED in field.metadata}
 
 
 def _build(cls: type[Any], values: dict[str, Any], what: str) -> Any:

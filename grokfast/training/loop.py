@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
 from threading import Event
 
@@ -14,7 +14,8 @@ from grokfast.errors import ConfigError
 from grokfast.models import Params, member, stack_members, zeros_together
 from grokfast.tasks import Split, evaluate, stream
 from grokfast.training.config import RunConfig, TrainMetrics
-from grokfast.training.observers import Observer, Snapshot, observe_compressibility, observe_features
+from grokfast.training.history import Series
+from grokfast.training.observers import Dated, Observer, Snapshot, observe_compressibility, observe_features
 from grokfast.training.optimizers import OptimizerState, initial_state, optimizer_step
 from grokfast.training.schedule import schedule_epochs
 
@@ -39,9 +40,11 @@ class StackState:
         batches: int64 ``[E, n_train]``: this epoch's order of the training samples.
         epoch: Epochs finished.
         diverged: For each member the epoch at which it was frozen, 0 if it was not.
-        history: A list of ``[E]`` float64 tensors by metric, one entry an epoch.
+        history: By metric a series of ``[E]``, one row an epoch; NaN where there was no test pass.
         observed: By column, the epochs looked at and the ``[E]`` values.
         checkpoints: Parameters of each member by epoch.
+        train: The members' training data ``[E, n_train, ...]`` in this epoch's order, made when needed.
+        test: Their test data ``[E, n_test, ...]``, made when needed.
     """
 
     configs: Sequence[RunConfig]
@@ -53,13 +56,15 @@ class StackState:
     batches: Tensor
     epoch: int = 0
     diverged: list[int] = field(default_factory=list)
-    history: dict[str, list[Tensor]] = field(default_factory=lambda: {name: [] for name in METRICS})
+    history: dict[str, Series] = field(default_factory=lambda: {name: Series() for name in METRICS})
     observed: dict[str, list[tuple[int, Tensor]]] = field(default_factory=dict)
     checkpoints: dict[int, list[Params]] = field(default_factory=dict)
+    train: tuple[Tensor, Tensor] | None = None
+    test: tuple[Tensor, Tensor] | None = None
 
     def snapshot(self) -> Snapshot:
         """The view that observers get."""
-        metrics = {name: values[-1] for name, values in self.history.items() if values}
+        metrics = {name: values[-1] for name, values in self.history.items() if len(values)}
         metrics |= {name: looks[-1][1] for name, looks in self.observed.items() if looks[-1][0] == self.epoch}
         return Snapshot(self.epoch, self.configs[0].task, self.params, self.splits, self.configs, metrics)
 
@@ -131,12 +136,14 @@ def run_epochs(
     watching += observers
     looks += [observer.epochs(config.epochs) for observer in observers]
     keeps = schedule_epochs(config.checkpoint_schedule, config.epochs) | {config.epochs}
+    tests = schedule_epochs(config.test_schedule, config.epochs) | {config.epochs}
     while state.epoch < config.epochs:
-        _train_epoch(state)
+        _train_epoch(state, tests)
         for observer, epochs in zip(watching, looks, strict=True):
             if state.epoch in epochs:
-                for name, values in observer.measure(state.snapshot()).items():
-                    state.observed.setdefault(name, []).append((state.epoch, values.detach().double().cpu().clone()))
+                for name, seen in observer.measure(state.snapshot()).items():
+                    epoch, values = (seen.epoch, seen.values) if isinstance(seen, Dated) else (state.epoch, seen)
+                    state.observed.setdefault(name, []).append((epoch, values.detach().double().cpu().clone()))
         if state.epoch in keeps:
             state.checkpoints[state.epoch] = [member(state.params, e) for e in range(len(state.configs))]
         if on_epoch is not None:
@@ -145,11 +152,13 @@ def run_epochs(
             raise Interrupted(f"stopped after epoch {state.epoch} of {config.epochs}")
 
 
-def _train_epoch(state: StackState) -> None:
+def _train_epoch(state: StackState, tests: Collection[int]) -> None:
     config = state.configs[0]
     if config.reshuffle and state.epoch:
-        state.batches = _draw_order(state.splits, state.orders)
-    inputs, labels = _ordered(state.splits, state.batches)
+        state.batches, state.train = _draw_order(state.splits, state.orders), None
+    if state.train is None:
+        state.train = _ordered(state.splits, state.batches)
+    inputs, labels = state.train
     samples = labels.shape[1]
     loss_sum = torch.zeros(len(state.configs), dtype=torch.float64, device=labels.device)
     correct = torch.zeros_like(loss_sum)
@@ -165,9 +174,13 @@ def _train_epoch(state: StackState) -> None:
     metrics = dict(zip(METRICS, (loss_sum / samples, correct / samples), strict=False))
     if config.train_metrics is TrainMetrics.FULL:
         metrics["train_loss"], metrics["train_accuracy"] = evaluate(config.task, state.params, inputs, labels)
-    test_inputs = torch.stack([split.test_inputs for split in state.splits])
-    test_labels = torch.stack([split.test_labels for split in state.splits])
-    metrics["test_loss"], metrics["test_accuracy"] = evaluate(config.task, state.params, test_inputs, test_labels)
+    if state.epoch in tests:
+        if state.test is None:
+            state.test = _stacked_tests(state.splits)
+        metrics["test_loss"], metrics["test_accuracy"] = evaluate(config.task, state.params, *state.test)
+        state.optimizer.active &= metrics["test_loss"].isfinite()
+    else:
+        metrics["test_loss"] = metrics["test_accuracy"] = torch.full_like(loss_sum, torch.nan)
     _mark_diverged(state, metrics)
     for name in METRICS:
         state.history[name].append(metrics[name].cpu())
@@ -175,7 +188,6 @@ def _train_epoch(state: StackState) -> None:
 
 def _mark_diverged(state: StackState, metrics: dict[str, Tensor]) -> None:
     """Freeze members whose loss is not finite and mark their epoch; their metrics are NaN from then on."""
-    state.optimizer.active &= metrics["test_loss"].isfinite()
     frozen = (state.optimizer.active == 0).tolist()
     for e, off in enumerate(frozen):
         if off and not state.diverged[e]:
@@ -196,6 +208,10 @@ def _ordered(splits: Sequence[Split], batches: Tensor) -> tuple[Tensor, Tensor]:
     inputs = torch.stack([split.train_inputs[order] for split, order in zip(splits, batches, strict=True)])
     labels = torch.stack([split.train_labels[order] for split, order in zip(splits, batches, strict=True)])
     return inputs, labels
+
+
+def _stacked_tests(splits: Sequence[Split]) -> tuple[Tensor, Tensor]:
+    return torch.stack([split.test_inputs for split in splits]), torch.stack([split.test_labels for split in splits])
 
 
 def _to(split: Split, device: str | torch.device) -> Split:

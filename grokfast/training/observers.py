@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Protocol, runtime_checkable
 import torch
 from torch import Tensor
 
+from grokfast.errors import InputError
 from grokfast.models import Params
 from grokfast.pruning import compressibility, pruning_curve, pruning_fractions
-from grokfast.tasks import Split, Task, evaluate
+from grokfast.tasks import HasPreactivations, Quantities, Split, Task, evaluate, layer_features
 from grokfast.training.schedule import schedule_epochs
 
 if TYPE_CHECKING:
@@ -38,6 +39,10 @@ class Snapshot:
     configs: Sequence[RunConfig] = ()
     metrics: Mapping[str, Tensor] = field(default_factory=dict)
 
+    def test_inputs(self) -> Tensor:
+        """The members' test inputs ``[E, n_test, ...]``."""
+        return torch.stack([split.test_inputs for split in self.splits])
+
 
 @runtime_checkable
 class Closes(Protocol):
@@ -48,8 +53,30 @@ class Closes(Protocol):
         ...
 
 
-Measure = Callable[[Snapshot], Mapping[str, Tensor]]
-"""Takes a snapshot and returns columns of the history: ``[E]`` tensors by name."""
+@dataclass(frozen=True)
+class Dated:
+    """Values that belong to an earlier epoch than the one they became known in.
+
+    Attributes:
+        epoch: That epoch, from 1.
+        values: ``[E]``.
+    """
+
+    epoch: int
+    values: Tensor
+
+
+@runtime_checkable
+class LooksAround(Protocol):
+    """A measure that needs to see other epochs than those it is asked about."""
+
+    def epochs(self, points: frozenset[int], total: int) -> frozenset[int]:
+        """When it must be called, of ``1 .. total``, to measure at ``points``."""
+        ...
+
+
+Measure = Callable[[Snapshot], Mapping[str, Tensor | Dated]]
+"""Takes a snapshot and returns columns of the history by name: ``[E]`` tensors, or :class:`Dated` ones."""
 
 
 @dataclass(frozen=True)
@@ -66,15 +93,48 @@ class Observer:
 
     def epochs(self, total: int) -> frozenset[int]:
         """The epochs at which it looks in a run of ``total``."""
-        return schedule_epochs(self.schedule, total)
+        points = schedule_epochs(self.schedule, total)
+        measure: object = self.measure
+        return measure.epochs(points, total) if isinstance(measure, LooksAround) else points
 
 
-def observe_features(snapshot: Snapshot) -> Mapping[str, Tensor]:
+def observe_features(snapshot: Snapshot) -> Mapping[str, Tensor | Dated]:
     """The task's feature summaries."""
-    return snapshot.task.features(snapshot.params).scalars
+    return dict(snapshot.task.features(snapshot.params, snapshot.test_inputs()).scalars)
 
 
-def observe_compressibility(snapshot: Snapshot) -> Mapping[str, Tensor]:
+def observe_quantities(quantities: Quantities) -> Measure:
+    """A measure of how the neurons of every layer correlate with quantities of your own choosing.
+
+    Args:
+        quantities: By name, functions of test inputs ``[E, N, ...]`` that give one number a sample, ``[E, N]``.
+
+    Returns:
+        A measure for :class:`Observer`; its columns are named as
+        :func:`grokfast.tasks.neurons.layer_features` says, such as ``hidden_weighted_<name>``.
+
+    Raises:
+        InputError: While it measures, if the task does not show its neurons or a function returns another shape.
+    """
+
+    def measure(snapshot: Snapshot) -> Mapping[str, Tensor | Dated]:
+        if not isinstance(snapshot.task, HasPreactivations):
+            raise InputError(f"task {snapshot.task.name} does not show what its neurons receive")
+        inputs = snapshot.test_inputs()
+        values = {}
+        for name, function in quantities.items():
+            values[name] = function(inputs)
+            if values[name].shape != inputs.shape[:2]:
+                raise InputError(
+                    f"quantity {name!r} must give one number a sample, {list(inputs.shape[:2])}, "
+                    f"got {list(values[name].shape)}"
+                )
+        return layer_features(snapshot.task.preactivations(snapshot.params, inputs), values).scalars
+
+    return measure
+
+
+def observe_compressibility(snapshot: Snapshot) -> Mapping[str, Tensor | Dated]:
     """Compressibility from the layerwise pruning curve on 101 fractions."""
     fractions = pruning_fractions()
     return {"compressibility": compressibility(fractions, stack_pruning_curve(snapshot, fractions))}

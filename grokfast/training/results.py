@@ -17,8 +17,10 @@ from grokfast.errors import InputError
 from grokfast.measures import grokking_times
 from grokfast.pruning import compressibility, pruning_fractions, size_at_drop
 from grokfast.training.config import SCHEMA, RunConfig
+from grokfast.training.history import History
 from grokfast.training.loop import METRICS, StackState
 from grokfast.training.observers import stack_pruning_curve
+from grokfast.training.schedule import schedule_epochs
 
 Arrays = dict[str, NDArray[Any]]
 
@@ -40,36 +42,45 @@ class RunResult:
 
     key: str
     record: Mapping[str, Any]
-    history: Arrays
+    history: Mapping[str, NDArray[Any]]
     tensors: Mapping[str, Arrays]
 
 
-def stack_results(state: StackState, seconds: float) -> list[RunResult]:
+def stack_results(
+    state: StackState,
+    seconds: float,
+    more_ends: Mapping[str, Tensor] | None = None,
+    more_arrays: Mapping[str, Tensor] | None = None,
+) -> list[RunResult]:
     """The results of a stack after its last epoch.
 
     Args:
         state: The finished stack.
         seconds: Time it took, for the record.
+        more_ends: Further values ``[E]`` for the summary.
+        more_arrays: Further arrays ``[E, ...]`` of the end models.
 
     Returns:
         One result a member.
     """
     fractions = pruning_fractions()
-    curves = stack_pruning_curve(state.snapshot(), fractions)
-    features = state.configs[0].task.features(state.params)
+    snapshot = state.snapshot()
+    curves = stack_pruning_curve(snapshot, fractions)
+    features = state.configs[0].task.features(state.params, snapshot.test_inputs())
     ends: dict[str, Tensor] = {
         "compressibility": compressibility(fractions, curves),
         "size_at_5_percent_drop": size_at_drop(fractions, curves),
         "weight_norm": _weight_norm(state),
         **features.scalars,
+        **(more_ends or {}),
     }
-    arrays = {"pruning_accuracy": curves, **features.arrays}
+    arrays = {"pruning_accuracy": curves, **features.arrays, **(more_arrays or {})}
     results = []
     for e, config in enumerate(state.configs):
         history = _history(state, e, {"compressibility": ends["compressibility"], **features.scalars})
         diverged = state.diverged[e]
         summary = {
-            **({} if diverged else _times(history)),
+            **({} if diverged else _times(config, history)),
             **{f"end_{name}": _plain(history[name][-1]) for name in METRICS},
             **{name: _plain(values[e].item()) for name, values in ends.items()},
         }
@@ -125,24 +136,24 @@ def failed_result(config: RunConfig, reason: str) -> RunResult:
     return RunResult(config.key, record, history, {})
 
 
-def _history(state: StackState, e: int, last: Mapping[str, Tensor]) -> Arrays:
+def _history(state: StackState, e: int, last: Mapping[str, Tensor]) -> History:
     columns: Arrays = {"epoch": np.arange(1, state.epoch + 1)}
-    for name in METRICS:
-        columns[name] = np.array([values[e].item() for values in state.history[name]])
-    for name in dict.fromkeys([*last, *state.observed]):
-        column = np.full(state.epoch, np.nan)
-        looks = state.observed.get(name, [])
-        for epoch, values in [*looks, *([(state.epoch, last[name])] if name in last else [])]:
-            column[epoch - 1] = values[e].item()
-        columns[name] = column
-    return columns
+    columns |= {name: state.history[name].rows[:, e].numpy().copy() for name in METRICS}
+    sparse = {}
+    # Sorted, since a resumed stack does not know in which order columns first came.
+    for name in dict.fromkeys([*last, *sorted(state.observed)]):
+        looks = [*state.observed.get(name, []), *([(state.epoch, last[name])] if name in last else [])]
+        sparse[name] = [epoch for epoch, _ in looks], np.array([values[e].item() for _, values in looks])
+    return History(columns, sparse, state.epoch)
 
 
-def _times(history: Arrays) -> dict[str, Any]:
+def _times(config: RunConfig, history: Mapping[str, NDArray[Any]]) -> dict[str, Any]:
     found: dict[str, Any] = {}
+    tested = np.array(sorted(schedule_epochs(config.test_schedule, config.epochs) | {config.epochs}))
+    train, test = history["train_accuracy"], history["test_accuracy"][tested - 1]
     for suffix, threshold in THRESHOLDS.items():
         try:
-            times = grokking_times(history["train_accuracy"], history["test_accuracy"], threshold)
+            times = grokking_times(train, test, threshold, test_epochs=tested)
         except InputError:
             return {}  # never above zero: no learning time is defined, and none is recorded
         found |= {

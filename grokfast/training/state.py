@@ -26,6 +26,7 @@ from torch import Tensor
 from grokfast.errors import StoreError
 from grokfast.store.atomic import sha256_of, write_atomically, write_json
 from grokfast.training.config import SCHEMA, RunConfig
+from grokfast.training.history import Series
 from grokfast.training.loop import StackState, initial_stack
 from grokfast.training.observers import Observer
 
@@ -142,7 +143,7 @@ def _tensors(state: StackState, observers: Sequence[Observer]) -> dict[str, Tens
     tensors["optimizer/active"] = state.optimizer.active
     tensors["orders"] = torch.stack([order.get_state() for order in state.orders])
     tensors["batches"] = state.batches
-    tensors |= {f"history/{name}": torch.stack(values) for name, values in state.history.items() if values}
+    tensors |= {f"history/{name}": series.rows for name, series in state.history.items() if len(series)}
     for name, looks in state.observed.items():
         tensors[f"observed/{name}"] = torch.stack([values for _, values in looks])
     for k, observer in enumerate(observers):
@@ -179,7 +180,7 @@ def _restore(
     state.epoch = int(record["epoch"])
     state.diverged = [int(epoch) for epoch in record["diverged"]]
     for name in state.history:
-        state.history[name] = list(tensors[f"history/{name}"]) if f"history/{name}" in tensors else []
+        state.history[name] = Series(tensors.get(f"history/{name}"))
     for name, epochs in record["observed"].items():
         state.observed[name] = list(zip(epochs, tensors[f"observed/{name}"], strict=True))
     for part in checkpoints:

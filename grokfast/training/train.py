@@ -15,6 +15,7 @@ import torch
 from grokfast._checks import check_at_least
 from grokfast.errors import ConfigError
 from grokfast.training.config import RunConfig
+from grokfast.training.geometry import GeometryMeasure, geometry_observers, geometry_of, learn_split
 from grokfast.training.keeper import StateKeeper
 from grokfast.training.loop import Interrupted, StackState, initial_stack, run_epochs
 from grokfast.training.observers import Closes, Observer
@@ -68,12 +69,18 @@ def train_stack(
         ConfigError: If the configurations cannot share a stack.
     """
     started = time.perf_counter()
+    geometry = geometry_of(configs[0]) if configs else None
+    observers = [*observers, *geometry_observers(geometry, configs[0])] if configs else observers
     with quiet_numerics(), _closing(observers):
         if keeper is None:
             state = initial_stack(configs, device)
+            if geometry is not None and configs[0].geometry_stiff:
+                learn_split(geometry, state, None, stop)
             run_epochs(state, observers, on_epoch, stop)
-            return stack_results(state, time.perf_counter() - started)
+            return _results(state, geometry, time.perf_counter() - started)
         state = keeper.start(configs, device, observers)
+        if geometry is not None and configs[0].geometry_stiff and not geometry.has_split:
+            learn_split(geometry, state, keeper, stop)
 
         def after_epoch(state: StackState) -> None:
             if on_epoch is not None:
@@ -86,7 +93,7 @@ def train_stack(
         except Interrupted:
             keeper.save(state)
             raise
-        return stack_results(state, keeper.seconds)
+        return _results(state, geometry, keeper.seconds)
 
 
 def train_runs(
@@ -161,6 +168,11 @@ def plan_stacks(configs: Sequence[RunConfig], threads: int = 1, size: int = STAC
         cuts = [len(members) * k // count for k in range(count + 1)]
         stacks += [members[a:b] for a, b in pairwise(cuts)]
     return sorted(stacks, key=lambda stack: -stack[0].epochs * len(stack))
+
+
+def _results(state: StackState, geometry: GeometryMeasure | None, seconds: float) -> list[RunResult]:
+    ends, arrays = ({}, {}) if geometry is None else geometry.spectra(state.snapshot(), state.configs[0].geometry_stiff)
+    return stack_results(state, seconds, ends, arrays)
 
 
 @contextmanager

@@ -8,7 +8,7 @@ from torch import nn
 from torch.func import functional_call, jacrev
 
 from grokfast.errors import InputError
-from grokfast.fisher import fisher_diag, fisher_inner, fisher_vector_product
+from grokfast.fisher import fisher_diag, fisher_gram, fisher_inner, fisher_vector_product
 
 
 def _matrix(model, x, likelihood):
@@ -76,6 +76,38 @@ def test_products_equal_the_matrix(setup, likelihood):
     torch.testing.assert_close(
         fisher_diag(model, x, likelihood=likelihood).flat(), matrix.diag(), rtol=1e-10, atol=1e-12
     )
+
+
+@pytest.mark.parametrize("likelihood", ["categorical", "gaussian"])
+def test_gram_equals_the_matrix(setup, likelihood):
+    model, x, u, v = setup
+    matrix = _matrix(model, x, likelihood)
+    d = torch.stack([u, v, u - 2 * v])
+    found = fisher_gram(model, x, list(d), likelihood=likelihood, batch_size=3)
+    torch.testing.assert_close(found, d @ matrix @ d.T, rtol=1e-9, atol=1e-12)
+    torch.testing.assert_close(found, found.T, rtol=0, atol=0)
+    with pytest.raises(InputError, match="at least one direction"):
+        fisher_gram(model, x, [])
+    with pytest.raises(InputError, match=r"directions\[1\] must have shape"):
+        fisher_gram(model, x, [u, v[:-1]])
+
+
+class _Decides(nn.Module):
+    """What is run depends on values, which vmap cannot follow."""
+
+    def __init__(self):
+        super().__init__()
+        self.a = nn.Linear(4, 3)
+
+    def forward(self, x):
+        y = self.a(x)
+        return y * 2 if bool(self.a.weight.sum() > -1e9) else y
+
+
+def test_gram_of_a_model_that_decides_by_value():
+    torch.manual_seed(0)
+    model, x, d = _Decides().double(), torch.randn(5, 4).double(), torch.randn(2, 15).double()
+    torch.testing.assert_close(fisher_gram(model, x, list(d)), d @ _matrix(model, x, "categorical") @ d.T)
 
 
 def test_stacked(setup):

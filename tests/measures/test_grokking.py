@@ -42,3 +42,12 @@ def test_onset_is_where_all_larger_scales_grok():
     assert grokking_onset([10, 0.1, 1, 2], [True, True, False, True]) == 2
     assert grokking_onset([1, 2], [True, True]) == 1
     assert np.isnan(grokking_onset([1, 2], [True, False]))
+
+
+def test_times_among_the_epochs_that_were_tested():
+    train = [0.1, 0.99, 1.0, 1.0, 1.0, 1.0, 1.0]
+    found = grokking_times(train, [0.0, 0.5, 1.0], test_epochs=[2, 4, 7])
+    assert (found.t_train, found.t_test, found.plateau_end) == (2, 7, 4)
+    for epochs in ([0, 4, 7], [2, 2, 7], [2, 4, 8], [2, 4]):
+        with pytest.raises(InputError, match="expected"):
+            grokking_times(train, [0.0, 0.5, 1.0], test_epochs=epochs)

@@ -81,7 +81,7 @@ def test_features_name_every_reading_and_count_the_dead():
     params = stack_members([task.initial(seed, 1.0, torch.float64) for seed in range(2)])
     params["0.weight"][1, 2] = 0
     params["4.weight"][1, :, 3] = 0
-    features = task.features(params)
+    features = task.features(params, torch.empty(2, 0, 2))
     assert {name for name in features.scalars if name.startswith("ipr_output")} == {
         "ipr_output",
         "ipr_output_no_constant",

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import dataclasses
 import json
 
 import numpy as np
@@ -7,7 +8,7 @@ import pytest
 
 from grokfast.errors import ConfigError
 from grokfast.tasks import ModularAddition
-from grokfast.training import Optimizer, RunConfig
+from grokfast.training import Optimizer, RunConfig, introduced
 
 
 def test_json_round_trip():
@@ -28,6 +29,29 @@ def test_one_spelling_of_each_value():
 def test_keys_tell_configurations_apart():
     keys = {RunConfig(**fields).key for fields in ({}, {"w0": 2}, {"seed": 1}, {"precision": "float64"})}
     assert len(keys) == 4
+
+
+def test_keys_of_runs_stored_before_a_field_was_added_stay():
+    # Written by the first version; also the folder's name in tests/store/format-1.
+    task = ModularAddition(P=5, hidden=(8,))
+    first = RunConfig(task=task, epochs=4, batch_size=8, w0=2.0, seed=3, feature_schedule="every:2")
+    assert first.key == "e8af617f294651f6"
+    assert set(introduced()) == {
+        "test_schedule", "geometry", "geometry_schedule", "geometry_step", "geometry_stiff",
+    }  # fmt: skip
+    for change in (
+        {"geometry": "logit-16"}, {"geometry_schedule": "every:2"}, {"geometry_step": 2}, {"test_schedule": "every:2"},
+    ):  # fmt: skip
+        assert dataclasses.replace(first, **change).key != first.key
+    for name, value in introduced().items():
+        assert getattr(RunConfig(), name) == value, f"keys would change: give {name} back the default {value!r}"
+
+
+def test_metrics_have_one_spelling():
+    config = RunConfig(geometry="softmax-all-full+softmax-all+logit-16", geometry_stiff=1)
+    assert config.geometry == "logit-16+softmax-all+softmax-all-full"
+    assert config.key == RunConfig(geometry="logit-16+softmax-all+softmax-all-full", geometry_stiff=1.0).key
+    assert RunConfig.from_dict(config.to_dict()) == config
 
 
 def test_stack_key_ignores_what_members_may_differ_in():
@@ -53,6 +77,14 @@ def test_stack_key_ignores_what_members_may_differ_in():
         ({"precision": "float16"}, "precision"),
         ({"task": "modular-addition"}, "task"),
         ({"feature_schedule": "at:2000"}, "outside 1 .. 1000"),
+        ({"geometry": "softmx-all"}, "did you mean 'softmax'"),
+        ({"geometry": "softmax"}, "a metric must be 'FISHER-SAMPLES'"),
+        ({"geometry": "logit-0"}, "got 'logit-0'"),
+        ({"geometry": "logit-16+logit-16"}, "twice"),
+        ({"geometry": "logit-16-ful"}, "got 'logit-16-ful'"),
+        ({"geometry_step": 0}, "geometry_step must be an integer >= 1"),
+        ({"geometry_stiff": -0.1}, "geometry_stiff"),
+        ({"geometry_schedule": "often"}, "a schedule must be"),
     ],
 )
 def test_rejects_bad_values(fields, words):

@@ -88,9 +88,9 @@ def test_two_hundred_steps_equal_plain_torch_in_float64(optimizer):
     for e, config in enumerate(configs):
         model, losses, accuracies = _plain_torch(config, _steps(config, 34))
         _close(member(state.params, e), model, 1e-9)
-        found = torch.stack(state.history["train_loss"])[: len(losses), e]
+        found = state.history["train_loss"].rows[: len(losses), e]
         torch.testing.assert_close(found, torch.tensor(losses, dtype=torch.float64), rtol=1e-9, atol=0)
-        assert torch.stack(state.history["train_accuracy"])[: len(losses), e].tolist() == accuracies
+        assert state.history["train_accuracy"].rows[: len(losses), e].tolist() == accuracies
 
 
 def test_reshuffling_equals_plain_torch():

@@ -1,0 +1,11 @@
+#include "grokfast/geometry.hpp"
+
+#include "bindings.hpp"
+
+namespace py = pybind11;
+
+namespace grokfast {
+
+void register_geometry(py::module_& module) { GROKFAST_BIND_CPU_KERNELS(GROKFAST_GEOMETRY_CPU_KERNELS) }
+
+}  // namespace grokfast
