@@ -10,6 +10,7 @@ from grokfast.fisher import (
 )
 from grokfast.geometry import Trajectory, trajectory_measures
 from grokfast.ising import IsingSampler, ising_dataset
+from grokfast.pruning import measure_pruning, prune_module, pruning_masks
 from grokfast.runs import Run, RunTable, load
 from grokfast.store import Store
 from grokfast.tasks import Ising, ModularAddition
@@ -41,7 +42,10 @@ __all__ = [
     "fisher_vector_product",
     "ising_dataset",
     "load",
+    "measure_pruning",
     "observe_quantities",
+    "prune_module",
+    "pruning_masks",
     "train_runs",
     "train_stack",
     "trajectory_measures",

@@ -23,6 +23,7 @@ from grokfast.measures.geometry import (
     stiff_parameters,
     stiffest_parameters,
 )
+from grokfast.measures.gini import gini, gini_of
 from grokfast.measures.grokking import GrokkingTimes, grokking_times
 from grokfast.measures.ipr import (
     FourierBasis,
@@ -33,6 +34,8 @@ from grokfast.measures.ipr import (
     layer_ipr,
     output_ipr,
 )
+from grokfast.measures.norms import layer_norms, weight_norm
+from grokfast.measures.parity import SignLosses, even_odd_parts, loss_by_sign, sign_losses
 from grokfast.measures.statistics import Estimate, LinearFit, grokking_onset, linear_fit, mean_interval
 
 __all__ = [
@@ -42,13 +45,17 @@ __all__ = [
     "GrokkingTimes",
     "InputBlocks",
     "LinearFit",
+    "SignLosses",
     "StepMeasures",
     "activation_weights",
     "constant_neurons",
     "cosine",
     "discrete_gradient",
+    "even_odd_parts",
     "fisher_spectrum",
     "fourier_power",
+    "gini",
+    "gini_of",
     "grokking_onset",
     "grokking_times",
     "inner_product",
@@ -56,20 +63,24 @@ __all__ = [
     "inverse_participation_ratio",
     "largest_bump",
     "layer_ipr",
+    "layer_norms",
     "leading_quantity",
     "led_shares",
     "lengths_and_angles",
     "linear_fit",
+    "loss_by_sign",
     "mean_correlation",
     "mean_interval",
     "neuron_correlations",
     "origin_similarity",
     "output_ipr",
     "restrict",
+    "sign_losses",
     "step_between",
     "step_length",
     "stiff_parameters",
     "stiffest_parameters",
+    "weight_norm",
     "weighted_correlation",
     "zero_crossings",
 ]

@@ -109,3 +109,54 @@ def _compiled(params: list[Tensor], pairs: Tensor, labels: Tensor, grads: list[T
 def _fake(params: list[Tensor], pairs: Tensor, labels: Tensor, grads: list[Tensor]) -> tuple[Tensor, Tensor]:
     _check(params, pairs, labels, grads)
     return params[0].new_empty(params[0].shape[0]), labels.new_empty(labels.shape[0])
+
+
+def mlp_losses_reference(params: list[Tensor], pairs: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+    """The readable twin of :func:`mlp_losses`."""
+    return mlp_cross_entropy_reference(params, pairs, labels, [])
+
+
+@torch.library.custom_op("grokfast::mlp_losses", mutates_args=())
+def mlp_losses(params: list[Tensor], pairs: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+    r"""Mean cross entropy of each member of a stack and its correct predictions, without gradients.
+
+    As :func:`mlp_cross_entropy_`, up to rounding. On the CPU only hidden units that are active on a pair and reach an
+    output are summed, which a trained network has few of and a pruned one fewer. A unit that reaches no output does not
+    count there even if it is infinite.
+
+    Args:
+        params: Weight ``[E, H, 2P]`` (fastest stored with its last two axes swapped), bias ``[E, H]``, weight
+            ``[E, C, H]``, bias ``[E, C]``; float32 or float64.
+        pairs: int64 ``[E, N, 2]`` in ``0 .. P - 1``.
+        labels: int64 ``[E, N]`` in ``0 .. C - 1``.
+
+    Returns:
+        Loss ``[E]`` in nats (NaN if a logit is not finite) and correct predictions, int64 ``[E]``.
+
+    Raises:
+        InputError: If shapes or dtypes do not match, or an index or label is out of range.
+    """
+    _check(params, pairs, labels, [])
+    return mlp_losses_reference(params, pairs, labels)
+
+
+@mlp_losses.register_kernel("cpu")
+def _compiled_losses(params: list[Tensor], pairs: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+    _check(params, pairs, labels, [])
+    run = kernel("mlp_losses", params[0])
+    if run is None or not _is_laid_out(params):
+        return mlp_losses_reference(params, pairs, labels)
+    members, width, inputs = params[0].shape
+    classes = params[2].shape[1]
+    check_range("pairs", pairs, inputs // 2)
+    check_range("labels", labels, classes)
+    pairs, labels = pairs.contiguous(), labels.contiguous()
+    loss, correct = params[0].new_empty(members), labels.new_empty(members)
+    call(run, loss, *params, pairs, labels, loss, correct, members, pairs.shape[1], inputs // 2, width, classes)
+    return loss, correct
+
+
+@mlp_losses.register_fake
+def _fake_losses(params: list[Tensor], pairs: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+    _check(params, pairs, labels, [])
+    return params[0].new_empty(params[0].shape[0]), labels.new_empty(labels.shape[0])

@@ -1,14 +1,40 @@
-"""Pruning: scores to masks to curves to compressibility."""
+"""Pruning: scores to ranks to masks to curves to compressibility."""
 
-from grokfast.pruning.curve import compressibility, pruning_fractions, size_at_drop
-from grokfast.pruning.magnitude import magnitude_ranks, prune_layerwise, pruned_count, pruning_curve
+from grokfast.pruning.curve import (
+    compressibility,
+    compressibility_bounds,
+    compressibility_error,
+    pruning_fractions,
+    size_at_accuracy,
+    size_at_drop,
+)
+from grokfast.pruning.curves import pruning_curves
+from grokfast.pruning.magnitude import magnitude_ranks, prune_layerwise, pruning_curve
+from grokfast.pruning.modules import PruningCurve, apply_masks, measure_pruning, prune_module, pruning_masks
+from grokfast.pruning.order import PruningOrder, masked, pruned_count, pruning_order
+from grokfast.pruning.schemes import Scheme, layers_of, weight_names
 
 __all__ = [
+    "PruningCurve",
+    "PruningOrder",
+    "Scheme",
+    "apply_masks",
     "compressibility",
+    "compressibility_bounds",
+    "compressibility_error",
+    "layers_of",
     "magnitude_ranks",
+    "masked",
+    "measure_pruning",
     "prune_layerwise",
+    "prune_module",
     "pruned_count",
     "pruning_curve",
+    "pruning_curves",
     "pruning_fractions",
+    "pruning_masks",
+    "pruning_order",
+    "size_at_accuracy",
     "size_at_drop",
+    "weight_names",
 ]

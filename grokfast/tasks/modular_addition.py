@@ -13,7 +13,7 @@ from grokfast._checks import check_at_least, check_fraction
 from grokfast.errors import ConfigError
 from grokfast.measures import FourierBasis, InputBlocks, input_ipr, layer_ipr, output_ipr
 from grokfast.models import Params, initial_mlp, mlp, mlp_on_pairs
-from grokfast.ops import mlp_cross_entropy_
+from grokfast.ops import mlp_cross_entropy_, mlp_losses
 from grokfast.tasks.base import Features, Split, gradients_by_autograd, losses_of_logits
 from grokfast.tasks.streams import stream
 
@@ -108,7 +108,7 @@ class ModularAddition:
         """Mean loss ``[E]`` in nats and correct predictions ``[E]``; fused for one hidden layer."""
         if len(self.hidden) > 1:
             return losses_of_logits(self, params, inputs, labels)
-        loss, correct = mlp_cross_entropy_(list(params.values()), inputs, labels, [])
+        loss, correct = mlp_losses(list(params.values()), inputs, labels)
         return loss, correct
 
     def gradients(

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from grokfast.errors import InputError
-from grokfast.measures import grokking_times
+from grokfast.measures import grokking_times, weight_norm
 from grokfast.pruning import compressibility, pruning_fractions, size_at_drop
 from grokfast.training.config import SCHEMA, RunConfig
 from grokfast.training.history import History
@@ -70,7 +70,7 @@ def stack_results(
     ends: dict[str, Tensor] = {
         "compressibility": compressibility(fractions, curves),
         "size_at_5_percent_drop": size_at_drop(fractions, curves),
-        "weight_norm": _weight_norm(state),
+        "weight_norm": weight_norm(state.params),
         **features.scalars,
         **(more_ends or {}),
     }
@@ -164,11 +164,6 @@ def _times(config: RunConfig, history: Mapping[str, NDArray[Any]]) -> dict[str, 
             "plateau_end": times.plateau_end,
         }
     return found
-
-
-def _weight_norm(state: StackState) -> Tensor:
-    squares = [tensor.double().flatten(1).square().sum(1) for tensor in state.params.values()]
-    return torch.stack(squares).sum(0).sqrt()
 
 
 def _plain(value: float) -> float | None:

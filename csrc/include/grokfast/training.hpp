@@ -37,6 +37,10 @@ struct AdamConstants {
                                        const int64_t* pairs, const int64_t* labels, T* g_rows, T* g_bias1, \
                                        T* g_weight, T* g_bias2, T* loss, int64_t* correct, int64_t E, int64_t N, \
                                        int64_t P, int64_t H, int64_t C, LAST)) \
+  /* The same loss and correct predictions without gradients, from active hidden units alone. */ \
+  DECLARE(mlp_losses_##SUFFIX, (const T* rows, const T* bias1, const T* weight, const T* bias2, const int64_t* pairs, \
+                                const int64_t* labels, T* loss, int64_t* correct, int64_t E, int64_t N, int64_t P, \
+                                int64_t H, int64_t C, LAST)) \
   /* out, winners [E, N, O, H / 2, W / 2]: convolution with k x k weights [E, O, C, k, k], zero border of k / 2, bias */ \
   /* and ReLU, largest of each 2 x 2 window and its place in it (4: none is positive). Samples [N, C, H, W] of the next */ \
   /* member are x_step elements on. */ \

@@ -1,0 +1,225 @@
+// Loss and correct predictions of one-hidden-layer ReLU networks on two-hot pairs, without gradients.
+//
+//   h = relu(rows[a] + rows[P + b] + bias1)          gather
+//   z = bias2 + sum over u with h[u] != 0 of h[u] W[:, u]
+//
+// A trained network has about a third of its hidden units active on a pair, a pruned one fewer: the sum runs over
+// those alone, from a transposed copy of W, and units that reach no output are never looked at. Units go in chunks whose
+// part of W stays in the first-level cache while a block of samples passes.
+#include <algorithm>
+#if defined(GROKFAST_ISA_avx512) || defined(GROKFAST_ISA_avx2)
+#include <immintrin.h>
+#endif
+
+#include "cross_entropy_row.hpp"
+#include "grokfast/buffer.hpp"
+#include "grokfast/parallel.hpp"
+#include "grokfast/simd.hpp"
+#include "grokfast/training.hpp"
+
+namespace grokfast::GROKFAST_ISA {
+namespace {
+
+constexpr int64_t kBlock = 64;           // samples
+constexpr int64_t kChunk = 128;          // hidden units
+constexpr int64_t kWord = kChunk / 2;    // hidden units whose bits fill a 64-bit word
+constexpr int kTile = 8;                 // vectors of classes kept in registers
+
+// Buffers of one thread; they only ever grow.
+template <typename T>
+struct Scratch {
+  Buffer<T> columns, z, p;
+  Buffer<std::uint64_t> live;  // bits
+  void fit(int64_t H, int64_t C, int64_t stride) {
+    columns.fit(H * stride);
+    z.fit(kBlock * stride);
+    p.fit(C);
+    live.fit((H + kChunk - 1) / kChunk * (kChunk / kWord));
+  }
+};
+
+// Which of a vector's values are not zero (NaN is not), as bits.
+#if defined(GROKFAST_ISA_avx512)
+inline unsigned nonzero(const float* x) {
+  return _mm512_cmp_ps_mask(_mm512_loadu_ps(x), _mm512_setzero_ps(), _CMP_NEQ_UQ);
+}
+inline unsigned nonzero(const double* x) {
+  return _mm512_cmp_pd_mask(_mm512_loadu_pd(x), _mm512_setzero_pd(), _CMP_NEQ_UQ);
+}
+#elif defined(GROKFAST_ISA_avx2)
+inline unsigned nonzero(const float* x) {
+  return _mm256_movemask_ps(_mm256_cmp_ps(_mm256_loadu_ps(x), _mm256_setzero_ps(), _CMP_NEQ_UQ));
+}
+inline unsigned nonzero(const double* x) {
+  return _mm256_movemask_pd(_mm256_cmp_pd(_mm256_loadu_pd(x), _mm256_setzero_pd(), _CMP_NEQ_UQ));
+}
+#else
+template <typename T>
+inline unsigned nonzero(const T* x) {
+  unsigned bits = 0;
+  for (int k = 0; k < Simd<T>::lanes; ++k) bits |= static_cast<unsigned>(x[k] != T(0)) << k;
+  return bits;
+}
+#endif
+
+// Append the positions of the set bits, each plus `first`; returns the new length. May write 16 entries past it.
+inline int append(std::uint64_t bits, int first, int32_t* list, int found) {
+#if defined(GROKFAST_ISA_avx512)
+  // Without a branch: how many are set is not to be predicted.
+  const __m512i steps = _mm512_set_epi32(15, 14, 13, 12, 11, 10, 9, 8, 7, 6, 5, 4, 3, 2, 1, 0);
+#pragma GCC unroll 4
+  for (int k = 0; k < kWord; k += 16) {
+    const __mmask16 here = static_cast<__mmask16>(bits >> k);
+    const __m512i at = _mm512_add_epi32(steps, _mm512_set1_epi32(first + k));
+    _mm512_storeu_si512(list + found, _mm512_maskz_compress_epi32(here, at));
+    found += __builtin_popcount(here);
+  }
+#else
+  for (; bits; bits &= bits - 1) list[found++] = first + __builtin_ctzll(bits);
+#endif
+  return found;
+}
+
+// The transposed copy [H, stride] of W, and a bit for every unit that reaches an output. Where a weight is infinite or NaN
+// every unit counts, and so does every activation, zero or not: the answer is NaN then. Returns whether all are finite.
+template <typename T>
+bool transpose(const T* weight, int64_t H, int64_t C, int64_t stride, T* columns, std::uint64_t* live) {
+  constexpr int64_t kSquare = 16;
+  for (int64_t first = 0; first < H; first += kSquare) {
+    const int64_t last = std::min(first + kSquare, H);
+    for (int64_t c = 0; c < C; ++c)
+      for (int64_t u = first; u < last; ++u) columns[u * stride + c] = weight[c * H + u];
+  }
+  std::fill_n(live, (H + kChunk - 1) / kChunk * (kChunk / kWord), 0);
+  T spoilt = 0;
+  for (int64_t u = 0; u < H; ++u) {
+    T* column = columns + u * stride;
+    std::fill(column + C, column + stride, T(0));
+    T size = 0;
+#pragma omp simd reduction(+ : size, spoilt)
+    for (int64_t c = 0; c < stride; ++c) {
+      size += column[c] != T(0) ? T(1) : T(0);
+      spoilt += column[c] - column[c];
+    }
+    if (size != T(0)) live[u / kWord] |= std::uint64_t(1) << (u % kWord);
+  }
+  if (spoilt == T(0)) return true;
+  for (int64_t u = 0; u < H; ++u) live[u / kWord] |= std::uint64_t(1) << (u % kWord);
+  return false;
+}
+
+// z[0 .. Vectors) += sum of h[u] columns[u] over the units in `list`
+template <typename T, int Vectors>
+inline void add_columns(const T* h, const int32_t* list, int count, const T* columns, int64_t stride, T* z) {
+  using S = Simd<T>;
+  typename S::Vector sums[Vectors];
+#pragma GCC unroll 8
+  for (int v = 0; v < Vectors; ++v) sums[v] = S::load(z + v * S::lanes);
+  for (int k = 0; k < count; ++k) {
+    const T x = h[list[k]];
+    const T* from = columns + list[k] * stride;
+#pragma GCC unroll 8
+    for (int v = 0; v < Vectors; ++v) sums[v] += x * S::load(from + v * S::lanes);
+  }
+#pragma GCC unroll 8
+  for (int v = 0; v < Vectors; ++v) S::store(z + v * S::lanes, sums[v]);
+}
+
+template <typename T>
+inline void add_all_columns(const T* h, const int32_t* list, int count, const T* columns, int64_t stride, T* z) {
+  constexpr int64_t lanes = Simd<T>::lanes;
+  int64_t c = 0;
+  for (; c + kTile * lanes <= stride; c += kTile * lanes)
+    add_columns<T, kTile>(h, list, count, columns + c, stride, z + c);
+  for (; c + 4 * lanes <= stride; c += 4 * lanes) add_columns<T, 4>(h, list, count, columns + c, stride, z + c);
+  for (; c + 2 * lanes <= stride; c += 2 * lanes) add_columns<T, 2>(h, list, count, columns + c, stride, z + c);
+  for (; c < stride; c += lanes) add_columns<T, 1>(h, list, count, columns + c, stride, z + c);
+}
+
+// h[0 .. kChunk): activations of `units` units from `first` on, then zeros.
+template <typename T>
+inline void gather(const T* a, const T* b, const T* bias, int64_t units, T* __restrict__ h) {
+  for (int64_t k = 0; k < units; ++k) {
+    const T sum = a[k] + b[k] + bias[k];
+    h[k] = sum < T(0) ? T(0) : sum;
+  }
+  for (int64_t k = units; k < kChunk; ++k) h[k] = T(0);
+}
+
+// Positions of the activations that are not zero among the units of `live`; with `force`, of all of them, zero or not.
+template <typename T>
+inline int active(const T* h, const std::uint64_t* live, std::uint64_t force, int32_t* list) {
+  int found = 0;
+  for (int u = 0; u < kChunk; u += kWord) {
+    std::uint64_t bits = force;
+#pragma GCC unroll 32
+    for (int v = 0; v < kWord; v += Simd<T>::lanes) bits |= static_cast<std::uint64_t>(nonzero(h + u + v)) << v;
+    found = append(bits & live[u / kWord], u, list, found);
+  }
+  return found;
+}
+
+template <typename T>
+void member(const T* rows, const T* bias1, const T* weight, const T* bias2, const int64_t* pairs,
+            const int64_t* labels, T* loss, int64_t* correct, int64_t N, int64_t P, int64_t H, int64_t C) {
+  static thread_local Scratch<T> s;
+  const int64_t stride = (C + Simd<T>::lanes - 1) / Simd<T>::lanes * Simd<T>::lanes;
+  s.fit(H, C, stride);
+  T* columns = s.columns.data();
+  T* z = s.z.data();
+  const bool finite = transpose(weight, H, C, stride, columns, s.live.data());
+  double loss_sum = 0;
+  int64_t hits = 0;
+  T h[kChunk];
+  int32_t list[kChunk + 16];
+  for (int64_t first = 0; first < N; first += kBlock) {
+    const int64_t samples = std::min(kBlock, N - first);
+    for (int64_t n = 0; n < samples; ++n) {
+      std::copy(bias2, bias2 + C, z + n * stride);
+      std::fill(z + n * stride + C, z + (n + 1) * stride, T(0));
+    }
+    for (int64_t u = 0; u < H; u += kChunk) {
+      const int64_t units = std::min(kChunk, H - u);
+      const std::uint64_t* live = s.live.data() + u / kWord;
+      if (!live[0] && !live[1]) continue;
+      for (int64_t n = 0; n < samples; ++n) {
+        const int64_t* pair = pairs + 2 * (first + n);
+        gather(rows + pair[0] * H + u, rows + (P + pair[1]) * H + u, bias1 + u, units, h);
+        const int count = active(h, live, finite ? 0 : ~std::uint64_t(0), list);
+        add_all_columns(h, list, count, columns + u * stride, stride, z + n * stride);
+      }
+    }
+    for (int64_t n = 0; n < samples; ++n) {
+      bool hit = false;
+      loss_sum += row_loss(z + n * stride, labels[first + n], C, static_cast<T*>(nullptr), T(0), s.p.data(), &hit);
+      hits += hit;
+    }
+  }
+  *loss = static_cast<T>(loss_sum / N);
+  *correct = hits;
+}
+
+template <typename T>
+void mlp_losses(const T* rows, const T* bias1, const T* weight, const T* bias2, const int64_t* pairs,
+                const int64_t* labels, T* loss, int64_t* correct, int64_t E, int64_t N, int64_t P, int64_t H,
+                int64_t C, int threads) {
+  parallel_for(E, threads, [&](int64_t e) {
+    member(rows + e * 2 * P * H, bias1 + e * H, weight + e * C * H, bias2 + e * C, pairs + e * N * 2, labels + e * N,
+           loss + e, correct + e, N, P, H, C);
+  });
+}
+
+}  // namespace
+
+void mlp_losses_f32(const float* rows, const float* bias1, const float* weight, const float* bias2,
+                    const int64_t* pairs, const int64_t* labels, float* loss, int64_t* correct, int64_t E, int64_t N,
+                    int64_t P, int64_t H, int64_t C, int threads) {
+  mlp_losses(rows, bias1, weight, bias2, pairs, labels, loss, correct, E, N, P, H, C, threads);
+}
+void mlp_losses_f64(const double* rows, const double* bias1, const double* weight, const double* bias2,
+                    const int64_t* pairs, const int64_t* labels, double* loss, int64_t* correct, int64_t E, int64_t N,
+                    int64_t P, int64_t H, int64_t C, int threads) {
+  mlp_losses(rows, bias1, weight, bias2, pairs, labels, loss, correct, E, N, P, H, C, threads);
+}
+
+}  // namespace grokfast::GROKFAST_ISA

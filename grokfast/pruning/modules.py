@@ -1,0 +1,188 @@
+"""Pruning of ordinary modules: masks, pruned copies and curves."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from grokfast._checks import check_fraction
+from grokfast.errors import InputError
+from grokfast.pruning.curve import (
+    compressibility,
+    compressibility_bounds,
+    compressibility_error,
+    pruning_fractions,
+    size_at_accuracy,
+    size_at_drop,
+)
+from grokfast.pruning.order import PruningOrder, masked, pruning_order
+from grokfast.pruning.schemes import Scheme
+
+
+@dataclass(frozen=True)
+class PruningCurve:
+    """Accuracy, and the loss where it was measured, against the share of parameters removed.
+
+    Attributes:
+        fractions: ``[F]``, rising from 0 to 1.
+        accuracy: ``[..., F]`` in [0, 1].
+        loss: ``[..., F]`` in nats, or None.
+    """
+
+    fractions: Tensor
+    accuracy: Tensor
+    loss: Tensor | None = None
+
+    @property
+    def compressibility(self) -> Tensor:
+        """Compressibility 1 / (1 - area), see :func:`compressibility`."""
+        return compressibility(self.fractions, self.accuracy)
+
+    @property
+    def bounds(self) -> tuple[Tensor, Tensor]:
+        """What the grid leaves open of c, see :func:`compressibility_bounds`."""
+        return compressibility_bounds(self.fractions, self.accuracy)
+
+    @property
+    def error(self) -> Tensor:
+        """Richardson's estimate of the grid's error in c, see :func:`compressibility_error`."""
+        return compressibility_error(self.fractions, self.accuracy)
+
+    def size_at_drop(self, drop: float = 0.05) -> Tensor:
+        """Smallest share left that keeps ``1 - drop`` of the unpruned accuracy."""
+        return size_at_drop(self.fractions, self.accuracy, drop)
+
+    def size_at_accuracy(self, accuracy: float = 0.95) -> Tensor:
+        """Smallest share left with at least this accuracy."""
+        return size_at_accuracy(self.fractions, self.accuracy, accuracy)
+
+
+def pruning_masks(
+    model: nn.Module,
+    fraction: float,
+    scheme: str | Scheme = Scheme.LAYERWISE,
+    *,
+    names: Sequence[str] | None = None,
+    fisher: Mapping[str, Tensor] | None = None,
+    generator: torch.Generator | None = None,
+) -> dict[str, Tensor]:
+    """Masks of a module at one fraction, as ``torch.nn.utils.prune.custom_from_mask`` takes them.
+
+    Args:
+        model: Any module.
+        fraction: Share of the parameters to remove, in [0, 1].
+        scheme: What goes first.
+        names: Which parameters; see :func:`pruning_order`.
+        fisher: For the Fisher schemes: what ``fisher_diag(model, ...)`` returned.
+        generator: For random pruning.
+
+    Returns:
+        Ones and zeros by parameter name, of the parameters' shapes and dtypes; only those that the scheme prunes.
+
+    Raises:
+        InputError: As :func:`pruning_order`, or if the fraction lies outside [0, 1].
+    """
+    params = dict(model.named_parameters())
+    order = _order(params, scheme, names, fisher, generator)
+    return {name: mask[0].to(params[name].dtype) for name, mask in order.masks(fraction).items()}
+
+
+def apply_masks(model: nn.Module, masks: Mapping[str, Tensor]) -> nn.Module:
+    """A copy of a module with zeros where masks are zero; the module itself stays as it is.
+
+    Args:
+        model: Any module.
+        masks: Ones and zeros by parameter name.
+
+    Returns:
+        The copy.
+
+    Raises:
+        InputError: If a mask belongs to no parameter or has another shape.
+    """
+    pruned = copy.deepcopy(model)
+    _overwrite(pruned, masked(dict(model.named_parameters()), masks))
+    return pruned
+
+
+def prune_module(
+    model: nn.Module,
+    fraction: float,
+    scheme: str | Scheme = Scheme.LAYERWISE,
+    *,
+    names: Sequence[str] | None = None,
+    fisher: Mapping[str, Tensor] | None = None,
+    generator: torch.Generator | None = None,
+) -> nn.Module:
+    """A pruned copy of a module; arguments as of :func:`pruning_masks`."""
+    return apply_masks(model, pruning_masks(model, fraction, scheme, names=names, fisher=fisher, generator=generator))
+
+
+def measure_pruning(
+    model: nn.Module,
+    evaluate: Callable[[nn.Module], float],
+    scheme: str | Scheme = Scheme.LAYERWISE,
+    *,
+    fractions: Tensor | None = None,
+    names: Sequence[str] | None = None,
+    fisher: Mapping[str, Tensor] | None = None,
+    generator: torch.Generator | None = None,
+) -> PruningCurve:
+    """Pruning curve of any module: its accuracy with more and more parameters removed.
+
+    Args:
+        model: Any module; it is copied once and not changed.
+        evaluate: Accuracy in [0, 1] of the module it is given, which it must not keep or change.
+        scheme: What goes first.
+        fractions: ``[F]`` rising from 0 to 1; by default 0, 0.01, ..., 1.
+        names: Which parameters; see :func:`pruning_order`.
+        fisher: For the Fisher schemes: what ``fisher_diag(model, ...)`` returned.
+        generator: For random pruning.
+
+    Returns:
+        The curve.
+
+    Raises:
+        InputError: As :func:`pruning_order`, or if a fraction lies outside [0, 1].
+    """
+    grid = pruning_fractions() if fractions is None else fractions
+    for fraction in grid:
+        check_fraction("pruned fraction", float(fraction), closed=True)
+    params = {name: tensor.detach() for name, tensor in model.named_parameters()}
+    order = _order(params, scheme, names, fisher, generator)
+    working = copy.deepcopy(model)
+    found = []
+    for fraction in grid:
+        masks = {name: mask[0] for name, mask in order.masks(float(fraction)).items()}
+        _overwrite(working, masked(params, masks))
+        found.append(float(evaluate(working)))
+    return PruningCurve(grid, torch.tensor(found, dtype=torch.float64))
+
+
+def _order(
+    params: Mapping[str, Tensor],
+    scheme: str | Scheme,
+    names: Sequence[str] | None,
+    fisher: Mapping[str, Tensor] | None,
+    generator: torch.Generator | None,
+) -> PruningOrder:
+    for name, tensor in params.items():
+        if not tensor.isfinite().all():
+            raise InputError(f"parameters must be finite, got {int((~tensor.isfinite()).sum())} in {name} that are not")
+    return pruning_order(
+        {name: tensor.detach()[None] for name, tensor in params.items()},
+        scheme,
+        names=names,
+        fisher=None if fisher is None else {name: values[None] for name, values in fisher.items()},
+        generators=None if generator is None else [generator],
+    )
+
+
+def _overwrite(model: nn.Module, values: Mapping[str, Tensor]) -> None:
+    with torch.no_grad():
+        for name, parameter in model.named_parameters():
+            parameter.copy_(values[name])

@@ -1,0 +1,134 @@
+from __future__ import annotations
+
+import copy
+
+import pytest
+import torch
+from torch import nn
+from torch.nn.utils import prune
+
+from grokfast import fisher_diag
+from grokfast.errors import InputError
+from grokfast.models import stack_members
+from grokfast.pruning import (
+    apply_masks,
+    measure_pruning,
+    prune_layerwise,
+    prune_module,
+    pruning_curve,
+    pruning_fractions,
+    pruning_masks,
+)
+
+
+@pytest.fixture
+def model():
+    torch.manual_seed(0)
+    return nn.Sequential(nn.Conv2d(1, 3, 3), nn.ReLU(), nn.Flatten(), nn.Linear(12, 5))
+
+
+X = torch.randn(40, 1, 4, 4, generator=torch.Generator().manual_seed(1))
+
+
+def test_layerwise_masks_are_those_of_torch(model):
+    for amount in (0, 1, 13, 27):
+        ours = pruning_masks(model, amount / 27, names=["0.weight"])["0.weight"]
+        theirs = prune.l1_unstructured(copy.deepcopy(model[0]), "weight", amount=amount).weight_mask
+        assert torch.equal(ours, theirs)
+
+
+def test_global_masks_are_those_of_torch(model):
+    ours = pruning_masks(model, 30 / 87, "global")
+    other = copy.deepcopy(model)
+    pairs = [(other[0], "weight"), (other[3], "weight")]
+    prune.global_unstructured(pairs, prune.L1Unstructured, amount=30)
+    assert torch.equal(ours["0.weight"], other[0].weight_mask)
+    assert torch.equal(ours["3.weight"], other[3].weight_mask)
+
+
+def test_torch_takes_the_masks_and_gives_the_same_network(model):
+    masks = pruning_masks(model, 0.6, "global-by-norm")
+    ours, theirs = apply_masks(model, masks), copy.deepcopy(model)
+    for name, mask in masks.items():
+        layer, parameter = name.rsplit(".", 1)
+        prune.custom_from_mask(theirs.get_submodule(layer), parameter, mask)
+    assert torch.equal(ours(X), theirs(X))
+    for layer in (theirs[0], theirs[3]):
+        prune.remove(layer, "weight")
+    for name, tensor in theirs.state_dict().items():
+        assert torch.equal(tensor, ours.state_dict()[name])
+
+
+@pytest.mark.parametrize("scheme", ["fisher-global", "fisher-layerwise"])
+def test_fisher_pruning_takes_what_fisher_diag_gives(model, scheme):
+    fisher = fisher_diag(model, X)
+    pruned = prune_module(model, 0.5, scheme, fisher=fisher)
+    zeros = {name: int((tensor == 0).sum()) for name, tensor in pruned.named_parameters()}
+    if scheme == "fisher-layerwise":
+        assert zeros["0.weight"] + zeros["0.bias"] == 15
+        assert zeros["3.weight"] + zeros["3.bias"] == 32
+    else:
+        assert sum(zeros.values()) == 47
+
+
+def test_the_module_itself_stays(model):
+    before = copy.deepcopy(model.state_dict())
+    prune_module(model, 0.9)
+    measure_pruning(model, lambda m: float(m[3].weight.abs().mean() > 0))
+    for name, tensor in model.state_dict().items():
+        assert torch.equal(tensor, before[name])
+
+
+def test_a_curve_is_that_of_the_stack(model):
+    labels = model(X).argmax(1)
+
+    def accuracy(module):
+        return (module(X).argmax(1) == labels).double().mean().item()
+
+    curve = measure_pruning(model, accuracy)
+    stack = stack_members([{name: tensor.detach() for name, tensor in model.named_parameters()}])
+
+    def stacked(variants):
+        outputs = torch.func.vmap(lambda p: torch.func.functional_call(model, p, (X,)))(variants)
+        return (outputs.argmax(2) == labels).double().mean(1)
+
+    torch.testing.assert_close(curve.accuracy, pruning_curve(stack, [stacked], pruning_fractions())[0])
+    assert curve.accuracy[0] == 1
+    low, high = curve.bounds
+    assert low <= curve.compressibility <= high
+    assert 0 <= curve.error <= high - low
+    assert curve.size_at_drop() == curve.size_at_accuracy(0.95)
+
+
+def test_tied_weights_stay_tied():
+    class Tied(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.one = nn.Linear(3, 3)
+            self.other = nn.Linear(3, 3)
+            self.other.weight = self.one.weight
+
+    pruned = prune_module(Tied(), 1.0)
+    assert pruned.one.weight is pruned.other.weight
+    assert not pruned.other.weight.any()
+
+
+def test_equals_the_stacked_function(model):
+    stack = stack_members([{name: tensor.detach() for name, tensor in model.named_parameters()}])
+    one, other = prune_module(model, 0.37), prune_layerwise(stack, 0.37)
+    for name, tensor in one.named_parameters():
+        assert torch.equal(tensor, other[name][0])
+
+
+def test_rejects(model):
+    for fraction in (-0.1, 1.5):
+        with pytest.raises(InputError, match=r"lie in \[0, 1\]"):
+            pruning_masks(model, fraction)
+    with pytest.raises(InputError, match=r"lie in \[0, 1\]"):
+        measure_pruning(model, lambda m: 1.0, fractions=torch.tensor([0.0, 2.0]))
+    with pytest.raises(InputError, match=r"must be \[5, 12\], got \[12, 5\]"):
+        apply_masks(model, {"3.weight": torch.ones(12, 5)})
+    with torch.no_grad():
+        model[0].weight[0] = torch.nan
+    with pytest.raises(InputError, match=r"parameters must be finite, got 9 in 0\.weight"):
+        prune_module(model, 0.5)
