@@ -1,11 +1,37 @@
 """Figures of the paper, drawn from a store of runs."""
 
-from grokfast.figures import demo, fig02b, fig04, fig05a, fig05c, fig10
+from grokfast.figures import (
+    demo,
+    demo_ising,
+    fig01,
+    fig02a,
+    fig02b,
+    fig03,
+    fig04,
+    fig05a,
+    fig05b,
+    fig05c,
+    fig05d,
+    fig06,
+    fig07,
+    fig09,
+    fig10,
+    fig11,
+    fig12,
+    fig13,
+    fig28,
+    fig29,
+    fig30,
+)
 from grokfast.figures.registry import FigureSpec, draw
 from grokfast.figures.style import save
 
-FIGURES: dict[str, FigureSpec] = {
-    module.SPEC.name: module.SPEC for module in (demo, fig02b, fig04, fig05a, fig05c, fig10)
-}
+_MODULES = (
+    *(demo, demo_ising),
+    *(fig01, fig02a, fig02b, fig03, fig04, fig05a, fig05b, fig05c, fig05d, fig06, fig07, fig09, fig10),
+    *(fig11, fig12, fig13, fig28, fig29, fig30),
+)
+
+FIGURES: dict[str, FigureSpec] = {module.SPEC.name: module.SPEC for module in _MODULES}
 
 __all__ = ["FIGURES", "FigureSpec", "draw", "save"]

@@ -39,6 +39,13 @@ MAIN_TEXT = "task = 'modular-addition' AND weight_decay = 3e-5 AND batch_size = 
 
 MAIN_COMMAND = "grokfast train modular-addition --w0 0.1 0.2 0.4 0.7 1 2 4 10 --seeds 5"
 
+ISING_TEXT = "task = 'ising' AND weight_decay = 0.1 AND status = 'finished'"
+"""The setting of the paper's Ising runs."""
+
+ISING_COMMAND = "grokfast sweep fig09 --size laptop"
+
+ISING_DYNAMICS = "grokfast sweep fig07 --size laptop"
+
 _IGNORED = {
     "w0",
     "seed",
