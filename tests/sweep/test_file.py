@@ -142,6 +142,8 @@ def test_ready_made_files_hold_three_rising_sizes(name: str) -> None:
     # The paper's own sizes: main text, table of models.
     geometry = name in ("fig08", "fig32", "fig33", "fig34")
     ising = {config.task.name for config in sweeps["paper"].configs} == {"ising"}
+    if ising:  # settings that a file does not give are the task's
+        assert {config.learning_rate for config in sweeps["quick"].configs} == {1e-4}
     wanted = 100_000 if ising else 500 if geometry else 1000
     assert {config.epochs for config in sweeps["paper"].configs} == {wanted}
 
