@@ -143,6 +143,9 @@ def test_ready_made_files_hold_three_rising_sizes(name: str) -> None:
     for config in sweeps["paper"].configs:
         stops_early = config.geometry and config.task.name == "modular-addition"
         assert config.epochs == (500 if stops_early else config.task.defaults["epochs"])
+    for config in sweeps["quick"].configs:  # settings that a file does not give are the task's
+        if config.task.name == "ising":
+            assert config.learning_rate == 1e-4
 
 
 def test_every_figure_that_can_be_drawn_has_a_sweep() -> None:
