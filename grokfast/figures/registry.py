@@ -24,6 +24,7 @@ class FigureSpec:
         command: What trains such runs.
         draw: Draws it from the chosen runs.
         minimum_scales: How many different w0 it needs.
+        apart: A field of the configuration (``"task"`` too) whose values it shows apart, each in a setting of its own.
     """
 
     name: str
@@ -32,12 +33,18 @@ class FigureSpec:
     command: str
     draw: Callable[[Sequence[Run], RunTable], Figure]
     minimum_scales: int = 1
+    apart: str | None = None
 
 
 MAIN_TEXT = "task = 'modular-addition' AND weight_decay = 3e-5 AND batch_size = 64 AND status = 'finished'"
 """The setting of the paper's main text."""
 
 MAIN_COMMAND = "grokfast train modular-addition --w0 0.1 0.2 0.4 0.7 1 2 4 10 --seeds 5"
+
+ISING_TEXT = "task = 'ising' AND weight_decay = 0.1 AND status = 'finished'"
+"""The setting of the paper's Ising runs."""
+
+ISING_COMMAND = "grokfast sweep fig09 --size laptop"
 
 _IGNORED = {
     "w0",
@@ -79,7 +86,18 @@ def choose(spec: FigureSpec, table: RunTable, where: str | None = None) -> list[
             f"{table.store.root} holds {len(runs)} such runs; make them with\n"
             f"  {spec.command} --runs {table.store.root}"
         )
-    return one_setting(spec.name, runs)
+    if spec.apart is None:
+        return one_setting(spec.name, runs)
+    return [run for part in split_by(runs, spec.apart).values() for run in one_setting(spec.name, part)]
+
+
+def split_by(runs: Sequence[Run], field: str) -> dict[str, list[Run]]:
+    """Runs grouped by a field of their configuration, or by ``"task"``, in the order they first appear."""
+    parts: dict[str, list[Run]] = {}
+    for run in runs:
+        value = run.config.task.name if field == "task" else getattr(run.config, field)
+        parts.setdefault(str(value), []).append(run)
+    return parts
 
 
 def one_setting(name: str, runs: Sequence[Run]) -> list[Run]:

@@ -15,7 +15,11 @@ from grokfast.tasks import ModularAddition
 from grokfast.training import RunConfig, train_runs
 
 
-@pytest.mark.parametrize("name", sorted(FIGURES))
+# Figures of pruning and of end models are drawn in test_pruning_figures.py, from a store of more settings.
+PRUNING = {f"fig{k}" for k in (*range(14, 20), *range(21, 28))}
+
+
+@pytest.mark.parametrize("name", sorted(FIGURES.keys() - PRUNING))
 def test_every_figure_draws_and_is_saved_twice(name, runs_folder, tmp_path):
     figure = draw(name, FIGURES, load(runs_folder))
     files = save(figure, tmp_path, name)
