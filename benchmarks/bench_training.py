@@ -1,4 +1,4 @@
-"""Stacked training against the paper's authors' style of loop, and the fused optimiser step against torch's."""
+"""Stacked training against the paper's authors' style of loop and plain PyTorch; the optimiser step against torch's."""
 
 from __future__ import annotations
 
@@ -9,7 +9,8 @@ import torch
 from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
 
-from grokfast.ops import adam_step_, adam_step_reference
+from grokfast.models import CnnShape, cnn, initial_cnn, stack_members, zeros_together
+from grokfast.ops import BoundAdam, adam_step_, adam_step_reference, cnn_cross_entropy_
 from grokfast.tasks import ModularAddition, stream
 from grokfast.training import Interrupted, RunConfig, initial_stack, run_epochs
 
@@ -84,6 +85,86 @@ class _StopAfter:
 
     def is_set(self):
         return self.reached
+
+
+def _ising_problem(members, samples, side=16):
+    """The paper's CNNs from one start each, and ±1 snapshots: int8, as the engine keeps them."""
+    shape = CnnShape(side, (2, 4), 3, (100,), 2)
+    starts = [initial_cnn(shape, 1.0, torch.Generator().manual_seed(e), torch.float32) for e in range(members)]
+    generator = torch.Generator().manual_seed(0)
+    spins = torch.randint(0, 2, (samples, 1, side, side), generator=generator) * 2 - 1
+    labels = torch.randint(0, 2, (samples,), generator=generator)
+    model = cnn(shape)
+    model.load_state_dict(starts[0])
+    spins = spins.to(torch.int8)
+    stacked = spins.expand(members, *spins.shape).contiguous(), labels.expand(members, -1).contiguous()
+    return stack_members(starts), stacked, model, (spins.float(), labels)
+
+
+@pytest.mark.parametrize("members", [8, 1])
+def test_ising_step_against_plain_torch(side_by_side, quick, members):
+    """One full-batch step of 300 snapshots, per member, against nn.Sequential with fused Adam: losses compared."""
+    params, (spins, labels), model, (x, y) = _ising_problem(members, 30 if quick else 300)
+    grads, means, squares = (zeros_together(params) for _ in range(3))
+    rates = [torch.full((members,), value, dtype=torch.float64) for value in (1e-3, 1e-4)]
+    groups = [list(group.values()) for group in (params, grads, means, squares)]
+    adam = BoundAdam(*groups, *rates, torch.ones(members, dtype=torch.uint8))
+    optimizer = torch.optim.Adam(model.parameters(), lr=1e-3, weight_decay=1e-4, fused=True)
+    steps, repeats = {"ours": 0}, 1 if quick else 5
+
+    def ours():
+        for _ in range(repeats):
+            steps["ours"] += 1
+            loss, _ = cnn_cross_entropy_(groups[0], spins, labels, groups[1])
+            adam(steps["ours"], 0.9, 0.999, 1e-8, False)
+        return loss[0].item()
+
+    def theirs():
+        for _ in range(repeats):
+            optimizer.zero_grad()
+            loss = nn.functional.cross_entropy(model(x), y)
+            loss.backward()
+            optimizer.step()
+        return loss.item()
+
+    counts = {"ours_counts": members * repeats, "rival_counts": repeats}
+    mine, rival = side_by_side(ours, theirs, rounds=15, **counts, name="nn.Sequential, fused Adam")
+    assert mine == pytest.approx(rival, rel=1e-4)
+
+
+@pytest.mark.parametrize("members", [8, 1])
+def test_ising_test_pass_against_plain_torch(side_by_side, quick, members):
+    """Loss and correct predictions on 1,000 snapshots, per member."""
+    params, (spins, labels), model, (x, y) = _ising_problem(members, 40 if quick else 1000)
+
+    def ours():
+        loss, correct = cnn_cross_entropy_(list(params.values()), spins, labels, [])
+        return loss[0].item(), correct[0].item()
+
+    def theirs():
+        with torch.no_grad():
+            logits = model(x)
+            return nn.functional.cross_entropy(logits, y).item(), (logits.argmax(1) == y).sum().item()
+
+    mine, rival = side_by_side(ours, theirs, rounds=25, ours_counts=members, name="nn.Sequential")
+    assert mine == pytest.approx(rival, rel=1e-5)
+
+
+@pytest.mark.parametrize("members", [8, 1])
+def test_ising_step_on_two_threads_against_one(side_by_side, quick, members):
+    """The same step with two threads and with one: equal to the bit."""
+    params, (spins, labels), *_ = _ising_problem(members, 30 if quick else 300)
+    grads = list(zeros_together(params).values())
+
+    def run(threads):
+        torch.set_num_threads(threads)
+        for _ in range(1 if quick else 5):
+            loss, _ = cnn_cross_entropy_(list(params.values()), spins, labels, grads)
+        torch.set_num_threads(1)
+        return [loss, *(grad.clone() for grad in grads)]
+
+    mine, rival = side_by_side(lambda: run(2), lambda: run(1), rounds=25, name="one thread")
+    assert all(torch.equal(a, b) for a, b in zip(mine, rival, strict=True))
 
 
 def _adam_problem(members, size):

@@ -12,7 +12,7 @@ import torch
 import grokfast
 from grokfast.ops._native import native
 from grokfast.store import Store
-from grokfast.tasks import ModularAddition
+from grokfast.tasks import Ising, ModularAddition
 from grokfast.training import RunConfig, train_runs
 
 CHECKOUT = Path(__file__).resolve().parents[1]
@@ -56,6 +56,23 @@ def runs_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("store") / "runs"
     task = ModularAddition(P=7, hidden=(16,), train_fraction=0.8)
     configs = [RunConfig(task=task, w0=w0, seed=seed, epochs=40) for seed in (0, 1) for w0 in (0.5, 2.0, 8.0)]
+    train_runs(configs, Store(folder))
+    return folder
+
+
+@pytest.fixture(scope="session")
+def dynamics_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A small store of both tasks that looked along the way: two scales and two seeds each."""
+    folder = tmp_path_factory.mktemp("dynamics") / "runs"
+    modular = ModularAddition(P=7, hidden=(16,), train_fraction=0.8)
+    ising = Ising(L=8, temperatures=6, snapshots=40, sweeps=10, train_size=40, test_size=60, hidden=(9,))
+    looks = {"feature_schedule": "log:6", "compressibility_schedule": "log:4"}
+    configs = [RunConfig(task=modular, w0=w0, seed=seed, epochs=40, **looks) for seed in (0, 1) for w0 in (0.5, 8.0)]
+    configs += [
+        RunConfig(task=ising, w0=w0, seed=seed, epochs=60, learning_rate=5e-3, test_schedule="every:3", **looks)
+        for seed in (0, 1, 2)
+        for w0 in (1.0, 2.0, 4.0)
+    ]
     train_runs(configs, Store(folder))
     return folder
 

@@ -70,7 +70,7 @@ def test_looking_at_what_is_not_there(tmp_path, capsys, runs_folder):
     error = _fails(capsys, "figure", "fig04", "--runs", str(runs_folder), "--where", "w0 > 5")
     assert "grokfast train modular-addition --w0" in error
     assert "invalid query" in _fails(capsys, "runs", "--runs", str(runs_folder), "--where", "nope = 1")
-    assert "report must be one of" in _fails(capsys, "report", "ising", "--runs", str(runs_folder))
+    assert "report must be one of" in _fails(capsys, "report", "isnig", "--runs", str(runs_folder))
 
 
 def test_report(runs_folder, tmp_path, capsys):
@@ -126,3 +126,42 @@ def test_interrupting_training_keeps_the_store_and_says_so(tmp_path):
     assert process.returncode == 130, error
     assert "interrupted; finished runs are kept" in error
     assert "Traceback" not in error
+
+
+@pytest.mark.slow
+def test_demo_of_ising(tmp_path, capsys):
+    main(["demo", "--task", "ising", "--runs", str(tmp_path / "demo")])
+    out = capsys.readouterr().out
+    assert "groks" in out
+    assert "learns" in out
+    assert (tmp_path / "demo" / "figures" / "demo-ising.svg").is_file()
+
+
+def test_train_ising_then_runs_then_report(tmp_path, capsys):
+    folder = str(tmp_path / "runs")
+    small = "--L 8 --temperatures 6 --snapshots 20 --sweeps 5 --train-size 20 --test-size 40 --hidden 6"
+    command = ["train", "ising", *small.split(), "--epochs", "4", "--w0", "1", "3", "--runs", folder]
+    main(command)
+    assert "2 runs: 0 are in" in capsys.readouterr().out
+    main([*command, "--batch-size", "20"])  # all of them, as by default
+    assert "0 to train" in capsys.readouterr().out
+    main(["runs", "--runs", folder])
+    assert "r(E)" in capsys.readouterr().out
+    main(["report", "ising", "--runs", folder])
+    assert "| G2 | test accuracy" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["--L", "10"], "L must be divisible by 4"),
+        (["--snapshots", "20"], "need 650 ordered snapshots"),
+        (["--temperatures", "1"], "need 650 disordered snapshots, temperatures and snapshots give 0"),
+        (["--data-file", "none.npz"], "none.npz cannot be used: No such file"),
+        (["--dynamics", "wolf"], "did you mean 'wolff'"),
+    ],
+)
+def test_bad_ising_input_is_one_clear_message(arguments, words, tmp_path, capsys):
+    error = _fails(capsys, "train", "ising", "--runs", str(tmp_path / "runs"), *arguments)
+    assert words in error
+    assert not (tmp_path / "runs").exists()

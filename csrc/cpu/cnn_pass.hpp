@@ -2,6 +2,7 @@
 #pragma once
 
 #include <algorithm>
+#include <type_traits>
 
 #include "conv_lanes.hpp"
 #include "cross_entropy_row.hpp"
@@ -74,7 +75,7 @@ struct Pass {
   // Pieces of the scratch memory, by layer.
   T **input, **packed, **mirrored, **full, **total, **activation, **gradient, **bias_total;
   Code* codes;
-  T *masked, *even, *rows, *logits, *d, *p;
+  T *image, *masked, *even, *rows, *logits, *d, *p;
 
   Pass(Network& n, const T* const* params, T* const* grads, Scratch<T>& s) : net(n), parameters(params), gradients(grads) {
     const int64_t convs = net.convs, linears = net.linears;
@@ -121,6 +122,7 @@ struct Pass {
       bias_total[k] = take(net.widths[k] * L);
       widest = std::max(widest, net.widths[k]);
     }
+    image = take(std::is_same_v<T, Input> ? 0 : L * pixels());
     masked = take(largest_pooled);
     even = take(largest_even);
     rows = take(kSamples * widest);
@@ -157,9 +159,23 @@ struct Pass {
     return {features + v * L, b.pooled() * kSamples, b.pooled_width() * kSamples, kSamples};
   }
 
-  void convolve(const Input* x, int64_t samples, int64_t v) {
-    const ConvBlock& image = net.blocks[0];
-    pack_lanes(x, samples, image.channels, image.height, image.width, A::inside(image, input_of(0, v)));
+  int64_t pixels() const { return net.blocks[0].channels * net.blocks[0].height * net.blocks[0].width; }
+
+  const T* as_numbers(const T* x, int64_t) { return x; }
+  const T* as_numbers(const std::int8_t* __restrict__ x, int64_t samples) {
+    T* __restrict__ to = image;
+    for (int64_t k = 0; k < samples * pixels(); ++k) to[k] = static_cast<T>(x[k]);
+    return to;
+  }
+
+  // Samples to lanes, and through the convolutions. The next vector's samples are asked for meanwhile.
+  void convolve(const Input* x, int64_t samples, int64_t next, int64_t v) {
+    const char* ahead = reinterpret_cast<const char*>(x + samples * pixels());
+    for (int64_t k = 0; k < next * pixels() * static_cast<int64_t>(sizeof(Input)); k += 64)
+      __builtin_prefetch(ahead + k, 0, 2);
+    const ConvBlock& first = net.blocks[0];
+    pack_lanes(as_numbers(x, samples), samples, first.channels, first.height, first.width,
+               A::inside(first, input_of(0, v)));
     for (int64_t l = 0; l < net.convs; ++l) {
       const ConvBlock& b = net.blocks[l];
       const LaneMap<T> out = l + 1 < net.convs ? A::inside(net.blocks[l + 1], input_of(l + 1, v)) : flat(activation[0], v);
@@ -220,11 +236,12 @@ struct Pass {
   }
 
   void run(const Input* x, const int64_t* labels, int64_t first, int64_t last) {
-    const int64_t pixels = net.blocks[0].channels * net.blocks[0].height * net.blocks[0].width;
     for (int64_t n0 = first; n0 < last; n0 += kSamples) {
       const int64_t samples = std::min(kSamples, last - n0), vectors = (samples + L - 1) / L;
-      for (int64_t v = 0; v < vectors; ++v)
-        convolve(x + (n0 + v * L) * pixels, std::min(L, samples - v * L), v);
+      for (int64_t v = 0; v < vectors; ++v) {
+        const int64_t n = n0 + v * L;
+        convolve(x + n * pixels(), std::min(L, last - n), std::clamp<int64_t>(last - n - L, 0, L), v);
+      }
       for (int64_t k = 0; k < net.linears; ++k) {
         const int64_t at = 2 * (net.convs + k), inputs = net.widths[k];
         linear<T>({parameters[at], inputs, 1}, parameters[at + 1], activation[k], inputs, activation[k + 1],

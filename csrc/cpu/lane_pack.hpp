@@ -39,27 +39,15 @@ inline void transpose(typename Simd<T>::Vector* v) {
   }
 }
 
-template <typename T>
-inline typename Simd<T>::Vector load_as(const T* from) {
-  return Simd<T>::load(from);
-}
-template <typename T>
-inline typename Simd<T>::Vector load_as(const std::int8_t* from) {
-  typedef std::int8_t Bytes __attribute__((vector_size(Simd<T>::lanes)));
-  Bytes v;
-  std::memcpy(&v, from, sizeof(v));
-  return __builtin_convertvector(v, typename Simd<T>::Vector);
-}
-
 // Samples [samples][channels][height][width] to lanes. Lanes without a sample repeat the last one: what they hold is
 // then no larger than what the others hold.
-template <typename T, typename From>
-inline void pack_lanes(const From* from, int64_t samples, int64_t channels, int64_t height, int64_t width,
+template <typename T>
+inline void pack_lanes(const T* from, int64_t samples, int64_t channels, int64_t height, int64_t width,
                        LaneMap<T> to) {
   using S = Simd<T>;
   constexpr int L = S::lanes;
   const int64_t size = channels * height * width;
-  const From* rows[L];
+  const T* rows[L];
   for (int j = 0; j < L; ++j) rows[j] = from + (j < samples ? j : samples - 1) * size;
   for (int64_t c = 0; c < channels; ++c)
     for (int64_t y = 0; y < height; ++y) {
@@ -68,13 +56,13 @@ inline void pack_lanes(const From* from, int64_t samples, int64_t channels, int6
       for (; x + L <= width; x += L) {
         typename S::Vector v[L];
 #pragma GCC unroll 16
-        for (int j = 0; j < L; ++j) v[j] = load_as<T>(rows[j] + start + x);
+        for (int j = 0; j < L; ++j) v[j] = S::load(rows[j] + start + x);
         transpose<T>(v);
 #pragma GCC unroll 16
         for (int j = 0; j < L; ++j) S::store(to.at(c, y, x + j), v[j]);
       }
       for (; x < width; ++x)
-        for (int j = 0; j < L; ++j) to.at(c, y, x)[j] = static_cast<T>(rows[j][start + x]);
+        for (int j = 0; j < L; ++j) to.at(c, y, x)[j] = rows[j][start + x];
     }
 }
 

@@ -14,11 +14,12 @@ from grokfast.cli.measure import measure
 from grokfast.cli.show import figure, report, runs
 from grokfast.cli.sweep import status, sweep
 from grokfast.cli.train import train_modular_addition
+from grokfast.cli.train_ising import train_ising
 from grokfast.errors import GrokfastError
 
 COMMANDS: dict[str, Any] = {
     "demo": demo,
-    "train": {"modular-addition": train_modular_addition},
+    "train": {"modular-addition": train_modular_addition, "ising": train_ising},
     "sweep": sweep,
     "status": status,
     "measure": measure,

@@ -14,6 +14,7 @@ from grokfast.errors import MissingRunsError, StoreError
 from grokfast.figures import FIGURES, draw, save
 from grokfast.report import REPORTS
 from grokfast.runs import RunTable, load
+from grokfast.store import Store
 
 
 def runs(
@@ -56,12 +57,14 @@ def figure(
     """Draw a figure of the paper from a folder of runs, as SVG and PNG.
 
     Args:
-        name: fig02b, fig04, fig05a, fig05c, fig10 or demo.
+        name: Such as fig05c; a wrong name lists all.
         folder: Folder of runs.
         where: Further SQL condition on the runs.
         out: Folder of the pictures; RUNS/figures by default.
     """
-    drawn = draw(name, FIGURES, _load(folder, ""), where or None)
+    runs_needed = name not in FIGURES or FIGURES[name].minimum_scales > 0
+    table = _load(folder, "") if runs_needed else RunTable(Store(folder), [], [])
+    drawn = draw(name, FIGURES, table, where or None)
     for file in save(drawn, out or folder / "figures", name):
         print(f"figure: {file.resolve()}")
 
@@ -74,7 +77,7 @@ def report(
     """Write the table of measured against claimed values, as Markdown.
 
     Args:
-        name: modular-addition.
+        name: modular-addition or ising.
         folder: Folder of runs.
         out: File to write; standard output by default.
     """

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -16,7 +16,7 @@ from grokfast.errors import ConfigError
 from grokfast.runs import RunTable, load, regime_of
 from grokfast.store import Store
 from grokfast.sweep.engine import cores
-from grokfast.tasks import ModularAddition
+from grokfast.tasks import ModularAddition, Task
 from grokfast.training import RunConfig, train_runs
 
 Runs = Annotated[Path, tyro.conf.arg(name="runs", help="Folder of runs.")]
@@ -43,6 +43,7 @@ def train_modular_addition(
     checkpoint_schedule: str = "last",
     feature_schedule: str = "log:50",
     compressibility_schedule: str = "last",
+    test_schedule: str = "every:1",
     geometry: str = "",
     geometry_schedule: str = "every:1",
     geometry_step: int = 1,
@@ -77,6 +78,7 @@ def train_modular_addition(
         checkpoint_schedule: Epochs whose parameters are stored (the last always is).
         feature_schedule: Epochs at which IPRs are taken (at the last they always are).
         compressibility_schedule: Epochs at which compressibility is measured (at the last it always is).
+        test_schedule: Epochs with a test pass (the last always has one).
         geometry: Metrics of the trajectory's geometry, joined by +, such as logit-16+softmax-all+softmax-all-full.
         geometry_schedule: Epochs at which geometry is measured.
         geometry_step: Epochs that a step of the trajectory spans.
@@ -85,10 +87,6 @@ def train_modular_addition(
         device: cpu or cuda.
         force: Train also what the folder holds already.
     """
-    if seeds < 1:
-        raise ConfigError(f"seeds must be at least 1, got {seeds}")
-    if not w0:
-        raise ConfigError("w0 must name at least one initialisation scale, got none")
     task = ModularAddition(P=P, hidden=hidden, train_fraction=train_fraction, label_noise=label_noise)
     shared: dict[str, Any] = {
         "epochs": epochs,
@@ -103,20 +101,36 @@ def train_modular_addition(
         "checkpoint_schedule": checkpoint_schedule,
         "feature_schedule": feature_schedule,
         "compressibility_schedule": compressibility_schedule,
+        "test_schedule": test_schedule,
         "geometry": geometry,
         "geometry_schedule": geometry_schedule,
         "geometry_step": geometry_step,
         "geometry_stiff": geometry_stiff,
     }
-    configs = [
-        RunConfig(task=task, w0=scale, seed=seed, **shared)
-        for seed in range(first_seed, first_seed + seeds)
-        for scale in w0
-    ]
+    train_grid(task, w0, range(first_seed, first_seed + seeds), shared, runs, "fig02b", force, threads, device)
+
+
+def train_grid(
+    task: Task,
+    w0: Sequence[float],
+    seeds: Sequence[int],
+    shared: Mapping[str, Any],
+    runs: Path,
+    figure: str,
+    force: bool,
+    threads: int,
+    device: str,
+) -> None:
+    """Train every combination of scale and seed, show the table and name a figure to draw next."""
+    if not seeds:
+        raise ConfigError(f"seeds must be at least 1, got {len(seeds)}")
+    if not w0:
+        raise ConfigError("w0 must name at least one initialisation scale, got none")
+    configs = [RunConfig(task=task, w0=scale, seed=seed, **shared) for seed in seeds for scale in w0]
     console = make_console()
     table = train_into(configs, runs, console, force=force, threads=threads, device=device)
     console.print(summary_table(table))
-    console.print(f"\n{len(table)} runs lie in {runs.resolve()}; next: grokfast figure fig02b --runs {runs}")
+    console.print(f"\n{len(table)} runs lie in {runs.resolve()}; next: grokfast figure {figure} --runs {runs}")
 
 
 def train_into(
@@ -159,26 +173,29 @@ def _device(name: str) -> str:
     return name
 
 
+_OWN_COLUMNS = {
+    "modular-addition": {"IPR out": "ipr_output", "IPR in": "ipr_input", "dead": "dead_output"},
+    "ising": {"r(E)": "hidden_mean_energy", "r(|M|)": "hidden_mean_abs_magnetization", "const": "hidden_constant"},
+}
+"""Summaries of a task's own features that the table shows, by heading."""
+
+_LEGEND = {
+    "modular-addition": "IPR: mean over live neurons, real basis",
+    "ising": "r: mean |r| of the last hidden layer's neurons that are not constant",
+}
+
+
 def summary_table(table: RunTable) -> Table:
-    """Times, regime, accuracies, compressibility and IPRs of each run."""
+    """Times, regime, accuracies, compressibility and the tasks' features of each run."""
+    tasks = [name for name in _OWN_COLUMNS if any(row["task"] == name for row in table.rows)]
+    own = [(heading, column) for name in tasks for heading, column in _OWN_COLUMNS[name].items()]
     shown = Table(
-        title="epochs count from 1; c: compressibility; IPR: mean over live neurons, real basis",
+        title="; ".join(["epochs count from 1; c: compressibility", *(_LEGEND[name] for name in tasks)]),
         box=box.SIMPLE_HEAD,
         collapse_padding=True,
     )
-    for name in (
-        "w0",
-        "seed",
-        "t_train",
-        "t_test",
-        "t_grok",
-        "regime",
-        "test acc",
-        "c",
-        "IPR out",
-        "IPR in",
-        "dead",
-    ):
+    headings = ["w0", "seed", "t_train", "t_test", "t_grok", "regime", "test acc", "c", *(name for name, _ in own)]
+    for name in headings:
         shown.add_column(name, justify="right", no_wrap=True)
     for row in table.rows:
         if row["status"] == "failed":
@@ -188,20 +205,17 @@ def summary_table(table: RunTable) -> Table:
             shown.add_row(f"{row['w0']:g}", str(row["seed"]), *["-"] * 3, f"diverged in epoch {row['diverged_epoch']}")
             continue
         known = row.get("t_train") is not None
-        regime = regime_of(row)
         shown.add_row(
             f"{row['w0']:g}",
             str(row["seed"]),
             *[str(row[name]) if known else "-" for name in ("t_train", "t_test", "t_grok")],
-            regime,
+            regime_of(row),
             f"{row['end_test_accuracy']:.2%}",
             _number(row["compressibility"]),
-            _number(row.get("ipr_output")),
-            _number(row.get("ipr_input")),
-            str(int(row["dead_output"])) if "dead_output" in row else "-",
+            *[_number(row.get(column), whole=heading in ("dead", "const")) for heading, column in own],
         )
     return shown
 
 
-def _number(value: float | None) -> str:
-    return "-" if value is None else f"{value:.2f}"
+def _number(value: float | None, whole: bool = False) -> str:
+    return "-" if value is None else f"{value:.{0 if whole else 2}f}"

@@ -2,11 +2,23 @@
 
 from grokfast.figures import (
     demo,
+    demo_ising,
+    fig01,
+    fig02a,
     fig02b,
+    fig03,
     fig04,
     fig05a,
+    fig05b,
     fig05c,
+    fig05d,
+    fig06,
+    fig07,
+    fig09,
     fig10,
+    fig11,
+    fig12,
+    fig13,
     fig14,
     fig15,
     fig16,
@@ -20,14 +32,18 @@ from grokfast.figures import (
     fig25,
     fig26,
     fig27,
+    fig28,
+    fig29,
+    fig30,
 )
 from grokfast.figures.registry import FigureSpec, draw
 from grokfast.figures.style import save
 
 _MODULES = (
-    *(demo, fig02b, fig04, fig05a, fig05c, fig10),
-    *(fig14, fig15, fig16, fig17, fig18, fig19),
-    *(fig21, fig22, fig23, fig24, fig25, fig26, fig27),
+    *(demo, demo_ising),
+    *(fig01, fig02a, fig02b, fig03, fig04, fig05a, fig05b, fig05c, fig05d, fig06, fig07, fig09, fig10),
+    *(fig11, fig12, fig13, fig14, fig15, fig16, fig17, fig18, fig19),
+    *(fig21, fig22, fig23, fig24, fig25, fig26, fig27, fig28, fig29, fig30),
 )
 
 FIGURES: dict[str, FigureSpec] = {module.SPEC.name: module.SPEC for module in _MODULES}

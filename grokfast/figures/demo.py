@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import numpy as np
 from matplotlib.figure import Figure
 
+from grokfast.figures.curves import curve
 from grokfast.figures.fig05a import curves_by_scale
 from grokfast.figures.registry import FigureSpec, by_scale, regime
-from grokfast.figures.style import band, new_figure, scale_colors
+from grokfast.figures.style import new_figure, scale_colors
 from grokfast.runs import Run, RunTable
 
 
@@ -19,20 +19,10 @@ def _draw(runs: Sequence[Run], table: RunTable) -> Figure:
     figure = new_figure(1, 3, width=11, height=3.4)
     accuracy, feature, pruning = figure.axes
     for w0, members in groups.items():
-        epochs = members[0].history["epoch"]
         for split, dashes in (("train", "--"), ("test", "-")):
-            curves = np.stack([run.history[f"{split}_accuracy"] for run in members])
-            band(accuracy, epochs, curves, color=colors[w0], linestyle=dashes)
-        ratios = np.stack([run.history["ipr_output"] for run in members])
-        seen = ~np.isnan(ratios).any(0)
-        band(
-            feature,
-            epochs[seen],
-            ratios[:, seen],
-            color=colors[w0],
-            marker=".",
-            label=f"$w_0$ = {w0:g}: {regime(members)}",
-        )
+            curve(accuracy, members, f"{split}_accuracy", color=colors[w0], linestyle=dashes)
+        label = f"$w_0$ = {w0:g}: {regime(members)}"
+        curve(feature, members, "ipr_output", color=colors[w0], marker=".", label=label)
     curves_by_scale(pruning, runs)
     accuracy.set(xlabel="epoch", ylabel="accuracy", xscale="log", ylim=(-0.02, 1.04), title="train dashed, test solid")
     feature.set(xlabel="epoch", ylabel="mean IPR of the output weights", xscale="log", title="features")

@@ -23,7 +23,8 @@ def _scatter(axes: Axes, groups: dict[float, list[Run]], name: str, color: str, 
     axes.plot(list(groups), means, color=color, label=label)
 
 
-def _draw(runs: Sequence[Run], table: RunTable) -> Figure:
+def draw_by_seed(runs: Sequence[Run]) -> Figure:
+    """Learning times, end accuracies and end losses, every seed a point."""
     groups = by_scale(runs)
     figure = new_figure(1, 3, width=10, height=3.2)
     times, accuracy, loss = figure.axes
@@ -43,6 +44,10 @@ def _draw(runs: Sequence[Run], table: RunTable) -> Figure:
         axes.set(xscale="log", xlabel="$w_0$")
         axes.legend()
     return figure
+
+
+def _draw(runs: Sequence[Run], table: RunTable) -> Figure:
+    return draw_by_seed(runs)
 
 
 SPEC = FigureSpec(

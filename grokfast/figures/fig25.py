@@ -13,10 +13,10 @@ from grokfast.pruning import Scheme
 from grokfast.runs import Run, RunTable
 
 _LOOKS = {
-    Scheme.LAYERWISE: {"color": LEARNING},
-    Scheme.GLOBAL: {"color": GROKKING, "linestyle": "--"},
-    Scheme.GLOBAL_BY_NORM: {"color": "#009E73", "linestyle": "-."},
-    Scheme.RANDOM: {"color": NEUTRAL, "linestyle": ":"},
+    Scheme.LAYERWISE: (LEARNING, "-"),
+    Scheme.GLOBAL: (GROKKING, "--"),
+    Scheme.GLOBAL_BY_NORM: ("#009E73", "-."),
+    Scheme.RANDOM: (NEUTRAL, ":"),
 }
 
 
@@ -27,7 +27,7 @@ def _draw(runs: Sequence[Run], table: RunTable) -> Figure:
     for row, members in enumerate(parts):
         for axes, (w0, group) in zip(figure.axes[columns * row :], ends(members).items(), strict=False):
             for scheme, look in _LOOKS.items():
-                c = scheme_curve(axes, group, scheme, **look)
+                c = scheme_curve(axes, group, scheme, color=look[0], linestyle=look[1])
                 axes.get_lines()[-1].set_label(f"{scheme.value} ($c$ = {c:.2f})")
             axes.set(title=f"{title_of(group)}, $w_0$ = {w0:g}", xlabel="share of weights pruned")
             axes.legend(loc="lower left", fontsize=7)

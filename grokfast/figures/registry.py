@@ -46,6 +46,8 @@ ISING_TEXT = "task = 'ising' AND weight_decay = 0.1 AND status = 'finished'"
 
 ISING_COMMAND = "grokfast sweep fig09 --size laptop"
 
+ISING_DYNAMICS = "grokfast sweep fig07 --size laptop"
+
 _IGNORED = {
     "w0",
     "seed",

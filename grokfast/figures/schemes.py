@@ -80,8 +80,7 @@ def magnitude_layers(runs: Sequence[Run]) -> Figure:
     figure = new_figure(1, len(names), width=3.1 * len(names) + 0.8, height=3.1)
     for axes, layer in zip(figure.axes, names, strict=True):
         for (w0, members), color in zip(ends(runs).items(), (LEARNING, GROKKING), strict=False):
-            line = {"color": color, "label": f"$w_0$ = {w0:g}"}
-            scheme_curve(axes, members, Scheme.LAYERWISE, layer, **line)
+            scheme_curve(axes, members, Scheme.LAYERWISE, layer, color=color, label=f"$w_0$ = {w0:g}")
         axes.set(title=layer_title(runs[0], layer), xlabel="share of the layer pruned")
     figure.axes[0].set_ylabel("test accuracy")
     figure.axes[0].legend(loc="lower left")

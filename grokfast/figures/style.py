@@ -17,6 +17,9 @@ from grokfast.errors import StoreError
 LEARNING, GROKKING, NEUTRAL = "#0072B2", "#D55E00", "#555555"
 """Okabe and Ito's blue and vermillion, and a grey."""
 
+FEATURE_COLORS = ("#009E73", "#CC79A7", "#E69F00")
+"""Okabe and Ito's green, purple and orange, for the features that a figure compares."""
+
 _MAP = mpl.colormaps["viridis"].resampled(256)
 
 

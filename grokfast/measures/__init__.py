@@ -24,7 +24,7 @@ from grokfast.measures.geometry import (
     stiffest_parameters,
 )
 from grokfast.measures.gini import gini, gini_of
-from grokfast.measures.grokking import GrokkingTimes, grokking_times
+from grokfast.measures.grokking import GrokkingTimes, grokking_times, plateau
 from grokfast.measures.ipr import (
     FourierBasis,
     InputBlocks,
@@ -74,6 +74,7 @@ __all__ = [
     "neuron_correlations",
     "origin_similarity",
     "output_ipr",
+    "plateau",
     "restrict",
     "sign_losses",
     "step_between",

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 
 from grokfast._checks import check_fraction
 from grokfast.errors import InputError
@@ -71,6 +71,55 @@ def grokking_times(
     Source:
         arXiv 2502.01739, definitions 1 and 2.
     """
+    train, test, tested = _series(train_accuracy, test_accuracy, threshold, test_epochs)
+    return GrokkingTimes(
+        t_train=_first(train >= threshold * train.max()) + 1,
+        t_test=int(tested[_first(test >= threshold * test.max())]),
+        plateau_end=int(tested[_first(test > 0.01 * test.max())]),
+        threshold=threshold,
+    )
+
+
+def plateau(
+    train_accuracy: ArrayLike,
+    test_accuracy: ArrayLike,
+    threshold: float = 0.95,
+    *,
+    share: float = 0.25,
+    test_epochs: ArrayLike | None = None,
+) -> tuple[int, int]:
+    """The plateau of a run that groks: from t_train until test accuracy leaves the level it has there.
+
+    It ends at the first epoch from which on test accuracy stays above that level by ``share`` of the whole rise to
+    its maximum. Unlike the 1 % of the authors' script (``GrokkingTimes.plateau_end``) this also works where chance is
+    far above 1 %, as with two classes.
+
+    Args:
+        train_accuracy: As for :func:`grokking_times`.
+        test_accuracy: As for :func:`grokking_times`.
+        threshold: Of t_train.
+        share: In (0, 1).
+        test_epochs: As for :func:`grokking_times`.
+
+    Returns:
+        First and last epoch, the last not before the first.
+    """
+    check_fraction("share", share)
+    train, test, tested = _series(train_accuracy, test_accuracy, threshold, test_epochs)
+    start = _first(train >= threshold * train.max()) + 1
+    after = test[tested >= start]
+    if after.size == 0:
+        return start, start
+    left = after > after[0] + share * (test.max() - after[0])
+    inside = np.flatnonzero(~left)
+    last = inside[-1] if left.any() and inside.size else 0
+    return start, max(start, int(tested[tested >= start][last]))
+
+
+def _series(
+    train_accuracy: ArrayLike, test_accuracy: ArrayLike, threshold: float, test_epochs: ArrayLike | None
+) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.int64]]:
+    """Both accuracies and the epochs of the second, checked."""
     check_fraction("threshold", threshold, closed=True)
     train, test = (np.asarray(series, dtype=np.float64) for series in (train_accuracy, test_accuracy))
     if test_epochs is None:
@@ -88,12 +137,7 @@ def grokking_times(
             )
         if not series.max() > 0:
             raise InputError(f"{name} accuracy never rises above zero, so no learning time is defined")
-    return GrokkingTimes(
-        t_train=_first(train >= threshold * train.max()) + 1,
-        t_test=int(tested[_first(test >= threshold * test.max())]),
-        plateau_end=int(tested[_first(test > 0.01 * test.max())]),
-        threshold=threshold,
-    )
+    return train, test, tested
 
 
 def _first(reached: np.ndarray) -> int:

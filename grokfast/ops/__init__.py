@@ -10,11 +10,12 @@ from grokfast.ops.fisher_patches import fisher_patches, fisher_patches_reference
 from grokfast.ops.fisher_two_layer import LabelMode, fisher_two_layer, fisher_two_layer_reference
 from grokfast.ops.geometry import GRAM, metric_gram, metric_gram_reference
 from grokfast.ops.mlp import mlp_cross_entropy_, mlp_cross_entropy_reference, mlp_losses, mlp_losses_reference
-from grokfast.ops.optimizer import adam_step_, adam_step_reference, sgd_step_, sgd_step_reference
+from grokfast.ops.optimizer import BoundAdam, adam_step_, adam_step_reference, sgd_step_, sgd_step_reference
 from grokfast.ops.two_hot import two_hot_relu, two_hot_relu_reference
 
 __all__ = [
     "GRAM",
+    "BoundAdam",
     "LabelMode",
     "adam_step_",
     "adam_step_reference",

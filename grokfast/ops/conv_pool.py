@@ -105,7 +105,7 @@ def shared_samples(inputs: Tensor) -> tuple[Tensor, int]:
     return inputs, inputs.stride(0)
 
 
-@conv_relu_pool_winners.register_kernel("cpu")
+@conv_relu_pool_winners.register_kernel(["cpu", "cuda"])
 def _compiled(inputs: Tensor, weight: Tensor, bias: Tensor) -> tuple[Tensor, Tensor]:
     _check(inputs, weight, bias)
     run = kernel("conv_relu_pool", inputs)
@@ -191,7 +191,7 @@ def conv_relu_pool_backward(
     return conv_relu_pool_backward_reference(grad, winners, inputs, weight, with_inputs)
 
 
-@conv_relu_pool_backward.register_kernel("cpu")
+@conv_relu_pool_backward.register_kernel(["cpu", "cuda"])
 def _backward_compiled(
     grad: Tensor, winners: Tensor, inputs: Tensor, weight: Tensor, with_inputs: bool
 ) -> tuple[Tensor, Tensor, Tensor]:

@@ -161,6 +161,63 @@ def _adam_compiled(
         call(run, p, p, g, m, v, members, size, learning_rate, weight_decay, active, constants)
 
 
+class BoundAdam:
+    """:func:`adam_step_` on tensors that stay where they are, checked once: for networks whose steps take microseconds.
+
+    Args:
+        params: As for :func:`adam_step_`.
+        grads: As for :func:`adam_step_`.
+        means: As for :func:`adam_step_`.
+        squares: As for :func:`adam_step_`.
+        learning_rate: As for :func:`adam_step_`.
+        weight_decay: As for :func:`adam_step_`.
+        active: As for :func:`adam_step_`.
+
+    Raises:
+        InputError: If shapes, strides, dtypes or devices do not match.
+    """
+
+    def __init__(
+        self,
+        params: Sequence[Tensor],
+        grads: Sequence[Tensor],
+        means: Sequence[Tensor],
+        squares: Sequence[Tensor],
+        learning_rate: Tensor,
+        weight_decay: Tensor,
+        active: Tensor,
+    ) -> None:
+        _check([params, grads, means, squares], learning_rate, weight_decay, active)
+        self._groups = [list(group) for group in (params, grads, means, squares)]
+        self._rows = (learning_rate, weight_decay, active)
+        on_cpu = params[0].device.type == "cpu"
+        self._run = kernel("adam", params[0]) if on_cpu else None
+        members = params[0].shape[0]
+        self._addresses = [
+            (*(tensor.data_ptr() for tensor in group), members, group[0].numel() // max(1, members))
+            for group in zip(*self._groups, strict=True)
+        ]
+        self._row_addresses = [row.data_ptr() for row in self._rows]
+
+    def is_bound_to(self, *groups: Sequence[Tensor]) -> bool:
+        """Whether it was made for these tensors: parameters, gradients, means, squares, and the three rows."""
+        return all(
+            len(mine) == len(group) and all(a is b for a, b in zip(mine, group, strict=True))
+            for mine, group in zip((*self._groups, self._rows), groups, strict=True)
+        )
+
+    def __call__(self, step: int, beta1: float, beta2: float, eps: float, decoupled: bool) -> None:
+        """One step in place; the arguments are those of :func:`adam_step_`."""
+        core = native()
+        if self._run is None or core is None:
+            adam_step_(*self._groups, *self._rows, step, beta1, beta2, eps, decoupled)
+            return
+        constants = core.AdamConstants(beta1, beta2, eps, 1 - beta1**step, 1 - beta2**step, decoupled)
+        threads = torch.get_num_threads()
+        for addresses in self._addresses:
+            self._run(*addresses, *self._row_addresses, constants, threads)
+
+
 def sgd_step_reference(
     params: Sequence[Tensor],
     grads: Sequence[Tensor],

@@ -2,9 +2,15 @@
 
 from collections.abc import Callable
 
+from grokfast.report.ising import ising_report
 from grokfast.report.modular_addition import modular_addition_report
+from grokfast.report.pruning import pruning_report
 from grokfast.runs import RunTable
 
-REPORTS: dict[str, Callable[[RunTable], str]] = {"modular-addition": modular_addition_report}
+REPORTS: dict[str, Callable[[RunTable], str]] = {
+    "ising": ising_report,
+    "modular-addition": modular_addition_report,
+    "pruning": pruning_report,
+}
 
 __all__ = ["REPORTS"]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import numpy as np
 
@@ -11,18 +10,8 @@ from grokfast.errors import MissingRunsError
 from grokfast.figures.fig05c import below_onset
 from grokfast.figures.registry import MAIN_COMMAND, MAIN_TEXT, by_scale, one_setting
 from grokfast.measures import grokking_onset, linear_fit, mean_interval
+from grokfast.report.ledger import Row
 from grokfast.runs import Run, RunTable, regime_of
-
-
-@dataclass(frozen=True)
-class Row:
-    """One line of the ledger."""
-
-    claim: str
-    quantity: str
-    paper: str
-    measured: str
-    verdict: str
 
 
 def modular_addition_report(table: RunTable) -> str:

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from grokfast.models import Params
 from grokfast.ops import cross_entropy
 
-_SAMPLES_AT_ONCE = 512
+_SAMPLES_AT_ONCE = 1024
 
 
 @dataclass(frozen=True)

@@ -192,6 +192,8 @@ def _mark_diverged(state: StackState, metrics: dict[str, Tensor]) -> None:
     for e, off in enumerate(frozen):
         if off and not state.diverged[e]:
             state.diverged[e] = state.epoch
+    if not any(frozen):
+        return
     lost = torch.tensor(frozen, device=metrics["test_loss"].device)
     for name in METRICS:
         metrics[name] = metrics[name].masked_fill(lost, torch.nan)

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from grokfast.errors import InputError
+from grokfast.measures import weight_norm
 from grokfast.models import Params
 from grokfast.pruning import compressibility, pruning_curve, pruning_fractions
 from grokfast.tasks import HasPreactivations, Quantities, Split, Task, evaluate, layer_features
@@ -99,8 +100,9 @@ class Observer:
 
 
 def observe_features(snapshot: Snapshot) -> Mapping[str, Tensor | Dated]:
-    """The task's feature summaries."""
-    return dict(snapshot.task.features(snapshot.params, snapshot.test_inputs()).scalars)
+    """The task's feature summaries, and the norm of all parameters as ``weight_norm``."""
+    features = snapshot.task.features(snapshot.params, snapshot.test_inputs())
+    return {"weight_norm": weight_norm(snapshot.params), **features.scalars}
 
 
 def observe_quantities(quantities: Quantities) -> Measure:

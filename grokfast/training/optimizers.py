@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from grokfast.models import Params, zeros_together
-from grokfast.ops import adam_step_, sgd_step_
+from grokfast.ops import BoundAdam, sgd_step_
 from grokfast.training.config import Optimizer, RunConfig
 
 
@@ -23,6 +23,7 @@ class OptimizerState:
         weight_decay: float64 ``[E]``.
         active: uint8 ``[E]``; frozen members have 0.
         step: Steps taken.
+        bound: Adam's step on the tensors of the step before, made when needed.
     """
 
     moments: list[list[Tensor]]
@@ -30,6 +31,7 @@ class OptimizerState:
     weight_decay: Tensor
     active: Tensor
     step: int = 0
+    bound: BoundAdam | None = None
 
 
 def initial_state(configs: Sequence[RunConfig], params: Params) -> OptimizerState:
@@ -64,4 +66,7 @@ def optimizer_step(config: RunConfig, params: Params, gradients: Params, state: 
         sgd_step_(tensors, grads, state.moments[0], *rows, config.momentum)
         return
     decoupled = config.optimizer is Optimizer.ADAMW
-    adam_step_(tensors, grads, *state.moments, *rows, state.step, config.beta1, config.beta2, config.eps, decoupled)
+    means, squares = state.moments
+    if state.bound is None or not state.bound.is_bound_to(tensors, grads, means, squares, rows):
+        state.bound = BoundAdam(tensors, grads, means, squares, *rows)
+    state.bound(state.step, config.beta1, config.beta2, config.eps, decoupled)

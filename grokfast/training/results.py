@@ -77,7 +77,8 @@ def stack_results(
     arrays = {"pruning_accuracy": curves, **features.arrays, **(more_arrays or {})}
     results = []
     for e, config in enumerate(state.configs):
-        history = _history(state, e, {"compressibility": ends["compressibility"], **features.scalars})
+        looked = ("compressibility", "weight_norm", *features.scalars)
+        history = _history(state, e, {name: ends[name] for name in looked})
         diverged = state.diverged[e]
         summary = {
             **({} if diverged else _times(config, history)),

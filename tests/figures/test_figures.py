@@ -5,8 +5,10 @@ import pytest
 import torch
 
 from grokfast import load
+from grokfast.cli import main
 from grokfast.errors import InputError, MissingRunsError
 from grokfast.figures import FIGURES, draw, save
+from grokfast.figures.curves import POINTS, stacked_curve
 from grokfast.figures.fig04 import frequency_share
 from grokfast.figures.fig05c import below_onset
 from grokfast.figures.registry import one_setting
@@ -14,18 +16,24 @@ from grokfast.store import Store
 from grokfast.tasks import ModularAddition
 from grokfast.training import RunConfig, train_runs
 
-
 # Figures of pruning and of end models are drawn in test_pruning_figures.py, from a store of more settings.
 PRUNING = {f"fig{k}" for k in (*range(14, 20), *range(21, 28))}
 
 
+def _inner(axes):
+    """Inside a grid, where the outer axes carry the labels."""
+    place = axes.get_subplotspec()
+    return place is not None and not place.is_first_col() and not place.is_last_row()
+
+
 @pytest.mark.parametrize("name", sorted(FIGURES.keys() - PRUNING))
-def test_every_figure_draws_and_is_saved_twice(name, runs_folder, tmp_path):
-    figure = draw(name, FIGURES, load(runs_folder))
+def test_every_figure_draws_and_is_saved_twice(name, runs_folder, dynamics_folder, tmp_path):
+    ours = "ising" in FIGURES[name].condition or "compressibility_schedule" in FIGURES[name].condition
+    figure = draw(name, FIGURES, load(dynamics_folder if ours else runs_folder))
     files = save(figure, tmp_path, name)
     assert files[0].read_text().startswith("<?xml")
     assert files[1].read_bytes().startswith(b"\x89PNG")
-    assert all(axes.get_xlabel() or axes.get_ylabel() for axes in figure.axes)
+    assert all(_inner(axes) or axes.get_xlabel() or axes.get_ylabel() for axes in figure.axes)
 
 
 def test_fig02b_draws_the_stored_curves(runs_folder):
@@ -81,3 +89,36 @@ def test_below_onset_needs_a_majority_at_every_larger_scale():
     runs += [Fake(1.0, 0, True), Fake(1.0, 1, False)]
     runs += [Fake(4.0, s, True) for s in (0, 1)]
     assert sorted({run.config.w0 for run in below_onset(runs)}) == [0.1, 1.0]
+
+
+def test_curves_keep_the_epochs_that_all_runs_have_and_are_thinned():
+    class Fake:
+        def __init__(self, epochs):
+            self.epochs = np.array(epochs)
+
+        def seen(self, name):
+            return self.epochs, self.epochs * 2.0
+
+    epochs, values = stacked_curve([Fake([1, 2, 4, 8]), Fake([2, 3, 8])], "x")
+    assert epochs.tolist() == [2, 8]
+    assert values.tolist() == [[4, 16], [4, 16]]
+    many = np.arange(1, 100_001)
+    epochs, values = stacked_curve([Fake(many)], "x")
+    assert 600 < epochs.size <= POINTS
+    assert (epochs[0], epochs[-1]) == (1, 100_000)
+    np.testing.assert_array_equal(values[0], 2 * epochs)
+
+
+def test_figure_7_draws_the_stored_features(dynamics_folder):
+    table = load(dynamics_folder)
+    figure = draw("fig07", FIGURES, table)
+    (line,) = [line for line in figure.axes[0].get_lines() if line.get_label() == "E"]
+    runs = [run for run in table.where("task = 'ising'") if run.config.w0 == 1.0]
+    wanted = np.mean([run.seen("hidden_weighted_energy")[1] for run in runs], axis=0)
+    np.testing.assert_allclose(line.get_ydata(), wanted)
+
+
+def test_pictures_of_snapshots_need_no_runs(tmp_path, capsys):
+    main(["figure", "fig11", "--runs", str(tmp_path / "none"), "--out", str(tmp_path)])
+    assert (tmp_path / "fig11.png").is_file()
+    assert not (tmp_path / "none").exists()

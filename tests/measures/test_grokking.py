@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from grokfast.errors import InputError
-from grokfast.measures import grokking_onset, grokking_times
+from grokfast.measures import grokking_onset, grokking_times, plateau
 
 
 def test_times_count_from_one_and_use_each_own_maximum():
@@ -51,3 +51,14 @@ def test_times_among_the_epochs_that_were_tested():
     for epochs in ([0, 4, 7], [2, 2, 7], [2, 4, 8], [2, 4]):
         with pytest.raises(InputError, match="expected"):
             grokking_times(train, [0.0, 0.5, 1.0], test_epochs=epochs)
+
+
+def test_plateau_lasts_until_test_accuracy_leaves_its_level_for_good():
+    train = [0.5, 0.8, 1, 1, 1, 1, 1, 1, 1, 1]
+    test = [0.5, 0.6, 0.8, 0.81, 0.79, 0.86, 0.8, 0.9, 0.95, 1]
+    assert plateau(train, test) == (3, 7)  # 0.86 was above 0.8 + 0.25 * 0.2 once, but not for good
+    assert plateau(train, test, share=0.6) == (3, 8)
+    assert plateau(train, test[4:], test_epochs=range(5, 11)) == (3, 7)
+    assert plateau([1, 1, 1], [0.5, 1, 1]) == (1, 1)
+    assert plateau([0, 1, 1], [1, 1, 0.9]) == (2, 2)
+    assert plateau([0, 0, 1], [0.5, 1], test_epochs=[1, 2]) == (3, 3)

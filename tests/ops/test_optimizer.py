@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from grokfast.errors import InputError
-from grokfast.ops import adam_step_, adam_step_reference, sgd_step_, sgd_step_reference
+from grokfast.ops import BoundAdam, adam_step_, adam_step_reference, sgd_step_, sgd_step_reference
 
 SHAPES = [(3, 5, 7), (3, 40_000), (3, 1)]
 
@@ -114,3 +114,32 @@ def test_cuda_equals_cpu(name):
     _run(name, params, grads, rows, active)
     for cpu, gpu in zip(params, _run(name, *on_gpu, active.cuda()), strict=True):
         torch.testing.assert_close(gpu.cpu(), cpu, rtol=1e-12, atol=1e-12)
+
+
+@pytest.mark.parametrize("decoupled", [False, True])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_bound_to_its_tensors_it_takes_the_same_steps(dtype, decoupled):
+    params, grads, rows = _problem(dtype)
+    active = torch.tensor([1, 0, 1], dtype=torch.uint8)
+    wanted = [p.clone() for p in params]
+    moments = [[torch.zeros_like(p) for p in params] for _ in range(4)]
+    grad = [torch.empty_like(p) for p in params]
+    bound = BoundAdam(params, grad, *moments[:2], *rows, active)
+    for step, values in enumerate(grads, start=1):
+        for to, value in zip(grad, values, strict=True):
+            to.copy_(value)
+        bound(step, 0.9, 0.99, 1e-7, decoupled)
+        adam_step_(wanted, values, *moments[2:], *rows, active, step, 0.9, 0.99, 1e-7, decoupled)
+    assert all(torch.equal(a, b) for a, b in zip(params, wanted, strict=True))
+
+
+def test_bound_knows_its_tensors():
+    params, grads, rows = _problem(torch.float32)
+    active = torch.ones(3, dtype=torch.uint8)
+    moments = [[torch.zeros_like(p) for p in params] for _ in range(2)]
+    bound = BoundAdam(params, grads[0], *moments, *rows, active)
+    assert bound.is_bound_to(params, grads[0], *moments, (*rows, active))
+    assert not bound.is_bound_to(params, grads[1], *moments, (*rows, active))
+    assert not bound.is_bound_to(params, grads[0], *moments, (*rows, active.clone()))
+    with pytest.raises(InputError, match="learning_rate must be float64"):
+        BoundAdam(params, grads[0], *moments, rows[0].float(), rows[1], active)

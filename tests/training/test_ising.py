@@ -86,6 +86,13 @@ def test_compiled_and_plain_operations_agree_step_by_step(monkeypatch, core):
             assert (ours[name] - theirs[name]).norm() <= 1e-9 * theirs[name].norm()
 
 
+def test_a_member_does_not_depend_on_its_neighbours_to_the_bit(core):
+    configs = _configs(epochs=5)
+    whole, alone = train_stack(configs), train_stack(configs[1:2])
+    for name, wanted in whole[1].tensors["checkpoints"].items():
+        assert (alone[0].tensors["checkpoints"][name] == wanted).all(), name
+
+
 def test_it_learns_the_phases():
     (result,) = train_stack([RunConfig(task=TASK, learning_rate=1e-2, weight_decay=1e-3, epochs=150)])
     assert result.record["status"] == "finished"

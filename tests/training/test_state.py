@@ -128,13 +128,13 @@ def test_a_restored_state_has_every_field_strides_included(tmp_path: Path) -> No
     assert loaded is not None
     found = loaded[0]
     # A new field of the state must be saved and loaded as well (gradients are overwritten in every step,
-    # the data of an epoch are made from splits and batches).
+    # the data of an epoch are made from splits and batches, a bound step from its tensors).
     assert {field.name for field in dataclasses.fields(StackState)} == {
         "configs", "gradients", "splits", "params", "optimizer", "orders", "batches", "epoch", "diverged", "history",
         "observed", "checkpoints", "train", "test",
     }  # fmt: skip
     assert {field.name for field in dataclasses.fields(state.optimizer)} == {
-        "moments", "learning_rate", "weight_decay", "active", "step",
+        "moments", "learning_rate", "weight_decay", "active", "step", "bound",
     }  # fmt: skip
     for name, tensor in state.params.items():
         assert found.params[name].stride() == tensor.stride()

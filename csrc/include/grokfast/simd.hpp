@@ -31,7 +31,7 @@ struct Simd {
     return v;
   }
   static inline void store(T* to, Vector v) { std::memcpy(to, &v, sizeof(v)); }
-  static inline Vector fill(T x) { return Vector{} + x; }
+  static inline Vector fill(T x) { return x - Vector{}; }  // not +, which would turn -0 into 0 and so cost an addition
 };
 
 }  // namespace grokfast::GROKFAST_ISA

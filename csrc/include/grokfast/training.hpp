@@ -27,7 +27,17 @@ struct AdamConstants {
                                            T* grad_bias, int64_t E, int64_t N, int64_t P, int64_t H, LAST)) \
   /* loss[e]: mean over n of -log softmax(logits)[label]; correct[e]: argmax hits; grad (may be null): d loss[e]. */ \
   DECLARE(cross_entropy_##SUFFIX, (const T* logits, const int64_t* labels, T* loss, int64_t* correct, T* grad, \
-                                   int64_t E, int64_t N, int64_t C, LAST))
+                                   int64_t E, int64_t N, int64_t C, LAST)) \
+  /* out, winners [E, N, O, H / 2, W / 2]: convolution with k x k weights [E, O, C, k, k], zero border of k / 2, bias */ \
+  /* and ReLU, largest of each 2 x 2 window and its place in it (4: none is positive). Samples [N, C, H, W] of the next */ \
+  /* member are x_step elements on. */ \
+  DECLARE(conv_relu_pool_##SUFFIX, (const T* x, int64_t x_step, const T* weight, const T* bias, T* out, \
+                                    uint8_t* winners, int64_t E, int64_t N, int64_t C, int64_t H, int64_t W, \
+                                    int64_t O, int64_t k, LAST)) \
+  /* Its backward; g_x may be null. */ \
+  DECLARE(conv_relu_pool_backward_##SUFFIX, (const T* grad, const uint8_t* winners, const T* x, int64_t x_step, \
+                                             const T* weight, T* g_x, T* g_weight, T* g_bias, int64_t E, int64_t N, \
+                                             int64_t C, int64_t H, int64_t W, int64_t O, int64_t k, LAST))
 
 // On CPU only; on CUDA the same network runs through the kernels above and torch's batched products.
 #define GROKFAST_TRAINING_CPU_KERNELS(DECLARE, T, SUFFIX, LAST) \
@@ -41,20 +51,10 @@ struct AdamConstants {
   DECLARE(mlp_losses_##SUFFIX, (const T* rows, const T* bias1, const T* weight, const T* bias2, const int64_t* pairs, \
                                 const int64_t* labels, T* loss, int64_t* correct, int64_t E, int64_t N, int64_t P, \
                                 int64_t H, int64_t C, LAST)) \
-  /* out, winners [E, N, O, H / 2, W / 2]: convolution with k x k weights [E, O, C, k, k], zero border of k / 2, bias */ \
-  /* and ReLU, largest of each 2 x 2 window and its place in it (4: none is positive). Samples [N, C, H, W] of the next */ \
-  /* member are x_step elements on. */ \
-  DECLARE(conv_relu_pool_##SUFFIX, (const T* x, int64_t x_step, const T* weight, const T* bias, T* out, \
-                                    uint8_t* winners, int64_t E, int64_t N, int64_t C, int64_t H, int64_t W, \
-                                    int64_t O, int64_t k, LAST)) \
-  /* Its backward; g_x may be null. */ \
-  DECLARE(conv_relu_pool_backward_##SUFFIX, (const T* grad, const uint8_t* winners, const T* x, int64_t x_step, \
-                                             const T* weight, T* g_x, T* g_weight, T* g_bias, int64_t E, int64_t N, \
-                                             int64_t C, int64_t H, int64_t W, int64_t O, int64_t k, LAST)) \
-  /* Loss, correct predictions and gradients of a network of `convs` blocks of convolution, ReLU and pooling and `linears` linear layers. x: samples */ \
-  /* [N, C, height, width] of T, or of int8 if `bytes`, and those of the next member x_step elements on. Addresses of */ \
-  /* weight and bias of each layer in `params` and (if not null) `grads`; spec: outputs and kernel of each convolution, */ \
-  /* outputs of each linear layer. */ \
+  /* The same with gradients of a network of `convs` blocks of convolution, ReLU and pooling, then `linears` linear */ \
+  /* layers. x: samples [N, C, height, width] of T, or of int8 if `bytes`, those of the next member x_step elements on. */ \
+  /* Addresses of weight and bias of each layer in `params` and (if not null) `grads`; spec: outputs and kernel of each */ \
+  /* convolution, outputs of each linear layer. */ \
   DECLARE(cnn_cross_entropy_##SUFFIX, (const void* x, bool bytes, int64_t x_step, const int64_t* params, \
                                        const int64_t* grads, const int64_t* spec, const int64_t* labels, T* loss, \
                                        int64_t* correct, int64_t E, int64_t N, int64_t convs, int64_t linears, \

@@ -1,0 +1,36 @@
+"""One line of the claims ledger."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Row:
+    """One line of the ledger.
+
+    Attributes:
+        claim: Its name in the list of the paper's claims.
+        quantity: What was measured.
+        paper: What the paper says.
+        measured: With its interval.
+        verdict: ``"yes"``, ``"no"``, or ``"-"`` where the paper says nothing or too little was measured.
+    """
+
+    claim: str
+    quantity: str
+    paper: str
+    measured: str
+    verdict: str
+
+
+def markdown_table(heading: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
+    """Lines of a Markdown table; bars inside cells are escaped."""
+    lines = [heading, ["---"] * len(heading), *rows]
+    return ["| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |" for line in lines]
+
+
+def verdict(agrees: bool) -> str:
+    """``"yes"`` or ``"no"``."""
+    return "yes" if agrees else "no"
