@@ -10,7 +10,7 @@ from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
 
 from grokfast.models import CnnShape, cnn, initial_cnn, stack_members, zeros_together
-from grokfast.ops import BoundAdam, adam_step_, adam_step_reference, cnn_cross_entropy_
+from grokfast.ops import BoundAdam, adam_step_, adam_step_reference, cnn_cross_entropy_direct
 from grokfast.tasks import ModularAddition, stream
 from grokfast.training import Interrupted, RunConfig, initial_stack, run_epochs
 
@@ -115,7 +115,7 @@ def test_ising_step_against_plain_torch(side_by_side, quick, members):
     def ours():
         for _ in range(repeats):
             steps["ours"] += 1
-            loss, _ = cnn_cross_entropy_(groups[0], spins, labels, groups[1])
+            loss, _ = cnn_cross_entropy_direct(groups[0], spins, labels, groups[1])
             adam(steps["ours"], 0.9, 0.999, 1e-8, False)
         return loss[0].item()
 
@@ -138,7 +138,7 @@ def test_ising_test_pass_against_plain_torch(side_by_side, quick, members):
     params, (spins, labels), model, (x, y) = _ising_problem(members, 40 if quick else 1000)
 
     def ours():
-        loss, correct = cnn_cross_entropy_(list(params.values()), spins, labels, [])
+        loss, correct = cnn_cross_entropy_direct(list(params.values()), spins, labels, [])
         return loss[0].item(), correct[0].item()
 
     def theirs():
@@ -159,7 +159,7 @@ def test_ising_step_on_two_threads_against_one(side_by_side, quick, members):
     def run(threads):
         torch.set_num_threads(threads)
         for _ in range(1 if quick else 5):
-            loss, _ = cnn_cross_entropy_(list(params.values()), spins, labels, grads)
+            loss, _ = cnn_cross_entropy_direct(list(params.values()), spins, labels, grads)
         torch.set_num_threads(1)
         return [loss, *(grad.clone() for grad in grads)]
 

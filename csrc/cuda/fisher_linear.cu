@@ -21,7 +21,8 @@ __global__ void fisher_linear_kernel(const T* g, const T* a, T* out, int64_t E, 
   for (int64_t e = blockIdx.y; e < E; e += gridDim.y) {
     const T* ge = g + e * rows * O;
     const T* ae = a + e * rows * I;
-    T sum = T(0), total = T(0);
+    T sum = T(0);
+    CompensatedSum<T> squares;
     int64_t left = positions;  // of the current sample
     for (int64_t first = 0; first < rows; first += kSlab) {
       for (int k = y; k < kSlab; k += kTile) {
@@ -34,14 +35,14 @@ __global__ void fisher_linear_kernel(const T* g, const T* a, T* out, int64_t E, 
       for (int k = 0; k < slab; ++k) {
         sum += gs[k][y] * as[k][x];
         if (--left == 0) {
-          total += sum * sum;
+          squares.add(sum * sum);
           sum = T(0);
           left = positions;
         }
       }
       __syncthreads();
     }
-    if (first_o + y < O && first_i + x < I) out[(e * O + first_o + y) * I + first_i + x] = total;
+    if (first_o + y < O && first_i + x < I) out[(e * O + first_o + y) * I + first_i + x] = squares.total;
   }
 }
 

@@ -21,7 +21,7 @@ __global__ void fisher_patches_kernel(const T* g, const T* x, const int64_t* bas
   const int64_t my_o = first_o + row, my_k = first_k + column;
   for (int64_t pair = blockIdx.y; pair < E * groups; pair += gridDim.y) {
     const int64_t e = pair / groups, h = pair % groups;
-    T total = T(0);
+    CompensatedSum<T> squares;
     for (int64_t n = 0; n < N; ++n) {
       const int64_t image = (e * N + n) * groups + h;
       const T* gn = g + image * O * L;
@@ -40,9 +40,9 @@ __global__ void fisher_patches_kernel(const T* g, const T* x, const int64_t* bas
         for (int step = 0; step < kSlab; ++step) sum += gs[step][row] * xs[step][column];
         __syncthreads();
       }
-      total += sum * sum;
+      squares.add(sum * sum);
     }
-    if (my_o < O && my_k < K) out[(pair * O + my_o) * K + my_k] = total;
+    if (my_o < O && my_k < K) out[(pair * O + my_o) * K + my_k] = squares.total;
   }
 }
 

@@ -15,6 +15,7 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
+from grokfast.cli.progress import make_console
 from grokfast.cli.sweep_progress import SweepDisplay, duration, size
 from grokfast.errors import ConfigError
 from grokfast.store import Store
@@ -73,7 +74,7 @@ def sweep(
         wandb: Log to this folder with Weights & Biases, offline.
         log_schedule: Epochs that are logged.
     """
-    console = Console()
+    console = make_console()
     if not file:
         _list_files(console)
         return
@@ -120,7 +121,7 @@ def status(folder: Runs = Path("runs")) -> None:
     Args:
         folder: Folder of runs.
     """
-    console = Console()
+    console = make_console()
     found = sweeps_of(Store(folder))
     if not found:
         console.print(f"no sweep has written to {folder.resolve()}", soft_wrap=True)

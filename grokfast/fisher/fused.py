@@ -67,15 +67,26 @@ class Fused:
         if block.n <= _FEW:
             x, values = x.double(), {name: value.double() for name, value in values.items()}
         found, status = self.run(x, values, labels, mode)
-        for index, bad in enumerate(status.tolist()):
-            if bad:
-                state = None if params is None else member(params, index, ())
-                raise_non_finite(name_non_finite(job.model, block.args, state) or "the model")
+        if bool((status == _UNBOUNDED).any()):
+            self._check_finite(job, params, block, status)
+            found, status = self.run(x.double(), {name: value.double() for name, value in values.items()}, labels, mode)
+        self._check_finite(job, params, block, status, "the model")
         if job.kind is Kind.MC:
             found = {name: value / samples for name, value in found.items()}
         if params is None:
             return {name: found[name][0].double() for name in leaves}
         return {name: found[name].double() for name in leaves}
+
+    def _check_finite(
+        self, job: Job, params: Mapping[str, Tensor] | None, block: Block, status: Tensor, otherwise: str = ""
+    ) -> None:
+        """Raise for the first member with a status, naming the layer or else ``otherwise`` if that is given."""
+        for index, bad in enumerate(status.tolist()):
+            if bad:
+                state = None if params is None else member(params, index, ())
+                where = name_non_finite(job.model, block.args, state) or otherwise
+                if where:
+                    raise_non_finite(where)
 
     def _labels(
         self, job: Job, params: Mapping[str, Tensor] | None, block: Block, samples: int,
@@ -158,7 +169,7 @@ class Chain(Fused):
         return dict(zip(self.names, found, strict=False)), found[-1]
 
 
-_LARGE = 3  # status of fisher_chain: float32 is not enough
+_LARGE, _UNBOUNDED = 3, 4  # status of fisher_chain: logits need float64; a convolution may have overflowed
 
 
 def _numel(shape: tuple[int, ...]) -> int:

@@ -16,18 +16,32 @@ def usable_threads() -> int:
 
 
 def run_tasks(tasks: Sequence[Callable[[], object]], threads: int) -> None:
-    """Run independent tasks, at most ``threads`` at a time; the calling thread waits."""
+    """Run independent tasks, at most ``threads`` at a time, the calling thread among them."""
     if threads <= 1 or len(tasks) <= 1:
         for task in tasks:
             task()
         return
-    with ThreadPoolExecutor(min(threads, len(tasks))) as pool:
-        for future in [pool.submit(task) for task in tasks]:
+    remaining = iter(tasks)
+    lock = threading.Lock()
+
+    def work() -> None:
+        while True:
+            with lock:
+                task = next(remaining, None)
+            if task is None:
+                return
+            task()
+
+    helpers = min(threads, len(tasks)) - 1
+    with ThreadPoolExecutor(helpers) as pool:
+        futures = [pool.submit(work) for _ in range(helpers)]
+        work()
+        for future in futures:
             future.result()
 
 
 def run_together(tasks: Sequence[Callable[[], object]]) -> None:
-    """Run tasks that wait for each other, each in a thread of its own; none starts unless all can."""
+    """Run tasks that wait for each other, each in a thread of its own (the first in this); none unless all can."""
     if len(tasks) == 1:
         tasks[0]()
         return
@@ -39,11 +53,12 @@ def run_together(tasks: Sequence[Callable[[], object]]) -> None:
         if all_here:
             task()
 
-    with ThreadPoolExecutor(len(tasks)) as pool:
+    with ThreadPoolExecutor(len(tasks) - 1) as pool:
         try:
-            futures = [pool.submit(run, task) for task in tasks]
+            futures = [pool.submit(run, task) for task in tasks[1:]]
             all_here = True
         finally:
             go.set()
+        tasks[0]()
         for future in futures:
             future.result()

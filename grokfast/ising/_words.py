@@ -26,8 +26,8 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from grokfast.ising._barrier import wait
 from grokfast.ising._jit import kernel
+from grokfast.ising._progress import advance, wait
 from grokfast.ising._rng import ONE, ZERO, WordArray, geometric_gap, next_uniform
 
 FloatArray = npt.NDArray[np.float64]
@@ -43,6 +43,9 @@ CHUNK = 512
 
 STATE = 4 * LANES + 5
 """Words of generator state of a strip: 4 for each lane, 4 for the rare events, and the gap to the next."""
+
+PADDED_STATE = 16 * ((STATE + 15) // 16)
+"""Words from one strip's state to the next: whole pairs of cache lines, so that no two threads share one."""
 
 _S17, _S19, _S45 = np.uint64(17), np.uint64(19), np.uint64(45)
 _S63 = np.uint64(63)
@@ -220,43 +223,53 @@ def sweep_words(
     sweeps: int,
     worker: int,
     workers: int,
-    barrier: npt.NDArray[np.int64],
+    progress: npt.NDArray[np.int64],
 ) -> None:
-    """Sweep a block, or every ``workers``-th strip of its rows.
+    """Sweep a block, or one worker's share of its strips.
+
+    A strip may be updated when the strips above and below it have finished the half sweep before. Workers own
+    strips side by side, so that few rows travel between caches, and take them in turns from the top and from the
+    bottom: the two strips at a border between workers then come first, or last, in both, and neither has to wait.
 
     Args:
         words: uint64 ``[2, H + 2, n + 2 W]``, updated.
         width: W.
         rotate: Whether this is the site layout.
         glauber: Whether to draw Glauber's instead of Metropolis' probabilities.
-        states: uint64 ``[strips, STATE]``, updated.
+        states: uint64 ``[strips, PADDED_STATE]``, updated.
         strip: Rows of a strip.
         bits: uint64 ``[2, STEPS + 1, LANES]``, see :func:`draw_masks`.
         redraw: float64 ``[2, 64 W]``, see :func:`correct_masks`.
         log_stay: ln(1 - 2^-K).
         sweeps: How many.
         worker: Which of the workers this is.
-        workers: How many threads share the block; they meet at the barrier after each colour.
-        barrier: int64 ``[1]``, 0 at the start, shared by the workers.
+        workers: How many threads share the block.
+        progress: int64 ``[strips, LINE]``, 0 at the start, shared by the workers: column 0 counts the half
+            sweeps that a strip has finished. Unused with one worker.
     """
     height = words.shape[1] - 2
     n = words.shape[2] - 2 * width
     one = np.empty(CHUNK, np.uint64)
     four = np.empty(CHUNK, np.uint64)
     half = np.empty(CHUNK, np.uint64)
-    arrivals = 0
-    for _ in range(sweeps):
-        for color in range(2):
-            for s in range(worker, states.shape[0], workers):
-                first = 1 + s * strip
-                last = min(first + strip, height + 1)
-                total = (last - first) * n
-                for start in range(0, total, CHUNK):
-                    size = min(CHUNK, (total - start + LANES - 1) // LANES * LANES)
-                    draw_masks(states[s], bits, one[:size], four[:size], half[:size])
-                    correct_masks(states[s], redraw, log_stay, one[:size], four[:size])
-                    update_rows(words, color, first, last, width, glauber, start, one[:size], four[:size], half[:size])
-                refresh_halo(words[color], first, last, width, rotate)
+    strips = states.shape[0]
+    top = strips * worker // workers
+    end = strips * (worker + 1) // workers
+    for turn in range(2 * sweeps):
+        color = turn & 1
+        for i in range(end - top):
+            s = end - 1 - i if worker & 1 else top + i
+            first = 1 + s * strip
+            last = min(first + strip, height + 1)
+            total = (last - first) * n
+            for start in range(0, total, CHUNK):
+                size = min(CHUNK, (total - start + LANES - 1) // LANES * LANES)
+                draw_masks(states[s], bits, one[:size], four[:size], half[:size])
+                correct_masks(states[s], redraw, log_stay, one[:size], four[:size])
+                if workers > 1 and start == 0:
+                    wait(progress[(s + strips - 1) % strips], turn)
+                    wait(progress[(s + 1) % strips], turn)
+                update_rows(words, color, first, last, width, glauber, start, one[:size], four[:size], half[:size])
+            refresh_halo(words[color], first, last, width, rotate)
             if workers > 1:
-                arrivals += workers
-                wait(barrier, arrivals)
+                advance(progress[s])

@@ -11,6 +11,7 @@ import numpy.typing as npt
 
 from grokfast.ising import _pack, _words
 from grokfast.ising._ladder import ladder_bits, mask_probabilities, split_probability
+from grokfast.ising._progress import LINE
 from grokfast.ising._rng import splitmix64
 from grokfast.ising._threads import run_tasks, run_together
 from grokfast.ising.engine import (
@@ -30,12 +31,23 @@ STRIP_WORDS = 2048
 """Words of one colour in a strip, about: the rows that share generators and that a thread takes at once."""
 
 
+_LINES = 16  # words of two cache lines, which processors fetch together
+
+
 def block_shape(problem: Problem, layout: Layout) -> tuple[int, int, int, int]:
     """Blocks, rows of words H, words in a row of one colour n, and words abreast W."""
     if layout is Layout.SITE:
         return problem.count, problem.rows // 64, problem.columns // 2, 1
     W = words_abreast(problem.count, problem.columns)
     return math.ceil(problem.count / (64 * W)), problem.rows, problem.columns // 2 * W, W
+
+
+def aligned_words(shape: tuple[int, ...]) -> WordArray:
+    """Zeros, uint64, from the start of a pair of cache lines on."""
+    size = math.prod(shape)
+    raw = np.zeros(size + _LINES, dtype=np.uint64)
+    start = -(raw.ctypes.data // 8) % _LINES
+    return raw[start : start + size].reshape(shape)
 
 
 def word_bytes(problem: Problem, layout: Layout) -> int:
@@ -64,9 +76,13 @@ class WordEngine:
         self._strip = max(1, math.ceil(STRIP_WORDS / n))
         strips = math.ceil(height / self._strip)
         self._log_stay = math.log1p(-math.ldexp(1.0, -bits))
-        self._states = splitmix64(problem.key, blocks * strips * _words.STATE).reshape(blocks, strips, -1)
-        uniform = 1.0 - (self._states[..., -1] >> np.uint64(11)) * 2.0**-53
-        self._states[..., -1] = np.floor(np.log(uniform) / self._log_stay).astype(np.uint64)
+        states = splitmix64(problem.key, blocks * strips * _words.STATE).reshape(blocks, strips, -1)
+        uniform = 1.0 - (states[..., -1] >> np.uint64(11)) * 2.0**-53
+        states[..., -1] = np.floor(np.log(uniform) / self._log_stay).astype(np.uint64)
+        # Two threads that write to one cache line wait for each other at every word they draw.
+        self._padded_states = aligned_words((blocks, strips, _words.PADDED_STATE))
+        self._states = self._padded_states[..., : _words.STATE]
+        self._states[...] = states
         self._make_tables(bits)
 
     def _make_tables(self, bits: int) -> None:
@@ -134,8 +150,8 @@ class WordEngine:
     def sweep(self, sweeps: int, threads: int, share_rows: bool = False) -> None:
         """Update every lattice ``sweeps`` times, over blocks or, if they are few, over strips of rows.
 
-        Threads that share rows wait for each other after each colour, thousands of times a second: on idle
-        processors that is fast, on busy ones slower than one thread. So it must be asked for.
+        Threads that share rows wait for each other's borders thousands of times a second: on idle processors that is
+        fast, on busy ones slower than one thread. So it must be asked for.
         """
         blocks, strips = self._states.shape[:2]
         if self._problem.count * self._problem.sites * sweeps < FLIPS_WORTH_A_THREAD:
@@ -145,11 +161,11 @@ class WordEngine:
             return
         workers = min(threads, strips)
         for block in range(blocks):
-            barrier = np.zeros(1, dtype=np.int64)
-            run_together([partial(self._sweep_block, block, sweeps, w, workers, barrier) for w in range(workers)])
+            progress = np.zeros((strips, LINE), dtype=np.int64)
+            run_together([partial(self._sweep_block, block, sweeps, w, workers, progress) for w in range(workers)])
 
     def _sweep_block(
-        self, block: int, sweeps: int, worker: int = 0, workers: int = 1, barrier: IntArray | None = None
+        self, block: int, sweeps: int, worker: int = 0, workers: int = 1, progress: IntArray | None = None
     ) -> None:
         table = self._table_of[block]
         _words.sweep_words(
@@ -157,7 +173,7 @@ class WordEngine:
             self._width,
             self._sites,
             self._problem.dynamics is Dynamics.GLAUBER,
-            self._states[block],
+            self._padded_states[block],
             self._strip,
             self._bits[table],
             self._redraw[table],
@@ -165,7 +181,7 @@ class WordEngine:
             sweeps,
             worker,
             workers,
-            np.zeros(1, dtype=np.int64) if barrier is None else barrier,
+            np.zeros((1, LINE), dtype=np.int64) if progress is None else progress,
         )
 
     def randomize(self, which: npt.NDArray[np.bool_], generator: np.random.Generator) -> None:

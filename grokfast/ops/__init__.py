@@ -1,7 +1,7 @@
 """Custom torch operations, each with a slow readable reference and compiled kernels."""
 
 from grokfast.ops._native import advise_huge_pages
-from grokfast.ops.cnn import cnn_cross_entropy_, cnn_cross_entropy_reference
+from grokfast.ops.cnn import cnn_cross_entropy_, cnn_cross_entropy_direct, cnn_cross_entropy_reference
 from grokfast.ops.conv_pool import conv_relu_pool
 from grokfast.ops.cross_entropy import cross_entropy, cross_entropy_reference
 from grokfast.ops.fisher_chain import fisher_chain, fisher_chain_reference
@@ -9,7 +9,13 @@ from grokfast.ops.fisher_linear import fisher_linear, fisher_linear_reference
 from grokfast.ops.fisher_patches import fisher_patches, fisher_patches_reference
 from grokfast.ops.fisher_two_layer import LabelMode, fisher_two_layer, fisher_two_layer_reference
 from grokfast.ops.geometry import GRAM, metric_gram, metric_gram_reference
-from grokfast.ops.mlp import mlp_cross_entropy_, mlp_cross_entropy_reference, mlp_losses, mlp_losses_reference
+from grokfast.ops.mlp import (
+    mlp_cross_entropy_,
+    mlp_cross_entropy_direct,
+    mlp_cross_entropy_reference,
+    mlp_losses,
+    mlp_losses_reference,
+)
 from grokfast.ops.optimizer import BoundAdam, adam_step_, adam_step_reference, sgd_step_, sgd_step_reference
 from grokfast.ops.two_hot import two_hot_relu, two_hot_relu_reference
 
@@ -21,6 +27,7 @@ __all__ = [
     "adam_step_reference",
     "advise_huge_pages",
     "cnn_cross_entropy_",
+    "cnn_cross_entropy_direct",
     "cnn_cross_entropy_reference",
     "conv_relu_pool",
     "cross_entropy",
@@ -36,6 +43,7 @@ __all__ = [
     "metric_gram",
     "metric_gram_reference",
     "mlp_cross_entropy_",
+    "mlp_cross_entropy_direct",
     "mlp_cross_entropy_reference",
     "mlp_losses",
     "mlp_losses_reference",

@@ -144,6 +144,30 @@ def _compiled(params: list[Tensor], inputs: Tensor, labels: Tensor, grads: list[
     return loss, correct
 
 
+def cnn_cross_entropy_direct(
+    params: list[Tensor], inputs: Tensor, labels: Tensor, grads: list[Tensor]
+) -> tuple[Tensor, Tensor]:
+    """:func:`cnn_cross_entropy_` without torch's dispatcher around it, which can cost as much as a small step.
+
+    For training loops: the compiled body on the CPU, elsewhere the operation itself.
+
+    Args:
+        params: As for :func:`cnn_cross_entropy_`.
+        inputs: As for :func:`cnn_cross_entropy_`.
+        labels: As for :func:`cnn_cross_entropy_`.
+        grads: As for :func:`cnn_cross_entropy_`.
+
+    Returns:
+        Loss ``[E]`` and correct predictions, int64 ``[E]``.
+
+    Raises:
+        InputError: As :func:`cnn_cross_entropy_` does.
+    """
+    on_cpu = all(tensor.device.type == "cpu" for tensor in (*params, inputs, labels, *grads))
+    found: tuple[Tensor, Tensor] = (_compiled if on_cpu else cnn_cross_entropy_)(params, inputs, labels, grads)
+    return found
+
+
 @cnn_cross_entropy_.register_fake
 def _fake(params: list[Tensor], inputs: Tensor, labels: Tensor, grads: list[Tensor]) -> tuple[Tensor, Tensor]:
     _check(params, inputs, labels, grads)

@@ -169,8 +169,9 @@ def fisher_chain(x: Tensor, params: list[Tensor], spec: list[int], labels: Tenso
         mode: A :class:`LabelMode`.
 
     Returns:
-        Sums of squares shaped like ``params``, and a status ``[E]``: 0, 1 (an activation is not finite) or 3
-        (logits too large for float32; call again in float64).
+        Sums of squares shaped like ``params``, and a status ``[E]``: 0, 1 (an activation is not finite), 3
+        (logits too large for float32; call again in float64) or 4 (a convolution before a ReLU and a pooling may
+        have overflowed; look at the activations, then call again in float64).
 
     Raises:
         InputError: If shapes, dtypes or devices do not match.

@@ -105,6 +105,30 @@ def _compiled(params: list[Tensor], pairs: Tensor, labels: Tensor, grads: list[T
     return loss, correct
 
 
+def mlp_cross_entropy_direct(
+    params: list[Tensor], pairs: Tensor, labels: Tensor, grads: list[Tensor]
+) -> tuple[Tensor, Tensor]:
+    """:func:`mlp_cross_entropy_` without torch's dispatcher around it, which can cost as much as a small step.
+
+    For training loops: the compiled body on the CPU, elsewhere the operation itself.
+
+    Args:
+        params: As for :func:`mlp_cross_entropy_`.
+        pairs: As for :func:`mlp_cross_entropy_`.
+        labels: As for :func:`mlp_cross_entropy_`.
+        grads: As for :func:`mlp_cross_entropy_`.
+
+    Returns:
+        Loss ``[E]`` and correct predictions, int64 ``[E]``.
+
+    Raises:
+        InputError: As :func:`mlp_cross_entropy_` does.
+    """
+    on_cpu = all(tensor.device.type == "cpu" for tensor in (*params, pairs, labels, *grads))
+    found: tuple[Tensor, Tensor] = (_compiled if on_cpu else mlp_cross_entropy_)(params, pairs, labels, grads)
+    return found
+
+
 @mlp_cross_entropy_.register_fake
 def _fake(params: list[Tensor], pairs: Tensor, labels: Tensor, grads: list[Tensor]) -> tuple[Tensor, Tensor]:
     _check(params, pairs, labels, grads)

@@ -18,7 +18,7 @@ from grokfast.ising.dataset import phases
 from grokfast.ising.exact import critical_temperature
 from grokfast.ising.quantities import QUANTITIES
 from grokfast.models import CnnShape, Params, cnn, cnn_on_pictures, cnn_preactivations, initial_cnn
-from grokfast.ops import cnn_cross_entropy_
+from grokfast.ops import cnn_cross_entropy_direct
 from grokfast.tasks.base import Features, Split
 from grokfast.tasks.ising_data import data_of_file, fingerprint, sampled_data
 from grokfast.tasks.neurons import layer_features
@@ -192,14 +192,14 @@ class Ising:
 
     def losses(self, params: Mapping[str, Tensor], inputs: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
         """Mean loss ``[E]`` in nats and correct predictions ``[E]``, in one operation."""
-        loss, correct = cnn_cross_entropy_(list(params.values()), inputs, labels, [])
+        loss, correct = cnn_cross_entropy_direct(list(params.values()), inputs, labels, [])
         return loss, correct
 
     def gradients(
         self, params: Mapping[str, Tensor], inputs: Tensor, labels: Tensor, out: Mapping[str, Tensor]
     ) -> tuple[Tensor, Tensor]:
         """The losses, and their gradients into ``out``, in one operation."""
-        loss, correct = cnn_cross_entropy_(list(params.values()), inputs, labels, list(out.values()))
+        loss, correct = cnn_cross_entropy_direct(list(params.values()), inputs, labels, list(out.values()))
         return loss, correct
 
     def preactivations(self, params: Mapping[str, Tensor], inputs: Tensor) -> dict[str, Tensor]:

@@ -13,7 +13,7 @@ from grokfast._checks import check_at_least, check_fraction
 from grokfast.errors import ConfigError
 from grokfast.measures import FourierBasis, InputBlocks, input_ipr, layer_ipr, output_ipr
 from grokfast.models import Params, initial_mlp, mlp, mlp_on_pairs
-from grokfast.ops import mlp_cross_entropy_, mlp_losses
+from grokfast.ops import mlp_cross_entropy_direct, mlp_losses
 from grokfast.tasks.base import Features, Split, gradients_by_autograd, losses_of_logits
 from grokfast.tasks.streams import stream
 
@@ -117,7 +117,7 @@ class ModularAddition:
         """The losses, and their gradients into ``out``; fused for one hidden layer."""
         if len(self.hidden) > 1:
             return gradients_by_autograd(self, params, inputs, labels, out)
-        loss, correct = mlp_cross_entropy_(list(params.values()), inputs, labels, list(out.values()))
+        loss, correct = mlp_cross_entropy_direct(list(params.values()), inputs, labels, list(out.values()))
         return loss, correct
 
     def features(self, params: Mapping[str, Tensor], inputs: Tensor) -> Features:

@@ -202,6 +202,23 @@ def test_non_finite_activations_name_the_layer():
         fisher_diag(deep, torch.full((5, 4), torch.nan))
 
 
+def test_an_overflow_that_relu_and_pooling_hide_is_found(compare, brute_force):
+    """The fused block of convolution, ReLU and pooling sees only positive values."""
+    model = nn.Sequential(
+        nn.Conv2d(1, 2, 3, padding=1), nn.ReLU(), nn.MaxPool2d(2), nn.Flatten(), nn.Linear(2 * 4 * 4, 3)
+    )
+    with torch.no_grad():
+        model[0].weight[1] = -1e20
+        model[0].weight[0] = model[0].bias[:] = 0.01
+        model[4].weight *= 1e-20
+    assert {str(route.way) for route in fisher_plan(model, torch.ones(2, 1, 8, 8)).routes.values()} == {"fused"}
+    with pytest.raises(InputError, match=r"layer '0' \(Conv2d\)"):
+        fisher_diag(model, torch.full((70, 1, 8, 8), 1e20))
+    # Large but within float32: no overflow, and the answer is right.
+    x = torch.rand(70, 1, 8, 8) * 1e17
+    assert compare(fisher_diag(model, x), brute_force(model, x)) < 1e-5
+
+
 def test_infinity_that_an_activation_hides_is_found():
     model = nn.Sequential(nn.Linear(4, 5), nn.Sigmoid(), nn.Linear(5, 3))
     with torch.no_grad():

@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from grokfast.errors import InputError
-from grokfast.ops import cnn_cross_entropy_, cnn_cross_entropy_reference
+from grokfast.ops import cnn_cross_entropy_, cnn_cross_entropy_direct, cnn_cross_entropy_reference
 
 # Channels, kernel, side, hidden widths, classes, samples: the paper's network, one block with a map of odd size, three
 # blocks and no hidden layer, wide channels, one of each.
@@ -66,7 +66,7 @@ def _plain_torch(params, inputs, labels, e):
 @pytest.mark.parametrize("size", SIZES)
 @pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float32, 3e-6), (torch.float64, 1e-13)])
 @pytest.mark.parametrize("kind", [torch.int8, None])
-@pytest.mark.parametrize("op", [cnn_cross_entropy_, cnn_cross_entropy_reference])
+@pytest.mark.parametrize("op", [cnn_cross_entropy_, cnn_cross_entropy_direct, cnn_cross_entropy_reference])
 def test_equals_plain_torch(op, size, dtype, tolerance, kind):
     params, inputs, labels = _problem(size, dtype, kind=kind)
     grads = [torch.full_like(p, torch.nan) for p in params]

@@ -5,7 +5,7 @@ import torch
 from torch import nn
 
 from grokfast.errors import InputError
-from grokfast.ops import mlp_cross_entropy_, mlp_cross_entropy_reference
+from grokfast.ops import mlp_cross_entropy_, mlp_cross_entropy_direct, mlp_cross_entropy_reference
 
 # P, H, C, N: the paper's widths, odd ones below and above the vector length, more samples than a block, one of each.
 SIZES = [(113, 512, 113, 64), (5, 37, 5, 130), (7, 16, 9, 3), (2, 1, 1, 1), (6, 100, 31, 65)]
@@ -40,7 +40,7 @@ def _plain_torch(params, pairs, labels, e):
 
 @pytest.mark.parametrize("size", SIZES)
 @pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float32, 2e-6), (torch.float64, 1e-14)])
-@pytest.mark.parametrize("op", [mlp_cross_entropy_, mlp_cross_entropy_reference])
+@pytest.mark.parametrize("op", [mlp_cross_entropy_, mlp_cross_entropy_direct, mlp_cross_entropy_reference])
 def test_equals_plain_torch(op, size, dtype, tolerance):
     params, pairs, labels = _problem(size, dtype)
     grads = [torch.full_like(p, torch.nan) for p in params]

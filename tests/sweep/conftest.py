@@ -15,6 +15,7 @@ import psutil
 import pytest
 
 from grokfast import ModularAddition, RunConfig, Store, train_runs
+from grokfast.sweep import read_sweep
 
 TASK = ModularAddition(P=7, hidden=(16,))
 
@@ -63,6 +64,21 @@ def sweep_file(tmp_path: Path) -> Callable[..., Path]:
         return file
 
     return write
+
+
+@pytest.fixture
+def epochs_lasting(tmp_path: Path, sweep_file: Callable[..., Path]) -> Callable[[float], int]:
+    """Epochs that eight runs of ``sweep_file`` train for so many seconds here: long enough to be killed in."""
+
+    def measure(seconds: float) -> int:
+        configs = list(read_sweep(sweep_file(20, 2)).configs)
+        train_runs(configs, Store(tmp_path / "warm"))
+        configs = list(read_sweep(sweep_file(220, 2)).configs)
+        start = time.perf_counter()
+        train_runs(configs, Store(tmp_path / "measured"))
+        return max(200, round(seconds * 220 / (time.perf_counter() - start)))
+
+    return measure
 
 
 class Started:

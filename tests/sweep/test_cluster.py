@@ -19,17 +19,16 @@ from grokfast.errors import ConfigError, StoreError, SweepError
 from grokfast.sweep import Sweep, read_sweep, run_sweep, sweeps_of
 
 
-# Slow: where training is fast the sweep may end before the scheduler is killed, and the test then fails.
-@pytest.mark.slow
 def test_a_worker_then_the_scheduler_are_killed_and_a_new_cluster_goes_on(
     tmp_path: Path,
     start: Callable[..., Any],
     sweep_file: Callable[..., Path],
+    epochs_lasting: Callable[[float], int],
     undisturbed: Callable[[list[RunConfig]], Store],
     assert_same_runs: Callable[[Store, Store], None],
     wait_for: Callable[..., None],
 ) -> None:
-    file, store = sweep_file(250, 8), tmp_path / "runs"
+    file, store = sweep_file(epochs_lasting(3.0), 8), tmp_path / "runs"
 
     def cluster(name: str, workers: int) -> tuple[Path, list[Any]]:
         address = tmp_path / f"{name}.json"
@@ -117,7 +116,6 @@ def test_a_store_of_a_later_version_is_refused(tmp_path: Path, small: Callable[.
         run_sweep(Sweep("t", small(1)), tmp_path)
 
 
-@pytest.mark.slow
 def test_two_sweeps_on_one_store_at_once(
     tmp_path: Path,
     start: Callable[..., Any],

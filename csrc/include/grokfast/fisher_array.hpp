@@ -44,7 +44,7 @@ class Array {
   void reserve(std::int64_t room) {
     if (room <= room_) return;
     Array larger;
-    larger.data_ = static_cast<T*>(::operator new(static_cast<std::size_t>(room) * sizeof(T)));
+    larger.data_ = static_cast<T*>(::operator new(static_cast<std::size_t>(room) * sizeof(T), kLine));
     larger.room_ = room;
     for (; larger.size_ < size_; ++larger.size_) new (larger.data_ + larger.size_) T(std::move(data_[larger.size_]));
     swap(larger);
@@ -70,11 +70,13 @@ class Array {
   }
   void release() {
     clear();
-    ::operator delete(data_);
+    ::operator delete(data_, kLine);
     data_ = nullptr;
     room_ = 0;
   }
 
+  // A vector that straddles two cache lines costs two accesses.
+  static constexpr std::align_val_t kLine{64};
   T* data_ = nullptr;
   std::int64_t size_ = 0, room_ = 0;
 };

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <algorithm>
+#include <limits>
 
 #include "grokfast/fisher_gemm.hpp"
 
@@ -249,6 +250,19 @@ struct Lanes {
   static void mask(T* g, const T* y, int64_t size) {
     const V zero = {};
     for (int64_t k = 0; k < size; ++k) S::store(g + k * L, S::load(y + k * L) > zero ? S::load(g + k * L) : zero);
+  }
+  // The largest magnitude, infinite if any value is not finite.
+  static double largest(const T* x, int64_t size) {
+    V sum = {}, most = {};
+    for (int64_t k = 0; k < size; ++k) {
+      const V v = S::load(x + k * L), magnitude = v < V{} ? -v : v;
+      sum += v - v;
+      most = magnitude > most ? magnitude : most;
+    }
+    double found = 0.0;
+    for (int64_t j = 0; j < L; ++j)
+      found = std::max(found, sum[j] == T(0) ? static_cast<double>(most[j]) : std::numeric_limits<double>::infinity());
+    return found;
   }
   static bool finite(const T* x, int64_t size) {
     V sum = {};
