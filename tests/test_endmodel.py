@@ -17,7 +17,7 @@ from grokfast.pruning import Scheme, measure_pruning
 @pytest.fixture(scope="module")
 def folder(runs_folder, tmp_path_factory):
     copy = tmp_path_factory.mktemp("measured") / "runs"
-    shutil.copytree(runs_folder, copy)
+    shutil.copytree(runs_folder, copy, ignore=shutil.ignore_patterns(".measures"))
     return copy
 
 
@@ -84,7 +84,7 @@ def test_params_are_in_the_order_of_the_module(run):
 
 def test_command_line(runs_folder, tmp_path, capsys):
     folder = tmp_path / "runs"
-    shutil.copytree(runs_folder, folder)
+    shutil.copytree(runs_folder, folder, ignore=shutil.ignore_patterns(".measures"))
     main(["measure", "--runs", str(folder), "--where", "seed = 0"])
     assert "measured 3 runs" in capsys.readouterr().out
     main(["runs", "--runs", str(folder), "--sql", "SELECT count(gini_fisher) + 100 AS n FROM runs"])

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import shutil
+
 import pytest
 
 from grokfast import load
@@ -7,8 +9,9 @@ from grokfast.errors import MissingRunsError
 from grokfast.report import REPORTS
 
 
-def test_rows_and_what_is_missing(runs_folder):
-    text = REPORTS["pruning"](load(runs_folder))
+def test_rows_and_what_is_missing(runs_folder, tmp_path):
+    shutil.copytree(runs_folder, tmp_path / "runs")
+    text = REPORTS["pruning"](load(tmp_path / "runs"))
     claims = [line.split("|")[1].strip() for line in text.splitlines() if line.startswith("| C")]
     assert claims == ["C1"] * 3 + ["C2"] * 2 + ["C6"] * 8 + ["C7"] * 5
     for name, command in (("batch 200", "fig16"), ("weight decay 3e-4", "fig19"), ("Ising", "fig23")):

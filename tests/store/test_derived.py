@@ -13,7 +13,7 @@ from grokfast.store import derived, derived_keys, read_derived
 
 @pytest.fixture
 def run(runs_folder, tmp_path):
-    shutil.copytree(runs_folder, tmp_path / "runs")
+    shutil.copytree(runs_folder, tmp_path / "runs", ignore=shutil.ignore_patterns(".measures"))
     return next(iter(load(tmp_path / "runs")))
 
 
