@@ -55,7 +55,8 @@ def runs_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A small store: P = 7 at three scales and two seeds, with the batch size and weight decay of the main text."""
     folder = tmp_path_factory.mktemp("store") / "runs"
     task = ModularAddition(P=7, hidden=(16,), train_fraction=0.8)
-    configs = [RunConfig(task=task, w0=w0, seed=seed, epochs=40) for seed in (0, 1) for w0 in (0.5, 2.0, 8.0)]
+    measured = {"epochs": 40, "geometry": "logit-8+softmax-all", "geometry_stiff": 0.1}
+    configs = [RunConfig(task=task, w0=w0, seed=seed, **measured) for seed in (0, 1) for w0 in (0.5, 2.0, 8.0)]
     train_runs(configs, Store(folder))
     return folder
 

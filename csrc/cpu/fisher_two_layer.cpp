@@ -32,7 +32,7 @@ struct Work {
 
   int64_t forward() {
     const int64_t chunks = panels(net.N, kChunk);
-    const Forward<T, T> single(net, sparse.usable, softmax_needed());
+    const Forward<T, T> single(net, sparse, softmax_needed());
     Array<int64_t> status(chunks, 0);
     Array<uint8_t> large(chunks, 0);
     parallel_for(chunks, threads, [&](int64_t chunk) {
@@ -41,7 +41,7 @@ struct Work {
     bool any = false;
     for (const uint8_t x : large) any = any || x != 0;
     if (any) {
-      const Forward<double, T> twice(net, sparse.usable, true);
+      const Forward<double, T> twice(net, sparse, true);
       parallel_for(chunks, threads, [&](int64_t chunk) {
         if (large[chunk]) status[chunk] = forward_chunk(twice, chunk, false, &large[chunk]);
       });
@@ -159,7 +159,7 @@ struct Work {
         return;
       }
       const int64_t span = last - first;
-      Array<T> sums(net.I * span, T(0));
+      Array<T> sums(sparse.count * span, T(0));
       for (int64_t n = 0; n < net.N; ++n)
         for (int64_t k = n * kNonZeros; k < (n + 1) * kNonZeros && sparse.index[k] >= 0; ++k) {
           const T weight = sparse.value[k] * sparse.value[k];
@@ -168,7 +168,8 @@ struct Work {
           for (int64_t h = 0; h < span; ++h) to[h] += weight * from[h];
         }
       for (int64_t h = 0; h < span; ++h)
-        for (int64_t i = 0; i < net.I; ++i) out_w[(first + h) * net.I + i] = sums[i * span + h];
+        for (int64_t k = 0; k < sparse.count; ++k)
+          out_w[(first + h) * net.I + sparse.used[k]] = sums[k * span + h];
     });
   }
 

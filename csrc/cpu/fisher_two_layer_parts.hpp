@@ -24,25 +24,38 @@ constexpr double kSinglePrecision = 8.0;  // logits beyond this are recomputed i
 template <typename T>
 struct Sparse {
   bool usable = false;
-  Array<int64_t> index;  // [N][kNonZeros], -1 where there is none
+  Array<int64_t> index;  // [N][kNonZeros], rows of `used`, -1 where there is none
   Array<T> value;
+  Array<int64_t> used;  // inputs that are not zero in every sample
+  int64_t count = 0;    // how many
 
   Sparse(const T* x, int64_t N, int64_t I) {
     index.assign(N * kNonZeros, -1);
     value.assign(N * kNonZeros, T(0));
     for (int64_t n = 0; n < N; ++n) {
       const T* row = x + n * I;
-      int64_t count = 0;
-#pragma omp simd reduction(+ : count)
-      for (int64_t i = 0; i < I; ++i) count += row[i] != T(0);
-      if (count > kNonZeros) return;
-      for (int64_t i = 0, k = 0; k < count; ++i)
+      int64_t entries = 0;
+#pragma omp simd reduction(+ : entries)
+      for (int64_t i = 0; i < I; ++i) entries += row[i] != T(0);
+      if (entries > kNonZeros) return;
+      for (int64_t i = 0, k = 0; k < entries; ++i)
         if (row[i] != T(0)) {
           index[n * kNonZeros + k] = i;
           value[n * kNonZeros + k++] = row[i];
         }
     }
     usable = I > 4 * kNonZeros;
+    Array<int64_t> place(I, -1);
+    used.assign(I, 0);
+    for (int64_t k = 0; k < N * kNonZeros; ++k) {
+      if (index[k] < 0) continue;
+      int64_t& at = place[index[k]];
+      if (at < 0) {
+        at = count;
+        used[count++] = index[k];
+      }
+      index[k] = at;
+    }
   }
 };
 
@@ -55,13 +68,14 @@ struct Network {
 // Weights laid out for the forward pass in precision P.
 template <typename P, typename T>
 struct Forward {
-  Array<P> first, second;  // packed W1^T, or W1^T row by row if sparse; packed W2^T
+  Array<P> first, second;  // packed W1^T, or its used rows one by one if sparse; packed W2^T
 
-  Forward(const Network<T>& net, bool sparse, bool logits) {
-    if (sparse) {
-      first.assign(net.I * net.wide, P(0));
+  Forward(const Network<T>& net, const Sparse<T>& sparse, bool logits) {
+    if (sparse.usable) {
+      first.assign(sparse.count * net.wide, P(0));
       for (int64_t h = 0; h < net.H; ++h)
-        for (int64_t i = 0; i < net.I; ++i) first[i * net.wide + h] = static_cast<P>(net.w1[h * net.I + i]);
+        for (int64_t k = 0; k < sparse.count; ++k)
+          first[k * net.wide + h] = static_cast<P>(net.w1[h * net.I + sparse.used[k]]);
     } else {
       first.resize(panels(net.H, kWidth<P>) * kWidth<P> * net.I);
       pack(first.data(), net.I, net.H, kWidth<P>,
@@ -108,18 +122,18 @@ struct Forward {
   }
 };
 
-// V of up to kGroup samples around one centre, for kWidth hidden units from `column` on.
-template <typename T, bool Variance>
-inline void spread(const T* const* p, int rows, const T* w2, int64_t centre, int64_t C, int64_t wide, T* const* v,
+// V of up to Group samples around one centre, for kWidth hidden units from `column` on.
+template <typename T, bool Variance, int Group>
+inline void spread_group(const T* const* p, int rows, const T* w2, int64_t centre, int64_t C, int64_t wide, T* const* v,
                    const T* const* h) {
   using S = Simd<T>;
-  typename S::Vector mean[kGroup][kVectors] = {}, square[kGroup][kVectors] = {};
+  typename S::Vector mean[Group][kVectors] = {}, square[Group][kVectors] = {};
   const auto c0 = S::load(w2 + centre * wide), c1 = S::load(w2 + centre * wide + S::lanes);
   for (int64_t c = 0; c < C; ++c) {
     const auto d0 = S::load(w2 + c * wide) - c0, d1 = S::load(w2 + c * wide + S::lanes) - c1;
     const auto q0 = d0 * d0, q1 = d1 * d1;
 #pragma GCC unroll 6
-    for (int r = 0; r < kGroup; ++r) {
+    for (int r = 0; r < Group; ++r) {
       const T weight = p[r][c];
       mean[r][0] += weight * d0;
       mean[r][1] += weight * d1;
@@ -139,6 +153,18 @@ inline void spread(const T* const* p, int rows, const T* w2, int64_t centre, int
       T* to = v[r] + k * S::lanes;
       S::store(to, Variance ? kept : S::load(to) + kept);
     }
+}
+
+// The same for any number of rows up to kGroup, without the work of many rows that are not there.
+template <typename T, bool Variance>
+inline void spread(const T* const* p, int rows, const T* w2, int64_t centre, int64_t C, int64_t wide, T* const* v,
+                   const T* const* h) {
+  if (rows == 1)
+    spread_group<T, Variance, 1>(p, rows, w2, centre, C, wide, v, h);
+  else if (rows <= kGroup / 2)
+    spread_group<T, Variance, (kGroup + 1) / 2>(p, rows, w2, centre, C, wide, v, h);
+  else
+    spread_group<T, Variance, kGroup>(p, rows, w2, centre, C, wide, v, h);
 }
 
 }  // namespace

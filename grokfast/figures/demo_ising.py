@@ -28,7 +28,7 @@ def _draw(runs: Sequence[Run], table: RunTable) -> Figure:
     accuracy.set(xlabel="epoch", ylabel="accuracy", xscale="log", ylim=(0.4, 1.02), title="train dashed, test solid")
     feature.set(xlabel="epoch", ylabel="mean |r| of the hidden layer", xscale="log", ylim=(0, 1.02))
     feature.set_title("features: energy solid, |M| dotted")
-    feature.legend(loc="lower right")
+    feature.legend(loc="upper left")
     pruning.set(xlabel="share of weights pruned, each layer", ylabel="test accuracy", title="compressibility")
     pruning.legend(title="$w_0$", loc="lower left")
     return figure

@@ -18,7 +18,9 @@ from grokfast.ops import LabelMode, fisher_two_layer
 from grokfast.ops._native import kernel
 from grokfast.ops.fisher_chain import CONV, LINEAR, MAXPOOL, RELU, fisher_chain_compiled
 
-_FEW = 64  # so few samples are done in float64 in any case: it costs nothing
+# So few samples of so small a network are done in float64 in any case: it costs nothing.
+_FEW = 64
+_SMALL = 1 << 20  # samples x parameters
 
 
 class Fused:
@@ -52,7 +54,7 @@ class Fused:
         samples: int,
         generator: torch.Generator | None,
     ) -> dict[str, Tensor]:
-        """Sums over one block of samples of squared gradients, by parameter, in float64."""
+        """Sums over one block of samples of squared gradients, by parameter, float32 or float64."""
         x = block.args[0]
         if len(block.args) != 1 or tuple(x.shape[1:]) != self.shape or x.dtype != job.dtype:
             raise InputError(
@@ -64,7 +66,8 @@ class Fused:
             name: leaves[name].detach().unsqueeze(0) if params is None else params[name].detach() for name in self.names
         }
         labels, mode = self._labels(job, params, block, samples, generator)
-        if block.n <= _FEW:
+        members = 1 if params is None else next(iter(values.values())).shape[0]
+        if block.n <= _FEW and block.n * sum(value.numel() for value in values.values()) <= _SMALL * members:
             x, values = x.double(), {name: value.double() for name, value in values.items()}
         found, status = self.run(x, values, labels, mode)
         if bool((status == _UNBOUNDED).any()):
@@ -74,8 +77,8 @@ class Fused:
         if job.kind is Kind.MC:
             found = {name: value / samples for name, value in found.items()}
         if params is None:
-            return {name: found[name][0].double() for name in leaves}
-        return {name: found[name].double() for name in leaves}
+            return {name: found[name][0] for name in leaves}
+        return {name: found[name] for name in leaves}
 
     def _check_finite(
         self, job: Job, params: Mapping[str, Tensor] | None, block: Block, status: Tensor, otherwise: str = ""

@@ -103,7 +103,7 @@ class FisherPlan:
             for block in shown(blocks, progress, inputs):
                 n += block.n
                 part = self._block(block, leaves, params, members, samples, generator)
-                total = part if total is None else {name: total[name] + part[name] for name in names}
+                total = part if total is None else {name: total[name].double() + part[name] for name in names}
         return finish(self._job, leaves, total, n, reduction, members, self)
 
     def _blocks(self, inputs: object, targets: Tensor | None, batch_size: int | None) -> Iterator[Block]:

@@ -71,9 +71,11 @@ class GeometryMeter:
         """
         start = here if before is None else before
         first, middle, last = ([values[name] for name in self.names] for values in (start, here, after))
-        columns = _columns("euclidean", _WHOLE, metric_gram(first, middle, last, [], [])[:, 0], before is not None)
+        plain = metric_gram(first, middle, last, [], [])[:, 0]
+        columns = _columns("euclidean", _WHOLE, plain, before is not None)
+        finite = plain.isfinite().all(1).tolist()
         for variant in self.variants:
-            rows = [self._member(variant, e, here, first, middle, last) for e in range(len(middle[0]))]
+            rows = [self._member(variant, e, here, first, middle, last, finite[e]) for e in range(len(finite))]
             products = torch.stack(rows)
             parts = [_WHOLE] if products.shape[1] == 1 else [_WHOLE, _STIFF, _SLOPPY]
             for k, part in enumerate(parts):
@@ -111,13 +113,15 @@ class GeometryMeter:
                 marks = stiffest_parameters(_zeros_for_nan(self.diagonals(final, softmax)), counts)
                 self.split[softmax] = [mark.to(torch.uint8) for mark in marks.values()]
 
-    def _member(self, variant: Variant, e: int, here: Stack, first: Mask, middle: Mask, last: Mask) -> Tensor:
+    def _member(
+        self, variant: Variant, e: int, here: Stack, first: Mask, middle: Mask, last: Mask, finite: bool
+    ) -> Tensor:
         """Inner products ``[1 or 3, 5]`` of one member: whole, and stiff and sloppy where there is a split."""
         mask = [mark[e : e + 1] for mark in self.split.get(variant.diagonal, [])]
         rows = slice(e, e + 1)
         first, middle, last = ([value[rows] for value in values] for values in (first, middle, last))
         nothing = torch.full((3 if mask else 1, len(GRAM)), torch.nan, dtype=torch.float64)
-        if not all(bool(torch.isfinite(value.sum())) for values in (middle, last) for value in values):
+        if not finite:
             return nothing
         if variant.full:
             return _whole_metric(self._gram(variant, e, here, first, middle, last, mask), nothing)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from itertools import pairwise
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -73,16 +72,18 @@ def zero_crossings(epochs: ArrayLike, values: ArrayLike) -> list[Crossing]:
 
 
 def largest_bump(epochs: ArrayLike, lengths: ArrayLike) -> tuple[Crossing, Crossing] | None:
-    """The two neighbouring zero crossings of the gradient, upwards then downwards, between which lengths rise most.
+    """Start and end of the curve's largest rise from a local minimum to a later local maximum, as gradient zeros.
 
-    In the paper's reading they mark start and end of grokking.
+    In the paper's reading of the length of steps they mark start and end of grokking. Smaller wiggles on the way up do
+    not cut the rise.
 
     Args:
         epochs: ``[n]``, rising, n >= 3.
         lengths: ``[n]``, finite.
 
     Returns:
-        Start and end, or None if the curve never rises after a fall and then falls again.
+        The zero crossings of the discrete gradient nearest to that minimum, upwards, and to that maximum, downwards;
+        None if the curve never rises after a fall and then falls again.
 
     Raises:
         InputError: As :func:`discrete_gradient`.
@@ -91,11 +92,21 @@ def largest_bump(epochs: ArrayLike, lengths: ArrayLike) -> tuple[Crossing, Cross
         arXiv 2502.01739, fig. 33.
     """
     x, y = _curve(epochs, lengths, 3)
-    crossings = zero_crossings(x, discrete_gradient(x, y))
-    pairs = [(a, b) for a, b in pairwise(crossings) if a.rising]
-    if not pairs:
+    inner = np.arange(1, len(y) - 1)
+    low = inner[(y[:-2] > y[1:-1]) & (y[1:-1] <= y[2:])]
+    high = inner[(y[:-2] <= y[1:-1]) & (y[1:-1] > y[2:])]
+    rises = np.where(low[:, None] < high[None, :], y[high][None, :] - y[low][:, None], -np.inf)
+    if not rises.size or rises.max() <= 0:
         return None
-    return max(pairs, key=lambda pair: np.interp(pair[1].epoch, x, y) - np.interp(pair[0].epoch, x, y))
+    i, j = np.unravel_index(np.argmax(rises), rises.shape)
+    crossings = zero_crossings(x, discrete_gradient(x, y))
+    starts = [c for c in crossings if c.rising]
+    ends = [c for c in crossings if not c.rising]
+    if not starts or not ends:
+        return None
+    start = min(starts, key=lambda crossing: abs(crossing.epoch - x[low[i]]))
+    end = min(ends, key=lambda crossing: abs(crossing.epoch - x[high[j]]))
+    return (start, end) if start.epoch < end.epoch else None
 
 
 def _curve(epochs: ArrayLike, values: ArrayLike, least: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:

@@ -149,8 +149,8 @@ def _compiled(
     members, width, inputs = w1.shape
     classes = w2.shape[1]
     out = [
-        x.new_zeros(members, width, inputs), x.new_zeros(members, width),
-        x.new_zeros(members, classes, width), x.new_zeros(members, classes),
+        x.new_empty(members, width, inputs), x.new_zeros(members, width),
+        x.new_empty(members, classes, width), x.new_zeros(members, classes),
         torch.zeros(members, dtype=torch.int64),
     ]  # fmt: skip
     sets = 1 if labels is None else labels.shape[1]

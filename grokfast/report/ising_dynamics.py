@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from grokfast.errors import InputError
 from grokfast.figures.fig03 import last_hidden
 from grokfast.measures import linear_fit, mean_interval, plateau
 from grokfast.report.ledger import Row, verdict
@@ -74,7 +75,10 @@ def _flatness(runs: Sequence[Run], bounds: dict[str, tuple[int, int]], column: s
 def _shrinking(runs: Sequence[Run], bounds: dict[str, tuple[int, int]]) -> list[Row]:
     ratios = []
     for run in runs:
-        epochs, norms = _inside(run, "weight_norm", bounds[run.key])
+        try:
+            epochs, norms = _inside(run, "weight_norm", bounds[run.key])
+        except InputError:  # trained before norms were kept along the way
+            continue
         if epochs.size >= 2:
             ratios.append(norms[0] / norms[-1])
     if not ratios:

@@ -19,6 +19,7 @@ from grokfast.training import (
     run_epochs,
     schedule_epochs,
 )
+from grokfast.training.geometry import geometry_columns, geometry_of, look_epochs
 from grokfast.training.observers import observe_compressibility, observe_features
 from grokfast.training.state import STATES_KEPT
 from grokfast.training.train import quiet_numerics
@@ -27,6 +28,7 @@ _ENDLESS = 1_000_000  # epochs
 _SHORT = 1.0  # seconds that one measurement of an epoch takes, at least one epoch
 _MOST = 0.25  # of the free memory: larger members are not trained for a measurement
 _RUN_OVERHEAD = 24_000  # bytes of run.json, the pruning curve, the features of the neurons
+_SPECTRUM_BYTES = 12_000  # of a sorted Fisher diagonal as it is stored
 _EPOCH_BYTES = 60  # bytes a row of history.parquet takes
 
 
@@ -109,7 +111,8 @@ def shard_seconds(shard: Shard, device: str = "cpu") -> float:
         while state.epoch == first or time.perf_counter() - started < _SHORT:
             _epoch(state)
         epoch = (time.perf_counter() - started) / (state.epoch - first)
-        return config.epochs * epoch + _look_seconds(config, len(shard.configs), device)
+        passes = 2 if config.geometry and config.geometry_stiff else 1
+        return passes * config.epochs * epoch + _look_seconds(config, len(shard.configs), device)
 
 
 def _look_seconds(config: RunConfig, members: int, device: str) -> float:
@@ -125,7 +128,24 @@ def _look_seconds(config: RunConfig, members: int, device: str) -> float:
             measure(alone.snapshot())
         looks = len(schedule_epochs(schedule, config.epochs) | {config.epochs})
         total += looks * members * (time.perf_counter() - started)
-    return total
+    return total + members * _geometry_seconds(config, alone)
+
+
+def _geometry_seconds(config: RunConfig, alone: StackState) -> float:
+    """Of all looks at one member's geometry, from two of them: the first one plans."""
+    measure = geometry_of(config)
+    looks = look_epochs(config)
+    if measure is None or not looks:
+        return 0.0
+    points = frozenset(range(1, 4))
+    measure.step = 1
+    measure.epochs(points, 4)
+    seconds = 0.0
+    for epoch in range(1, 5):
+        started = time.perf_counter()
+        measure(dataclasses.replace(alone.snapshot(), epoch=epoch))
+        seconds = time.perf_counter() - started
+    return looks * seconds
 
 
 def _epoch(state: StackState) -> None:
@@ -140,7 +160,8 @@ def _epoch(state: StackState) -> None:
 def run_bytes(config: RunConfig) -> int:
     """Size of a finished run on disk, roughly: its checkpoints, history and arrays."""
     kept = len(schedule_epochs(config.checkpoint_schedule, config.epochs) | {config.epochs})
-    return parameter_bytes(config) * kept + config.epochs * _EPOCH_BYTES + _RUN_OVERHEAD
+    geometry = geometry_columns(config) * (8 * look_epochs(config) + _SPECTRUM_BYTES // 10)
+    return parameter_bytes(config) * kept + config.epochs * _EPOCH_BYTES + _RUN_OVERHEAD + geometry
 
 
 def _state_bytes(shard: Shard) -> int:

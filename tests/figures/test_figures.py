@@ -44,6 +44,30 @@ def test_fig02b_draws_the_stored_curves(runs_folder):
     np.testing.assert_array_equal(lines[0].get_ydata(), expected)
 
 
+def test_fig08_draws_the_stored_cosines_of_both_regimes(runs_folder):
+    table = load(runs_folder)
+    figure = draw("fig08", FIGURES, table)
+    assert [axes.get_title().splitlines()[-1] for axes in figure.axes[:2]] == [
+        "softmax Fisher, all samples",
+        "logit Fisher, 8 samples",
+    ]
+    for line, w0 in zip((figure.axes[0].get_lines()[0], figure.axes[0].get_lines()[3]), (0.5, 8.0), strict=True):
+        runs = [run for run in table if run.config.w0 == w0]
+        expected = np.mean([run.history["geometry_softmax_all_cosine"] for run in runs], axis=0)
+        np.testing.assert_allclose(line.get_ydata(), expected[np.isfinite(expected)])
+
+
+def test_figures_of_geometry_do_not_mix_steps(tmp_path):
+    task = ModularAddition(P=5, hidden=(4,))
+    shared = {"task": task, "epochs": 4, "geometry": "softmax-all"}
+    configs = [RunConfig(**shared, w0=w0, geometry_step=step) for w0, step in ((1, 1), (2, 2))]
+    train_runs(configs, Store(tmp_path / "runs"))
+    with pytest.raises(InputError, match=r"would mix runs whose geometry_step is \[1, 2\]"):
+        draw("fig31", FIGURES, load(tmp_path / "runs"))
+    with pytest.raises(MissingRunsError, match="--geometry-stiff"):
+        draw("fig32", FIGURES, load(tmp_path / "runs"))
+
+
 def test_missing_runs_name_the_command(runs_folder):
     with pytest.raises(MissingRunsError, match=r"grokfast train modular-addition .* --runs"):
         draw("fig02b", FIGURES, load(runs_folder), "w0 > 100")

@@ -141,6 +141,15 @@ def test_gradient_and_crossings_of_a_known_bump():
     assert start.epoch == pytest.approx(2, abs=0.6)
     assert end.epoch == pytest.approx(26 / 3, abs=0.6)
     assert largest_bump(x, x) is None
+    assert largest_bump(x, -x) is None
+
+
+def test_wiggles_do_not_cut_a_bump():
+    x = np.arange(0.0, 200, 2)
+    smooth = np.exp(-((x - 120) ** 2) / 800) + np.exp(-x / 20)
+    start, end = largest_bump(x, smooth + 0.01 * np.where(np.arange(100) % 5 == 0, 1, 0))
+    assert start.epoch == pytest.approx(x[smooth[:50].argmin()], abs=8)
+    assert end.epoch == pytest.approx(120, abs=6)
 
 
 @given(st.lists(st.integers(-3, 3), min_size=2, max_size=30))

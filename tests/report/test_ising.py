@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from grokfast import load
-from grokfast.errors import MissingRunsError
+from grokfast.errors import InputError, MissingRunsError
 from grokfast.report.ising import _inside, _paired, ising_report
 from grokfast.report.ising_dynamics import dynamics_rows
 from grokfast.report.ledger import markdown_table
@@ -37,6 +37,8 @@ class _Fake:
         self.key, self.columns, self.summary = f"{w0}-{seed}", columns, summary
 
     def seen(self, name):
+        if name not in self.columns:
+            raise InputError(f"no column {name}")
         return self.columns[name]
 
 
@@ -69,6 +71,12 @@ def test_dynamics_by_hand():
     over = rows["c right after t_test (to twice it) against the end, grokking"]
     assert over.measured.startswith("+50.0%")
     assert over.verdict == "yes"
+
+
+def test_runs_without_norms_along_the_way_are_left_out():
+    run = _grokker(0, 0.1, 2.0)
+    del run.columns["weight_norm"]
+    assert not any("norm" in row.quantity for row in dynamics_rows({1.0: [run], 10.0: [run]}))
 
 
 def test_difference_by_seed():

@@ -131,3 +131,14 @@ def test_features_of_ones_own():
     modular = RunConfig(task=ModularAddition(P=5, hidden=(4,)), epochs=1)
     with pytest.raises(InputError, match="does not show"):
         train_stack([modular], observers=[wrong])
+
+
+@pytest.mark.gpu
+def test_cuda_equals_cpu():
+    configs = _configs(precision="float64", epochs=20, feature_schedule="every:5")
+    for cpu, gpu in zip(train_stack(configs), train_stack(configs, device="cuda"), strict=True):
+        for name, wanted in cpu.tensors["checkpoints"].items():
+            assert abs(gpu.tensors["checkpoints"][name] - wanted).max() <= 1e-9 * abs(wanted).max()
+        np.testing.assert_allclose(
+            gpu.history["hidden_mean_energy"], cpu.history["hidden_mean_energy"], rtol=1e-6, equal_nan=True
+        )

@@ -204,3 +204,22 @@ def test_cuda_equals_cpu(optimizer):
         for name, wanted in cpu.tensors["checkpoints"].items():
             found = gpu.tensors["checkpoints"][name]
             assert abs(found - wanted).max() <= 1e-9 * abs(wanted).max()
+
+
+def test_histories_are_kept_as_what_was_seen_and_made_whole_when_asked_for():
+    from grokfast.training.history import History, Series
+
+    series = Series()
+    rows = torch.randn(600, 3, dtype=torch.float64)
+    for row in rows:
+        series.append(row)
+    assert torch.equal(series.rows, rows)
+    assert torch.equal(series[-1], rows[-1])
+    again = Series(series.rows)
+    again.append(rows[0])
+    assert (len(series), len(again)) == (600, 601)
+    history = History({"epoch": torch.arange(1, 5).numpy()}, {"x": ([2, 4], torch.tensor([0.5, 1.5]).numpy())}, 4)
+    assert list(history) == ["epoch", "x"]
+    assert [str(value) for value in history["x"]] == ["nan", "0.5", "nan", "1.5"]
+    with pytest.raises(KeyError):
+        history["y"]

@@ -1,0 +1,56 @@
+"""Figure 31: step length against epoch, in the Fisher metric and Euclidean."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from matplotlib.figure import Figure
+
+from grokfast.figures.geometry import (
+    COMMAND,
+    MEASURED,
+    TASKS,
+    by_task,
+    column,
+    draw_curves,
+    mark_learning,
+    metric_title,
+    shown_metrics,
+    sides,
+    title,
+)
+from grokfast.figures.registry import FigureSpec
+from grokfast.figures.style import new_figure
+from grokfast.runs import Run, RunTable
+
+
+def _draw(runs: Sequence[Run], table: RunTable) -> Figure:
+    tasks = by_task(runs)
+    columns = 1 + max(len(shown_metrics(mine)) for mine in tasks.values())
+    figure = new_figure(len(tasks), columns, width=3.6 * columns, height=2.9 * len(tasks) + 0.3)
+    for row, (task, mine) in enumerate(tasks.items()):
+        metrics = [*shown_metrics(mine), "euclidean"]
+        for k in range(columns):
+            axes = figure.axes[row * columns + k]
+            if k >= len(metrics):
+                axes.set_axis_off()
+                continue
+            for side in sides(mine):
+                draw_curves(axes, side, column(metrics[k], "length"), side.label)
+                mark_learning(axes, side)
+            name = "Euclidean" if metrics[k] == "euclidean" else metric_title(metrics[k])
+            axes.set(yscale="log", xlabel="epoch", title=f"{TASKS.get(task, task)}\n{name}")
+        figure.axes[row * columns].set_ylabel("step length $|s|$")
+        figure.axes[row * columns].legend()
+    title(figure, "Step length (dotted: $t_{test}$)", runs)
+    return figure
+
+
+SPEC = FigureSpec(
+    name="fig31",
+    title="step length in the Fisher metric and Euclidean (the paper: Ising)",
+    condition=MEASURED,
+    command=COMMAND,
+    draw=_draw,
+    apart="task",
+)

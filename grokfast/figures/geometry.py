@@ -1,0 +1,136 @@
+"""What the figures of geometry share: which runs, which metrics, and curves over epochs."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from numpy.typing import NDArray
+
+from grokfast.errors import InputError
+from grokfast.figures.registry import by_scale, regime
+from grokfast.figures.style import GROKKING, LEARNING, NEUTRAL, band
+from grokfast.runs import Run
+
+MEASURED = "geometry <> '' AND geometry_schedule <> 'never' AND status = 'finished'"
+SPLIT = MEASURED + " AND geometry_stiff > 0"
+COMMAND = (
+    "grokfast train modular-addition --w0 0.1 10 --seeds 5 --epochs 500 "
+    "--geometry logit-16+logit-all+softmax-16+softmax-all --geometry-stiff 0.1"
+)
+TASKS = {"modular-addition": "modular addition", "ising": "Ising"}
+
+_SHOWN = ("logit-16", "softmax-all")
+
+
+@dataclass(frozen=True)
+class Side:
+    """The runs of one regime: of the smallest w0 or of the largest.
+
+    Attributes:
+        name: ``"learning"`` or ``"grokking"``, as the paper calls them.
+        runs: One a seed.
+        color: Of its curves.
+    """
+
+    name: str
+    runs: Sequence[Run]
+    color: str
+
+    @property
+    def label(self) -> str:
+        """For a legend: the scale, and the regime that was found."""
+        return f"$w_0$ = {self.runs[0].config.w0:g} ({regime(self.runs)})"
+
+    def curves(self, column: str) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+        """Epochs ``[n]`` at which every seed has a value, and the values ``[seeds, n]``."""
+        values = np.stack([run.history[column] for run in self.runs])
+        seen = np.flatnonzero(np.isfinite(values).all(0))
+        return self.runs[0].history["epoch"][seen], values[:, seen]
+
+
+def by_task(runs: Sequence[Run]) -> dict[str, list[Run]]:
+    """Runs by the name of their task: Ising first, as the paper's panels are."""
+    found: dict[str, list[Run]] = {}
+    for run in sorted(runs, key=lambda run: run.config.task.name):
+        found.setdefault(run.config.task.name, []).append(run)
+    return found
+
+
+def sides(runs: Sequence[Run]) -> list[Side]:
+    """Smallest and largest w0 of one task; one side where there is one w0.
+
+    Raises:
+        InputError: If the runs measured steps of different lengths, or at different epochs.
+    """
+    for field in ("geometry_step", "geometry_schedule", "geometry_stiff"):
+        values = sorted({getattr(run.config, field) for run in runs})
+        if len(values) > 1:
+            raise InputError(
+                f"geometry would mix runs whose {field} is {values}; choose with --where, for example "
+                f'--where "{field} = {values[0]!r}"'
+            )
+    groups = by_scale(runs)
+    found = [Side("learning", groups[min(groups)], LEARNING)]
+    if len(groups) > 1:
+        found.append(Side("grokking", groups[max(groups)], GROKKING))
+    return found
+
+
+def metrics_of(runs: Sequence[Run]) -> list[str]:
+    """The metrics that all runs were measured in, the paper's first."""
+    common = set(runs[0].config.geometry.split("+")).intersection(*(run.config.geometry.split("+") for run in runs))
+    return sorted(common, key=lambda name: (_SHOWN.index(name) if name in _SHOWN else len(_SHOWN), name))
+
+
+def shown_metrics(runs: Sequence[Run]) -> list[str]:
+    """Two metrics at most: the paper's (logits, 16 samples) and the exact softmax Fisher, where they were measured.
+
+    Raises:
+        InputError: If the runs have no metric in common.
+    """
+    found = metrics_of(runs)
+    if not found:
+        raise InputError("the runs have no metric in common; choose with --where \"geometry = '...'\"")
+    return found[:2]
+
+
+def column(metric: str, what: str) -> str:
+    """Name of a history column, such as ``geometry_logit_16_stiff_cosine``."""
+    return f"geometry_{metric.replace('-', '_')}_{what}"
+
+
+def metric_title(metric: str) -> str:
+    """In words: ``logit-16`` is "logit Fisher, 16 samples"."""
+    fisher, samples, *full = metric.split("-")
+    return f"{fisher} Fisher{', whole matrix' if full else ''}, {'all' if samples == 'all' else samples} samples"
+
+
+def draw_curves(axes: Axes, side: Side, name: str, label: str | None = None, **line: object) -> None:
+    """One regime's mean curve with its band; nothing where there are no values."""
+    epochs, values = side.curves(name)
+    if epochs.size:
+        band(axes, epochs, values, **{"color": side.color, "label": label, **line})
+
+
+def mark_learning(axes: Axes, side: Side) -> None:
+    """A dotted line at the mean t_test."""
+    times = [run.summary["t_test"] for run in side.runs if run.summary.get("t_test") is not None]
+    if times:
+        axes.axvline(float(np.mean(times)), color=side.color, linestyle=":", linewidth=0.8)
+
+
+def title(figure: Figure, what: str, runs: Sequence[Run]) -> None:
+    """What is shown, over how many seeds, and how long a step is."""
+    seeds = max(len(side.runs) for mine in by_task(runs).values() for side in sides(mine))
+    steps = {TASKS.get(task, task): mine[0].config.geometry_step for task, mine in by_task(runs).items()}
+    spans = ", ".join(f"{task} f = {step}" for task, step in steps.items())
+    figure.suptitle(f"{what}: mean and standard deviation over {seeds} seed{'s' if seeds > 1 else ''} ({spans})")
+
+
+def zero_line(axes: Axes) -> None:
+    """A thin line at zero."""
+    axes.axhline(0, color=NEUTRAL, linewidth=0.6)
