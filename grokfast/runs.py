@@ -16,11 +16,14 @@ from torch import nn
 
 from grokfast.errors import InputError, StoreError
 from grokfast.models import Params
-from grokfast.store import Store, indexed_rows
+from grokfast.store import Store, derived_keys, indexed_rows, read_derived
 from grokfast.tasks import Split
 from grokfast.training import SCHEMA, RunConfig, introduced
 
 _ROWS = 2  # version of what _row computes: raise it with every change, so that indices are made anew
+
+MEASURED = "1"
+"""Version of the scalars of stored end models, which :mod:`grokfast.endmodel` computes."""
 
 
 class Run:
@@ -246,6 +249,11 @@ def load(folder: str | Path) -> RunTable:
     """
     store = Store(folder)
     rows, damaged = indexed_rows(store, _row, f"{_ROWS}-{SCHEMA}")
+    measured = set(derived_keys(store))
+    for row in rows:
+        # Measured afterwards (`grokfast measure`, or a figure that needed it).
+        scalars = read_derived(store, row["key"], "scalars", MEASURED) if row["key"] in measured else None
+        row |= {name: _finite(values) for name, values in (scalars or {}).items()}
     rows.sort(key=lambda row: (row["task"], row["weight_decay"], row["batch_size"], row["w0"], row["seed"]))
     return RunTable(store, rows, damaged)
 
@@ -276,6 +284,10 @@ def _row(record: Mapping[str, Any]) -> dict[str, Any]:
     row |= {"status": record["status"], "diverged_epoch": record["diverged_epoch"], "reason": record.get("reason")}
     row |= {"seconds": record["seconds"], **record["summary"]}
     return {name: "x".join(map(str, value)) if isinstance(value, list) else value for name, value in row.items()}
+
+
+def _finite(value: NDArray[Any]) -> float | None:
+    return float(value) if np.isfinite(value) else None
 
 
 def _column(values: list[Any]) -> NDArray[Any]:

@@ -1,4 +1,4 @@
-"""The command line: `grokfast demo`, `train`, `sweep`, `status`, `runs`, `figure`, `report`, `doctor`."""
+"""The command line: `grokfast demo`, `train`, `sweep`, `status`, `measure`, `runs`, `figure`, `report`, `doctor`."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import tyro
 
 from grokfast.cli.demo import demo
 from grokfast.cli.doctor import doctor
+from grokfast.cli.measure import measure
 from grokfast.cli.show import figure, report, runs
 from grokfast.cli.sweep import status, sweep
 from grokfast.cli.train import train_modular_addition
@@ -21,6 +22,7 @@ COMMANDS: dict[str, Any] = {
     "train": {"modular-addition": train_modular_addition, "ising": train_ising},
     "sweep": sweep,
     "status": status,
+    "measure": measure,
     "runs": runs,
     "figure": figure,
     "report": report,

@@ -77,7 +77,7 @@ def report(
     """Write the table of measured against claimed values, as Markdown.
 
     Args:
-        name: modular-addition, ising or geometry.
+        name: modular-addition, ising, geometry or pruning.
         folder: Folder of runs.
         out: File to write; standard output by default.
     """

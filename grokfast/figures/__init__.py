@@ -20,7 +20,20 @@ from grokfast.figures import (
     fig11,
     fig12,
     fig13,
+    fig14,
+    fig15,
+    fig16,
+    fig17,
+    fig18,
+    fig19,
     fig20,
+    fig21,
+    fig22,
+    fig23,
+    fig24,
+    fig25,
+    fig26,
+    fig27,
     fig28,
     fig29,
     fig30,
@@ -34,8 +47,10 @@ from grokfast.figures.style import save
 
 _MODULES = (
     *(demo, demo_ising),
-    *(fig01, fig02a, fig02b, fig03, fig04, fig05a, fig05b, fig05c, fig05d, fig06, fig07, fig08),
-    *(fig09, fig10, fig11, fig12, fig13, fig20, fig28, fig29, fig30, fig31, fig32, fig33, fig34),
+    *(fig01, fig02a, fig02b, fig03, fig04, fig05a, fig05b, fig05c, fig05d, fig06, fig07, fig08, fig09, fig10),
+    *(fig11, fig12, fig13, fig14, fig15, fig16, fig17, fig18, fig19),
+    *(fig20, fig21, fig22, fig23, fig24, fig25, fig26, fig27, fig28, fig29),
+    *(fig30, fig31, fig32, fig33, fig34),
 )
 
 FIGURES: dict[str, FigureSpec] = {module.SPEC.name: module.SPEC for module in _MODULES}

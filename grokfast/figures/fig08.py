@@ -52,5 +52,5 @@ SPEC = FigureSpec(
     condition=MEASURED,
     command=COMMAND,
     draw=_draw,
-    each_task=True,
+    apart="task",
 )

@@ -46,5 +46,5 @@ SPEC = FigureSpec(
     condition="geometry <> '' AND status = 'finished'",
     command=COMMAND,
     draw=_draw,
-    each_task=True,
+    apart="task",
 )

@@ -51,5 +51,5 @@ SPEC = FigureSpec(
     condition=SPLIT,
     command=COMMAND,
     draw=_draw,
-    each_task=True,
+    apart="task",
 )

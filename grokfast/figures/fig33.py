@@ -79,5 +79,5 @@ SPEC = FigureSpec(
     condition=MEASURED,
     command=COMMAND,
     draw=_draw,
-    each_task=True,
+    apart="task",
 )

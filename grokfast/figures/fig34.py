@@ -54,5 +54,5 @@ SPEC = FigureSpec(
     condition=SPLIT,
     command=COMMAND,
     draw=_draw,
-    each_task=True,
+    apart="task",
 )

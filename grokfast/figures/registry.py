@@ -24,7 +24,7 @@ class FigureSpec:
         command: What trains such runs.
         draw: Draws it from the chosen runs.
         minimum_scales: How many different w0 it needs.
-        each_task: Whether it shows both tasks, as far as the store has them.
+        apart: A field of the configuration (``"task"`` too) whose values it shows apart, each in a setting of its own.
     """
 
     name: str
@@ -33,7 +33,7 @@ class FigureSpec:
     command: str
     draw: Callable[[Sequence[Run], RunTable], Figure]
     minimum_scales: int = 1
-    each_task: bool = False
+    apart: str | None = None
 
 
 MAIN_TEXT = "task = 'modular-addition' AND weight_decay = 3e-5 AND batch_size = 64 AND status = 'finished'"
@@ -88,12 +88,18 @@ def choose(spec: FigureSpec, table: RunTable, where: str | None = None) -> list[
             f"{table.store.root} holds {len(runs)} such runs; make them with\n"
             f"  {spec.command} --runs {table.store.root}"
         )
-    if spec.each_task:
-        tasks = dict.fromkeys(run.config.task.name for run in runs)
-        return [
-            run for task in tasks for run in one_setting(spec.name, [r for r in runs if r.config.task.name == task])
-        ]
-    return one_setting(spec.name, runs)
+    if spec.apart is None:
+        return one_setting(spec.name, runs)
+    return [run for part in split_by(runs, spec.apart).values() for run in one_setting(spec.name, part)]
+
+
+def split_by(runs: Sequence[Run], field: str) -> dict[str, list[Run]]:
+    """Runs grouped by a field of their configuration, or by ``"task"``, in the order they first appear."""
+    parts: dict[str, list[Run]] = {}
+    for run in runs:
+        value = run.config.task.name if field == "task" else getattr(run.config, field)
+        parts.setdefault(str(value), []).append(run)
+    return parts
 
 
 def one_setting(name: str, runs: Sequence[Run]) -> list[Run]:

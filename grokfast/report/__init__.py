@@ -5,12 +5,14 @@ from collections.abc import Callable
 from grokfast.report.geometry import geometry_report
 from grokfast.report.ising import ising_report
 from grokfast.report.modular_addition import modular_addition_report
+from grokfast.report.pruning import pruning_report
 from grokfast.runs import RunTable
 
 REPORTS: dict[str, Callable[[RunTable], str]] = {
     "geometry": geometry_report,
     "ising": ising_report,
     "modular-addition": modular_addition_report,
+    "pruning": pruning_report,
 }
 
 __all__ = ["REPORTS"]

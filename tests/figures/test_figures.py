@@ -16,6 +16,9 @@ from grokfast.store import Store
 from grokfast.tasks import ModularAddition
 from grokfast.training import RunConfig, train_runs
 
+# Figures of pruning and of end models are drawn in test_pruning_figures.py, from a store of more settings.
+PRUNING = {f"fig{k}" for k in (*range(14, 20), *range(21, 28))}
+
 
 def _inner(axes):
     """Inside a grid, where the outer axes carry the labels."""
@@ -23,7 +26,7 @@ def _inner(axes):
     return place is not None and not place.is_first_col() and not place.is_last_row()
 
 
-@pytest.mark.parametrize("name", sorted(FIGURES))
+@pytest.mark.parametrize("name", sorted(FIGURES.keys() - PRUNING))
 def test_every_figure_draws_and_is_saved_twice(name, runs_folder, dynamics_folder, tmp_path):
     ours = "ising" in FIGURES[name].condition or "compressibility_schedule" in FIGURES[name].condition
     figure = draw(name, FIGURES, load(dynamics_folder if ours else runs_folder))

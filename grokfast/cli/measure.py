@@ -1,0 +1,46 @@
+"""`grokfast measure`: compute what figures and reports need of stored end models, ahead."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import Annotated
+
+import torch
+import tyro
+
+from grokfast.cli.progress import make_console
+from grokfast.endmodel import measure_everything
+from grokfast.errors import MissingRunsError
+from grokfast.runs import load
+
+_LINE_EVERY = 10.0  # seconds
+
+
+def measure(
+    folder: Annotated[Path, tyro.conf.arg(name="runs")] = Path("runs"), where: str = "", threads: int = 1
+) -> None:
+    """Measure the end models of a folder of runs: Gini coefficients, norms, the curve of every pruning scheme.
+
+    What is there already is not measured again; an interrupted command keeps what it did. The scalars are columns of
+    `grokfast runs` from then on.
+
+    Args:
+        folder: Folder of runs.
+        where: SQL condition on the runs.
+        threads: Threads of torch and of the kernels.
+    """
+    console = make_console()
+    table = load(folder).where("status = 'finished'")
+    runs = list(table.where(where) if where else table)
+    if not runs:
+        raise MissingRunsError(f"{folder} has no finished runs{f' with {where}' if where else ''} to measure")
+    torch.set_num_threads(threads)
+    last = started = time.perf_counter()
+    for k, run in enumerate(runs, 1):
+        measure_everything(run)
+        if time.perf_counter() - last >= _LINE_EVERY:
+            last = time.perf_counter()
+            left = (last - started) / k * (len(runs) - k)
+            console.print(f"measured {k} of {len(runs)} runs, about {left / 60:.0f} min left")
+    console.print(f"measured {len(runs)} runs in {folder.resolve()}")

@@ -1,0 +1,24 @@
+"""Figure 15: compressibility against every other measure of the end model, batch 64."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from matplotlib.figure import Figure
+
+from grokfast.figures.registry import MAIN_TEXT, FigureSpec
+from grokfast.figures.scatter import scatter_figure
+from grokfast.runs import Run, RunTable
+
+
+def _draw(runs: Sequence[Run], table: RunTable) -> Figure:
+    return scatter_figure(runs, "batch 64, weight decay 3e-5")
+
+
+SPEC = FigureSpec(
+    name="fig15",
+    title="compressibility against losses, Gini coefficients and features, batch 64",
+    condition=MAIN_TEXT,
+    command="grokfast sweep fig15 --size laptop",
+    draw=_draw,
+)

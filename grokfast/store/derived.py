@@ -1,0 +1,95 @@
+"""What is computed from stored runs afterwards: a cache beside them that can always be made anew.
+
+``ROOT/.measures/<key>/<name>.safetensors`` holds arrays computed from the version of a run that is in force. Runs
+themselves are never touched. An entry counts only if it says that it was computed from that version of the run and
+by that version of the computation, and its checksum is right; otherwise it is computed again. It is written under a
+temporary name and renamed, so a reader never sees half of it; on a read-only store it is computed and not kept.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from safetensors import SafetensorError, safe_open
+from safetensors.numpy import save_file
+
+from grokfast.errors import StoreError
+from grokfast.store.atomic import write_atomically
+from grokfast.store.store import Store
+
+DERIVED = ".measures"
+
+Arrays = dict[str, NDArray[Any]]
+
+
+def derived(store: Store, key: str, name: str, version: str, compute: Callable[[], Mapping[str, Any]]) -> Arrays:
+    """Arrays computed from a run, read from the cache if they are there.
+
+    Args:
+        store: The store.
+        key: The run.
+        name: Of the entry; it becomes a file name.
+        version: Names what ``compute`` does; an entry of another version is computed again.
+        compute: Gives arrays by name.
+
+    Returns:
+        The arrays.
+
+    Raises:
+        StoreError: If there is no such run.
+    """
+    run = store.path(key).name
+    found = read_derived(store, key, name, version)
+    if found is not None:
+        return found
+    arrays = {label: np.asarray(values, order="C") for label, values in compute().items()}
+    about = {"run": run, "version": version, "sha256": _digest(arrays)}
+    file = _file(store, key, name)
+    # A read-only store or a full disk is no reason to fail: nothing is kept then.
+    with suppress(OSError, SafetensorError):
+        file.parent.mkdir(parents=True, exist_ok=True)
+        write_atomically(
+            file,
+            lambda draft: save_file(arrays, draft, about),
+            durable=False,
+        )
+    return arrays
+
+
+def read_derived(store: Store, key: str, name: str, version: str) -> Arrays | None:
+    """The arrays of an entry, or None if there is none that is whole and up to date."""
+    try:
+        run = store.path(key).name
+        with safe_open(_file(store, key, name), framework="np") as file:
+            about = file.metadata() or {}
+            if about.get("run") != run or about.get("version") != version:
+                return None
+            arrays = {label: file.get_tensor(label) for label in file.keys()}  # noqa: SIM118
+    except (OSError, SafetensorError, StoreError):
+        return None
+    return arrays if about.get("sha256") == _digest(arrays) else None
+
+
+def derived_keys(store: Store) -> list[str]:
+    """Keys of the runs from which something has been computed."""
+    folder = store.root / DERIVED
+    return sorted(entry.name for entry in folder.iterdir() if entry.is_dir()) if folder.is_dir() else []
+
+
+def _file(store: Store, key: str, name: str) -> Path:
+    return store.root / DERIVED / key / f"{name}.safetensors"
+
+
+def _digest(arrays: Mapping[str, NDArray[Any]]) -> str:
+    digest = hashlib.sha256()
+    for label in sorted(arrays):
+        values = arrays[label]
+        digest.update(f"{label}:{values.dtype.str}:{values.shape}".encode())
+        digest.update(values.tobytes())
+    return digest.hexdigest()
