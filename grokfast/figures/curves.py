@@ -40,6 +40,6 @@ def stacked_curve(runs: Sequence[Run], column: str) -> tuple[NDArray[np.int64], 
 
 
 def curve(axes: Axes, runs: Sequence[Run], column: str, **line: object) -> None:
-    """Mean of one column over runs, with its band."""
+    """Mean of one column over runs, with its band; of a loss, which is drawn on a logarithmic axis, geometric."""
     epochs, values = stacked_curve(runs, column)
-    band(axes, epochs, values, **line)
+    band(axes, epochs, values, geometric=column.endswith("_loss"), **line)

@@ -58,6 +58,8 @@ def draw_dynamics(runs: Sequence[Run], features: Mapping[str, tuple[str, str]], 
         feature.legend(fontsize=7)
         pruning.legend(fontsize=7)
         accuracy.legend(fontsize=7)
-    for axes, name in zip(grid[:, 0], (ylabel, "compressibility $c$", "accuracy", "cross entropy [nats]"), strict=True):
+    for axes, name in zip(
+        grid[:, 0], (ylabel, "compressibility $c$", "accuracy", "cross entropy [nats],\ngeometric mean"), strict=True
+    ):
         axes.set_ylabel(name)
     return figure

@@ -63,13 +63,20 @@ def scale_colors(scales: Sequence[float]) -> dict[float, tuple[float, float, flo
     return {w0: _MAP(0.88 * float(norm(w0))) for w0 in scales}
 
 
-def band(axes: Axes, x: np.ndarray, curves: np.ndarray, **line: object) -> None:
-    """Mean of ``curves [seeds, len(x)]`` with a band of one standard deviation over seeds (none for one seed)."""
-    mean = curves.mean(0)
-    (drawn,) = axes.plot(x, mean, **line)  # type: ignore[arg-type]
+def band(axes: Axes, x: np.ndarray, curves: np.ndarray, *, geometric: bool = False, **line: object) -> None:
+    """Mean of ``curves [seeds, len(x)]`` with a band of one standard deviation over seeds (none for one seed).
+
+    With ``geometric`` both are of the logarithms, where all values are positive: on a logarithmic axis a band of a
+    deviation as large as the mean has no lower edge otherwise.
+    """
+    geometric = geometric and bool((curves > 0).all())
+    values = np.log(curves) if geometric else curves
+    mean = values.mean(0)
+    spread = values.std(0, ddof=1) if len(curves) > 1 else np.zeros_like(mean)
+    middle, low, high = (np.exp(v) if geometric else v for v in (mean, mean - spread, mean + spread))
+    (drawn,) = axes.plot(x, middle, **line)  # type: ignore[arg-type]
     if len(curves) > 1:
-        spread = curves.std(0, ddof=1)
-        axes.fill_between(x, mean - spread, mean + spread, color=drawn.get_color(), alpha=0.18, linewidth=0)
+        axes.fill_between(x, low, high, color=drawn.get_color(), alpha=0.18, linewidth=0)
 
 
 def save(figure: Figure, folder: Path, name: str) -> list[Path]:

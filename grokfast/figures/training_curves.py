@@ -31,7 +31,7 @@ def draw_training(runs: Sequence[Run], title: str, floor: float) -> Figure:
                 label = f"{w0:g}" if metric == "accuracy" and split == "test" else None
                 curve(axes, members, f"{split}_{metric}", color=colors[w0], linestyle=dashes, label=label)
     accuracy.set(ylabel="accuracy", xscale="log", ylim=(floor, 1.04))
-    loss.set(ylabel="cross entropy [nats]", xlabel="epoch", yscale="log")
+    loss.set(ylabel="cross entropy [nats],\ngeometric mean", xlabel="epoch", yscale="log")
     first = accuracy.legend(title="$w_0$", loc="upper left", ncols=2)
     accuracy.add_artist(first)
     styles = [Line2D([], [], color=NEUTRAL, linestyle=dashes) for dashes in ("--", "-")]
