@@ -41,7 +41,7 @@ def scheme_curve(
     """Mean curve of one w0 with its band over seeds; returns the mean compressibility."""
     curves = [end_pruning(run, scheme, layer) for run in members]
     values = np.stack([(curve.loss if loss else curve.accuracy).numpy() for curve in curves])  # type: ignore[union-attr]
-    band(axes, curves[0].fractions.numpy(), values, **line)
+    band(axes, curves[0].fractions.numpy(), values, geometric=loss, **line)
     return float(np.mean([curve.compressibility.item() for curve in curves]))
 
 

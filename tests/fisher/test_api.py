@@ -202,7 +202,7 @@ def test_non_finite_activations_name_the_layer():
         fisher_diag(deep, torch.full((5, 4), torch.nan))
 
 
-def test_an_overflow_that_relu_and_pooling_hide_is_found(compare, brute_force):
+def test_an_overflow_that_relu_and_pooling_hide_is_found(compare, brute_force, core):
     """The fused block of convolution, ReLU and pooling sees only positive values."""
     model = nn.Sequential(
         nn.Conv2d(1, 2, 3, padding=1), nn.ReLU(), nn.MaxPool2d(2), nn.Flatten(), nn.Linear(2 * 4 * 4, 3)
