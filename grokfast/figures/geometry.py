@@ -113,7 +113,7 @@ def draw_curves(axes: Axes, side: Side, name: str, label: str | None = None, **l
     """One regime's mean curve with its band; nothing where there are no values."""
     epochs, values = side.curves(name)
     if epochs.size:
-        band(axes, epochs, values, **{"color": side.color, "label": label, **line})
+        band(axes, epochs, values, geometric=False, **{"color": side.color, "label": label, **line})
 
 
 def mark_learning(axes: Axes, side: Side) -> None:
