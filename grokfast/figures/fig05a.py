@@ -35,7 +35,7 @@ def _draw(runs: Sequence[Run], table: RunTable) -> Figure:
     axes.legend(title="$w_0$", loc="lower left")
     inner = one_setting("the inset of fig05a", list(table.where(STRONG_DECAY)))
     if inner:
-        inset = axes.inset_axes((0.52, 0.5, 0.3, 0.4))
+        inset = axes.inset_axes((0.12, 0.44, 0.4, 0.42))  # left of where the curves fall
         curves_by_scale(inset, inner)
         inset.set_title("weight decay 3e-4", fontsize=8)
         inset.tick_params(labelsize=7)
