@@ -2,14 +2,14 @@
 //
 // Averaged over the model's own labels, the squared gradient at hidden unit h is the variance of its output weights,
 // Var_{c~p}(W2[c,h]), and at output o it is p_o (1 - p_o). For a given label it is (sum_c p_c (W2[c,h] - W2[label,h]))^2.
-// Both are formed around one class per sample (the label; the most probable class; the mean weight where no class has
-// half of the probability), D = W2 - centre, which keeps the relative accuracy of saturated samples; samples with
-// the same centre share a tile. Then
+// Both are formed around one class per sample (the label; the most probable class; the mean weight where every class is
+// improbable), D = W2 - centre, which keeps the relative accuracy of saturated samples; samples with the same centre
+// share a tile. Then
 //   F_W1 = V^T x^2,  F_b1 = sum V,  F_W2 = A^T h^2,  F_b2 = sum A   with V [N,H], A [N,C].
+// After the forward pass every strip of hidden units is finished by itself: its V goes into F_W1 a few samples at a time.
 // Rows of x with few non-zeros (two-hot pairs) skip the two products with x.
 #include <algorithm>
 #include <cmath>
-#include <limits>
 
 #include "fisher_two_layer_parts.hpp"
 #include "grokfast/fisher.hpp"
@@ -20,30 +20,53 @@ namespace {
 
 template <typename T>
 struct Work {
+  static constexpr int64_t width = kStrip<T>;
   Network<T> net;
   Sparse<T> sparse;
   int64_t S, mode;
-  const int64_t* labels;
   int threads;
-  Array<T> hidden, p, a, v, w2;
-  Array<int64_t> centre;  // [S][N]
+  const int64_t* labels = nullptr;
+  Buffer<T> hidden;    // [strip][N][width]
+  Buffer<T> p;         // [N][C]
+  Buffer<T> a;         // A, packed: [panel of classes][N][kRows]
+  Buffer<T> squares;   // x^2, packed: [panel of inputs][N][kRows]; if x is not sparse
+  Array<T> w2;         // [strip][C + 1][width], the last row is the mean weight
+  Array<int64_t> centre, order;  // [S][N]; samples by centre
 
-  bool softmax_needed() const { return mode != kGaussian; }
+  Work(const Network<T>& network, int64_t sets, int64_t label_mode, int thread_count)
+      : net(network), sparse(net.x, net.N, net.I), S(sets), mode(label_mode), threads(thread_count),
+        hidden(net.strips * net.N * width), w2(net.strips * (net.C + 1) * width, T(0)) {
+    if (!sparse.usable) {
+      squares.fit(panels(net.I, kRows) * kRows * net.N);
+      pack(squares.data(), net.N, net.I, kRows, [&](int64_t n, int64_t i) {
+        const T value = net.x[n * net.I + i];
+        return value * value;
+      });
+    }
+    if (mode == kGaussian) return;
+    p.fit(net.N * net.C);
+    a.fit(panels(net.C, kRows) * kRows * net.N);
+    centre.resize(S * net.N);
+    order.resize(S * net.N);
+  }
 
+  // Fills hidden, p, a and centre; returns 0 or the status of what is not finite.
   int64_t forward() {
     const int64_t chunks = panels(net.N, kChunk);
-    const Forward<T, T> single(net, sparse, softmax_needed());
+    constexpr bool may_repeat = sizeof(T) < sizeof(double);
     Array<int64_t> status(chunks, 0);
     Array<uint8_t> large(chunks, 0);
+    const Forward<T, T> single(net, sparse, mode != kGaussian);
+    if (chunks > 0) status[0] = forward_chunk(single, 0, may_repeat, &large[0]);
+    // Where the first samples need double precision, so do most others.
+    if (chunks > 0 && large[0]) std::fill(large.begin(), large.end(), uint8_t(1));
     parallel_for(chunks, threads, [&](int64_t chunk) {
-      status[chunk] = forward_chunk(single, chunk, sizeof(T) < sizeof(double), &large[chunk]);
+      if (chunk > 0 && !large[chunk]) status[chunk] = forward_chunk(single, chunk, may_repeat, &large[chunk]);
     });
-    bool any = false;
-    for (const uint8_t x : large) any = any || x != 0;
-    if (any) {
+    if (std::any_of(large.begin(), large.end(), [](uint8_t x) { return x != 0; })) {
       const Forward<double, T> twice(net, sparse, true);
       parallel_for(chunks, threads, [&](int64_t chunk) {
-        if (large[chunk]) status[chunk] = forward_chunk(twice, chunk, false, &large[chunk]);
+        if (large[chunk]) status[chunk] = forward_chunk(twice, chunk, false, nullptr);
       });
     }
     for (const int64_t s : status)
@@ -51,163 +74,190 @@ struct Work {
     return 0;
   }
 
+  // With `large`, says there whether the logits need double precision, and then does no more.
   template <typename P>
-  int64_t forward_chunk(const Forward<P, T>& weights, int64_t chunk, bool watch, uint8_t* large) {
+  int64_t forward_chunk(const Forward<P, T>& weights, int64_t chunk, bool may_repeat, uint8_t* large) {
     const int64_t n0 = chunk * kChunk, rows = std::min(kChunk, net.N - n0), C = net.C;
-    Array<P> z(rows * net.wide), f(softmax_needed() ? rows * C : 0);
-    const int64_t status = weights.run(net, sparse, n0, rows, z.data(), softmax_needed() ? f.data() : nullptr);
-    if (watch) {
-      P top = P(0);
-      for (const P value : f) top = std::max(top, std::abs(value));
-      if (status == 2 || top > P(kSinglePrecision)) {
-        *large = 1;
-        return 0;
-      }
+    if (mode == kGaussian) return weights.run(n0, rows, hidden.data(), nullptr);
+    Array<double> f(rows * weights.classes), sums(C);
+    const int64_t status = weights.run(n0, rows, hidden.data(), f.data());
+    if (may_repeat) {
+      double top = 0.0;
+#pragma omp simd reduction(max : top)
+      for (int64_t k = 0; k < rows * weights.classes; ++k) top = std::max(top, std::abs(f[k]));
+      *large = status == 2 || top > kSinglePrecision;
+      if (*large) return 0;
     }
     if (status != 0) return status;
-    for (int64_t k = 0; k < rows * net.wide; ++k) hidden[n0 * net.wide + k] = static_cast<T>(z[k]);
-    if (!softmax_needed()) return 0;
-    Array<double> q(C);
     for (int64_t r = 0; r < rows; ++r) {
       const int64_t n = n0 + r;
-      std::copy_n(f.data() + r * C, C, q.data());
-      const int64_t top = softmax(q.data(), C);
-      T *to = a.data() + n * C, *probabilities = p.data() + n * C;
+      double* q = f.data() + r * weights.classes;
+      const int64_t top = softmax(q, C);
+      T* probabilities = p.data() + n * C;
       for (int64_t c = 0; c < C; ++c) probabilities[c] = static_cast<T>(q[c]);
       if (mode == kSoftmax) {
-        centre[n] = q[top] < 0.5 ? C : top;
-        for (int64_t c = 0; c < C; ++c) to[c] = static_cast<T>(q[c] * (1.0 - q[c]));
-        to[top] = static_cast<T>(q[top] * others(q.data(), C, top));
-        continue;
+        centre[n] = q[top] < kCentre ? C : top;
+        for (int64_t c = 0; c < C; ++c) sums[c] = q[c] * (1.0 - q[c]);
+        sums[top] = q[top] * others(q, C, top);
+      } else {
+        for (int64_t c = 0; c < C; ++c) sums[c] = static_cast<double>(S) * q[c] * q[c];
+        for (int64_t s = 0; s < S; ++s) {
+          const int64_t label = labels[s * net.N + n];
+          centre[s * net.N + n] = label;
+          const double rest = others(q, C, label);
+          sums[label] += rest * rest - q[label] * q[label];
+        }
       }
-      std::fill_n(to, C, T(0));
-      for (int64_t s = 0; s < S; ++s) {
-        const int64_t label = labels[s * net.N + n];
-        centre[s * net.N + n] = label;
-        for (int64_t c = 0; c < C; ++c) to[c] += static_cast<T>(c == label ? 0.0 : q[c] * q[c]);
-        const double rest = others(q.data(), C, label);
-        to[label] += static_cast<T>(rest * rest);
-      }
+      for (int64_t c = 0; c < C; c += kRows)
+        for (int64_t k = 0; k < kRows; ++k)
+          a[c * net.N + n * kRows + k] = c + k < C ? static_cast<T>(sums[c + k]) : T(0);
     }
     return 0;
   }
 
-  // V, hidden units strip by strip.
-  void variances() {
-    for (int64_t c = 0; c < net.C; ++c) std::copy_n(net.w2 + c * net.H, net.H, w2.data() + c * net.wide);
-    for (int64_t h = 0; h < net.H; ++h) {
-      double sum = 0.0;
-      for (int64_t c = 0; c < net.C; ++c) sum += static_cast<double>(net.w2[c * net.H + h]);
-      w2[net.C * net.wide + h] = static_cast<T>(sum / static_cast<double>(net.C));
-    }
-    const int64_t sets = mode == kGiven ? S : 1;
-    Array<int64_t> order(sets * net.N);
-    for (int64_t s = 0; s < sets && mode != kGaussian; ++s) {
-      Array<int64_t> start(net.C + 2, 0);
+  void sort_by_centre() {
+    Array<int64_t> start(net.C + 2);
+    for (int64_t s = 0; s < S; ++s) {
       const int64_t* mine = centre.data() + s * net.N;
+      std::fill(start.begin(), start.end(), int64_t(0));
       for (int64_t n = 0; n < net.N; ++n) ++start[mine[n] + 1];
       for (int64_t c = 0; c <= net.C; ++c) start[c + 1] += start[c];
       for (int64_t n = 0; n < net.N; ++n) order[s * net.N + start[mine[n]]++] = n;
     }
-    if (mode == kGiven) std::fill(v.begin(), v.end(), T(0));
-    parallel_for(net.wide / kWidth<T>, threads, [&](int64_t strip) {
-      const int64_t column = strip * kWidth<T>;
-      if (mode == kGaussian) {
-        for (int64_t h = column; h < column + kWidth<T>; ++h) {
-          T sum = T(0);
-          for (int64_t c = 0; c < net.C; ++c) sum += w2[c * net.wide + h] * w2[c * net.wide + h];
-          for (int64_t n = 0; n < net.N; ++n)
-            v[n * net.wide + h] = hidden[n * net.wide + h] > T(0) ? sum : T(0);
-        }
-        return;
-      }
-      for (int64_t s = 0; s < sets; ++s)
-        for (int64_t k = 0; k < net.N;) {
-          const int64_t* mine = order.data() + s * net.N;
-          const int64_t c = centre[s * net.N + mine[k]];
-          const T *rows_p[kGroup], *rows_h[kGroup];
-          T* rows_v[kGroup];
-          int rows = 0;
-          while (rows < kGroup && k + rows < net.N && centre[s * net.N + mine[k + rows]] == c) ++rows;
-          for (int r = 0; r < kGroup; ++r) {
-            const int64_t n = mine[k + std::min(r, rows - 1)];
-            rows_p[r] = p.data() + n * net.C;
-            rows_h[r] = hidden.data() + n * net.wide + column;
-            rows_v[r] = v.data() + n * net.wide + column;
-          }
-          if (mode == kSoftmax)
-            spread<T, true>(rows_p, rows, w2.data() + column, c, net.C, net.wide, rows_v, rows_h);
-          else
-            spread<T, false>(rows_p, rows, w2.data() + column, c, net.C, net.wide, rows_v, rows_h);
-          k += rows;
-        }
-    });
   }
 
-  void first_layer(T* out_w, T* out_b) {
-    const int64_t parts = std::clamp<int64_t>(threads, 1, panels(net.H, kRows));
-    parallel_for(parts, threads, [&](int64_t part) {
-      const int64_t first = part_start(net.H, parts, part), last = part_start(net.H, parts, part + 1);
-      if (first >= last) return;
-      if (out_b != nullptr) column_sums(v.data(), net.wide, first, last, out_b);
-      if (!sparse.usable) {
-        const T *vs = v.data(), *x = net.x;
-        const int64_t wide = net.wide, I = net.I;
-        gemm_add(
-            first, last, I, net.N, [=](int64_t n, int64_t h) { return vs[n * wide + h]; },
-            [=](int64_t n, int64_t i) { return x[n * I + i] * x[n * I + i]; }, out_w, I);
-        return;
+  void pack_second_layer() {
+    for (int64_t h = 0; h < net.H; ++h) {
+      T* to = w2.data() + h / width * (net.C + 1) * width + h % width;
+      double sum = 0.0;
+      for (int64_t c = 0; c < net.C; ++c) {
+        to[c * width] = net.w2[c * net.H + h];
+        sum += static_cast<double>(to[c * width]);
       }
-      const int64_t span = last - first;
-      Array<T> sums(sparse.count * span, T(0));
-      for (int64_t n = 0; n < net.N; ++n)
-        for (int64_t k = n * kNonZeros; k < (n + 1) * kNonZeros && sparse.index[k] >= 0; ++k) {
-          const T weight = sparse.value[k] * sparse.value[k];
-          const T* from = v.data() + n * net.wide + first;
-          T* to = sums.data() + sparse.index[k] * span;
-          for (int64_t h = 0; h < span; ++h) to[h] += weight * from[h];
-        }
-      for (int64_t h = 0; h < span; ++h)
-        for (int64_t k = 0; k < sparse.count; ++k)
-          out_w[(first + h) * net.I + sparse.used[k]] = sums[k * span + h];
-    });
+      to[net.C * width] = static_cast<T>(sum / static_cast<double>(net.C));
+    }
   }
 
-  void second_layer(T* out_w, T* out_b) {
+  // take(n, v) with V of the strip's units for every sample and set of labels.
+  template <typename Take>
+  void variances(int64_t strip, Take take) const {
+    const T* h = hidden.data() + strip * net.N * width;
+    const T* weights = w2.data() + strip * (net.C + 1) * width;
+    alignas(64) T v[kGroup * width];
     if (mode == kGaussian) {
-      Array<T> squares(net.H, T(0));
-      Array<T> part(net.H);
-      for (int64_t n0 = 0; n0 < net.N; n0 += kDepth) {
-        std::fill(part.begin(), part.end(), T(0));
-        for (int64_t n = n0; n < std::min(net.N, n0 + kDepth); ++n)
-          for (int64_t h = 0; h < net.H; ++h) part[h] += hidden[n * net.wide + h] * hidden[n * net.wide + h];
-        for (int64_t h = 0; h < net.H; ++h) squares[h] += part[h];
+      alignas(64) T all[width] = {};
+      for (int64_t c = 0; c < net.C; ++c)
+        for (int64_t k = 0; k < width; ++k) all[k] += weights[c * width + k] * weights[c * width + k];
+      for (int64_t n = 0; n < net.N; ++n) {
+        for (int64_t k = 0; k < width; ++k) v[k] = h[n * width + k] > T(0) ? all[k] : T(0);
+        take(n, v);
       }
-      for (int64_t c = 0; c < net.C; ++c) std::copy_n(squares.data(), net.H, out_w + c * net.H);
-      if (out_b != nullptr) std::fill_n(out_b, net.C, static_cast<T>(net.N));
       return;
     }
-    if (out_b != nullptr) column_sums(a.data(), net.C, 0, net.C, out_b);
-    const int64_t parts = std::clamp<int64_t>(threads, 1, panels(net.C, kRows));
-    parallel_for(parts, threads, [&](int64_t part) {
-      const T *as = a.data(), *hs = hidden.data();
-      const int64_t C = net.C, wide = net.wide;
-      gemm_add(
-          part_start(C, parts, part), part_start(C, parts, part + 1), net.H, net.N,
-          [=](int64_t n, int64_t c) { return as[n * C + c]; },
-          [=](int64_t n, int64_t h) { return hs[n * wide + h] * hs[n * wide + h]; }, out_w, net.H);
-    });
+    for (int64_t s = 0; s < S; ++s)
+      for (int64_t k = 0; k < net.N;) {
+        const int64_t* mine = order.data() + s * net.N;
+        const int64_t c = centre[s * net.N + mine[k]];
+        const T *rows_p[kGroup], *rows_h[kGroup];
+        int rows = 0;
+        while (rows < kGroup && k + rows < net.N && centre[s * net.N + mine[k + rows]] == c) ++rows;
+        for (int r = 0; r < kGroup; ++r) {
+          const int64_t n = mine[k + std::min(r, rows - 1)];
+          rows_p[r] = p.data() + n * net.C;
+          rows_h[r] = h + n * width;
+        }
+        if (mode == kSoftmax)
+          spread<T, true>(rows_p, rows, weights, c, net.C, rows_h, v);
+        else
+          spread<T, false>(rows_p, rows, weights, c, net.C, rows_h, v);
+        for (int r = 0; r < rows; ++r) take(mine[k + r], v + r * width);
+        k += rows;
+      }
   }
 
-  void column_sums(const T* from, int64_t stride, int64_t first, int64_t last, T* out) const {
-    Array<T> part(last - first);
-    std::fill(out + first, out + last, T(0));
+  // F_W1 and F_b1 of one strip. Sums over samples are kept short: kDepth of them, then their sums.
+  void first_layer(int64_t strip, T* out_w, T* out_b) const {
+    using Vectors = Simd<T>;
+    const int64_t units = std::min(width, net.H - strip * width);
+    const int64_t inputs = sparse.usable ? sparse.count : panels(net.I, kRows) * kRows;
+    Array<T> sums(inputs * width, T(0)), all(sparse.usable ? 0 : net.N * width, T(0));
+    alignas(64) T part[width] = {}, total[width] = {};
+    int64_t taken = 0;
+    variances(strip, [&](int64_t n, const T* v) {
+      for (int k = 0; k < width; k += Vectors::lanes) {
+        const auto mine = Vectors::load(v + k);
+        const auto add = [&](T* to, typename Vectors::Vector x) { Vectors::store(to + k, Vectors::load(to + k) + x); };
+        add(part, mine);
+        if (!sparse.usable)
+          add(all.data() + n * width, mine);
+        else
+          sparse.each(n, [&](int64_t at, T value) { add(sums.data() + at * width, value * value * mine); });
+      }
+      if (++taken % kDepth != 0) return;
+      for (int64_t k = 0; k < width; ++k) total[k] += part[k];
+      std::fill_n(part, width, T(0));
+    });
+    for (int64_t n0 = 0; n0 < net.N && !sparse.usable; n0 += kDepth)
+      for (int64_t i = 0; i < net.I; i += kRows) {
+        Tile<T> tile;
+        tile.clear();
+        tile.add(squares.data() + i * net.N + n0 * kRows, all.data() + n0 * width, std::min(kDepth, net.N - n0));
+        tile.flush(sums.data() + i * width, width, kRows, width);
+      }
+    const int64_t found = sparse.usable ? sparse.count : net.I;
+    for (int64_t h = 0; h < units; ++h)
+      for (int64_t i = 0; i < found; ++i)
+        out_w[(strip * width + h) * net.I + (sparse.usable ? sparse.used[i] : i)] = sums[i * width + h];
+    for (int64_t h = 0; out_b != nullptr && h < units; ++h) out_b[strip * width + h] = total[h] + part[h];
+  }
+
+  // F_W2 of one strip.
+  void second_layer(int64_t strip, T* out_w) const {
+    const int64_t units = std::min(width, net.H - strip * width);
+    const T* h = hidden.data() + strip * net.N * width;
+    T* to = out_w + strip * width;
+    Array<T> square(std::min(kDepth, net.N) * width);
+    alignas(64) T all[width] = {};
     for (int64_t n0 = 0; n0 < net.N; n0 += kDepth) {
-      std::fill(part.begin(), part.end(), T(0));
-      for (int64_t n = n0; n < std::min(net.N, n0 + kDepth); ++n)
-        for (int64_t c = first; c < last; ++c) part[c - first] += from[n * stride + c];
-      for (int64_t c = first; c < last; ++c) out[c] += part[c - first];
+      const int64_t depth = std::min(kDepth, net.N - n0);
+      for (int64_t k = 0; k < depth * width; ++k) square[k] = h[n0 * width + k] * h[n0 * width + k];
+      if (mode == kGaussian) {
+        alignas(64) T part[width] = {};
+        for (int64_t n = 0; n < depth; ++n)
+          for (int64_t k = 0; k < width; ++k) part[k] += square[n * width + k];
+        for (int64_t k = 0; k < width; ++k) all[k] += part[k];
+        continue;
+      }
+      for (int64_t c = 0; c < net.C; c += kRows) {
+        Tile<T> tile;
+        tile.clear();
+        tile.add(a.data() + c * net.N + n0 * kRows, square.data(), depth);
+        tile.flush(to + c * net.H, net.H, net.C - c, units);
+      }
     }
+    for (int64_t c = 0; mode == kGaussian && c < net.C; ++c) std::copy_n(all, units, to + c * net.H);
+  }
+
+  void second_bias(T* out) const {
+    for (int64_t c = 0; c < net.C; ++c) {
+      double sum = 0.0;
+      for (int64_t n = 0; n < net.N && mode != kGaussian; ++n)
+        sum += static_cast<double>(a.data()[c / kRows * kRows * net.N + n * kRows + c % kRows]);
+      out[c] = static_cast<T>(mode == kGaussian ? static_cast<double>(net.N) : sum);
+    }
+  }
+
+  int64_t member(T* out_w1, T* out_b1, T* out_w2, T* out_b2) {
+    const int64_t status = forward();
+    if (status != 0) return status;
+    if (mode != kGaussian) sort_by_centre();
+    pack_second_layer();
+    parallel_for(net.strips, threads, [&](int64_t strip) {
+      first_layer(strip, out_w1, net.b1 == nullptr ? nullptr : out_b1);
+      second_layer(strip, out_w2);
+    });
+    if (net.b2 != nullptr) second_bias(out_b2);
+    return 0;
   }
 };
 
@@ -217,23 +267,14 @@ void fisher_two_layer(const T* x, const T* w1, const T* b1, const T* w2, const T
                       int64_t C, int64_t S, int64_t mode, int threads) {
   std::fill_n(out_w1, E * H * I, T(0));
   std::fill_n(out_w2, E * C * H, T(0));
-  const int64_t wide = panels(H, kWidth<T>) * kWidth<T>;
-  const int64_t classes = mode == kGaussian ? 0 : C;
-  Work<T> work{{x, w1, b1, w2, b2, N, I, H, C, wide}, Sparse<T>(x, N, I), S, mode, nullptr, threads,
-               Array<T>(N * wide), Array<T>(N * classes), Array<T>(N * classes),
-               Array<T>(N * wide), Array<T>((C + 1) * wide, T(0)),
-               Array<int64_t>(N * std::max<int64_t>(1, S))};
+  Work<T> work({x, w1, b1, w2, b2, N, I, H, C, panels(H, kStrip<T>)}, mode == kGiven ? S : 1, mode, threads);
   for (int64_t e = 0; e < E; ++e) {
     work.net.w1 = w1 + e * H * I;
     work.net.w2 = w2 + e * C * H;
     work.net.b1 = b1 == nullptr ? nullptr : b1 + e * H;
     work.net.b2 = b2 == nullptr ? nullptr : b2 + e * C;
     work.labels = labels == nullptr ? nullptr : labels + e * S * N;
-    status[e] = work.forward();
-    if (status[e] != 0) continue;
-    work.variances();
-    work.first_layer(out_w1 + e * H * I, b1 == nullptr ? nullptr : out_b1 + e * H);
-    work.second_layer(out_w2 + e * C * H, b2 == nullptr ? nullptr : out_b2 + e * C);
+    status[e] = work.member(out_w1 + e * H * I, out_b1 + e * H, out_w2 + e * C * H, out_b2 + e * C);
   }
 }
 

@@ -4,8 +4,8 @@
 
 #include <algorithm>
 #include <cmath>
-#include <limits>
 
+#include "grokfast/buffer.hpp"
 #include "grokfast/fisher_gemm.hpp"
 #include "grokfast/fisher_softmax.hpp"
 
@@ -17,9 +17,16 @@ constexpr int kGroup = 6;
 #else
 constexpr int kGroup = 2;
 #endif
-constexpr int64_t kChunk = 96;        // samples of one forward task
-constexpr int64_t kNonZeros = 4;      // rows with at most so many entries are handled as sparse
-constexpr double kSinglePrecision = 8.0;  // logits beyond this are recomputed in double
+constexpr int64_t kChunk = 96;  // samples of one forward task, whole tiles of them
+constexpr int64_t kNonZeros = 4;  // rows with at most so many entries are handled as sparse
+constexpr double kSinglePrecision = 12.0;  // logits beyond this are recomputed in double
+// Least probability of the class that the weights are centred on. With p at the centre the variance loses a factor of
+// at most 1 + 1 / p to cancellation; around the mean weight it loses most where a few classes share the probability.
+constexpr double kCentre = 0.05;
+
+// Hidden units are handled in strips, as wide as a tile: what belongs to one strip lies together.
+template <typename T>
+constexpr int64_t kStrip = kWidth<T>;
 
 template <typename T>
 struct Sparse {
@@ -57,80 +64,136 @@ struct Sparse {
       index[k] = at;
     }
   }
+
+  // visit(row of `used`, value) for the non-zeros of sample n.
+  template <typename Visit>
+  inline void each(int64_t n, Visit visit) const {
+    for (int64_t k = n * kNonZeros; k < (n + 1) * kNonZeros && index[k] >= 0; ++k) visit(index[k], value[k]);
+  }
 };
 
 template <typename T>
 struct Network {
   const T *x, *w1, *b1, *w2, *b2;
-  int64_t N, I, H, C, wide;  // wide: H rounded up to whole tiles
+  int64_t N, I, H, C, strips;
 };
 
-// Weights laid out for the forward pass in precision P.
+// The forward pass in precision P. Each strip's part of a logit is summed in P and the parts in double, so that single
+// precision keeps an error of about 1e-7 |f|.
 template <typename P, typename T>
 struct Forward {
-  Array<P> first, second;  // packed W1^T, or its used rows one by one if sparse; packed W2^T
+  static constexpr int64_t width = kStrip<T>;
+  static_assert(kStrip<T> % kWidth<P> == 0 && kChunk % kRows == 0);
+  const Network<T>& net;
+  const Sparse<T>& sparse;
+  const int64_t classes;  // C in whole tiles
+  Array<P> first;   // W1^T by strip: its used rows if sparse, else packed
+  Array<P> bias;    // b1
+  Array<P> second;  // packed W2^T
 
-  Forward(const Network<T>& net, const Sparse<T>& sparse, bool logits) {
-    if (sparse.usable) {
-      first.assign(sparse.count * net.wide, P(0));
-      for (int64_t h = 0; h < net.H; ++h)
-        for (int64_t k = 0; k < sparse.count; ++k)
-          first[k * net.wide + h] = static_cast<P>(net.w1[h * net.I + sparse.used[k]]);
-    } else {
-      first.resize(panels(net.H, kWidth<P>) * kWidth<P> * net.I);
-      pack(first.data(), net.I, net.H, kWidth<P>,
-           [&](int64_t i, int64_t h) { return static_cast<P>(net.w1[h * net.I + i]); });
-    }
+  Forward(const Network<T>& network, const Sparse<T>& zeros, bool logits)
+      : net(network), sparse(zeros), classes(panels(net.C, kWidth<P>) * kWidth<P>), bias(net.strips * width, P(0)) {
+    const int64_t inputs = sparse.usable ? sparse.count : net.I;
+    first.resize(net.strips * width * inputs);
+    pack(first.data(), inputs, net.H, sparse.usable ? width : kWidth<P>, [&](int64_t i, int64_t h) {
+      return static_cast<P>(net.w1[h * net.I + (sparse.usable ? sparse.used[i] : i)]);
+    });
+    for (int64_t h = 0; net.b1 != nullptr && h < net.H; ++h) bias[h] = static_cast<P>(net.b1[h]);
     if (!logits) return;
-    second.resize(panels(net.C, kWidth<P>) * kWidth<P> * net.H);
+    second.resize(classes * net.H);
     pack(second.data(), net.H, net.C, kWidth<P>,
          [&](int64_t h, int64_t c) { return static_cast<P>(net.w2[c * net.H + h]); });
   }
 
-  // Hidden activations [rows][wide] and logits [rows][C] of samples n0...; returns 0 or the status of what is not
-  // finite.
-  int64_t run(const Network<T>& net, const Sparse<T>& sparse, int64_t n0, int64_t rows, P* hidden, P* logits) const {
-    for (int64_t r = 0; r < rows; ++r) {
-      P* z = hidden + r * net.wide;
-      for (int64_t h = 0; h < net.H; ++h) z[h] = net.b1 ? static_cast<P>(net.b1[h]) : P(0);
-      std::fill(z + net.H, z + net.wide, P(0));
-      if (!sparse.usable) continue;
-      for (int64_t k = (n0 + r) * kNonZeros; k < (n0 + r + 1) * kNonZeros && sparse.index[k] >= 0; ++k) {
-        const P value = static_cast<P>(sparse.value[k]);
-        const P* w = first.data() + sparse.index[k] * net.wide;
-        for (int64_t h = 0; h < net.H; ++h) z[h] += value * w[h];
+  // Hidden activations [strip][N][width] of samples n0..., and their logits [rows][classes] unless they are not wanted;
+  // returns 0 or the status of what is not finite.
+  int64_t run(int64_t n0, int64_t rows, T* hidden, double* logits) const {
+    Array<P> z(kChunk * width, P(0)), x;
+    if (!sparse.usable) {
+      x.resize(panels(rows, kRows) * kRows * net.I);
+      pack(x.data(), net.I, rows, kRows, [&](int64_t i, int64_t r) { return static_cast<P>(net.x[(n0 + r) * net.I + i]); });
+    }
+    for (int64_t r = 0; logits != nullptr && r < rows; ++r)
+      for (int64_t c = 0; c < classes; ++c)
+        logits[r * classes + c] = net.b2 != nullptr && c < net.C ? static_cast<double>(net.b2[c]) : 0.0;
+    using S = Simd<P>;
+    typename S::Vector spoilt = {};
+    for (int64_t strip = 0; strip < net.strips; ++strip) {
+      if (sparse.usable)
+        add_few(strip, n0, rows, z.data());
+      else
+        add_many(strip, x.data(), rows, z.data());
+      for (int64_t k = 0; k < rows * width; k += S::lanes) {
+        const auto value = S::load(z.data() + k), zero = S::fill(P(0));
+        spoilt += value - value;  // NaN if anything is infinite or NaN
+        S::store(z.data() + k, value > zero ? value : zero);
       }
+      T* to = hidden + (strip * net.N + n0) * width;
+      for (int64_t k = 0; k < rows * width; ++k) to[k] = static_cast<T>(z[k]);
+      if (logits != nullptr) add_logits(strip, z.data(), rows, logits);
     }
-    if (!sparse.usable)
-      gemm_packed(
-          rows, net.H, net.I, [&](int64_t i, int64_t r) { return static_cast<P>(net.x[(n0 + r) * net.I + i]); },
-          first.data(), hidden, net.wide);
-    bool finite = true;
-    for (int64_t k = 0; k < rows * net.wide; ++k) {
-      finite &= std::abs(hidden[k]) <= std::numeric_limits<P>::max();
-      hidden[k] = hidden[k] > P(0) ? hidden[k] : P(0);
+    for (int k = 0; k < S::lanes; ++k)
+      if (!(spoilt[k] == P(0))) return 1;
+    double lost = 0.0;
+    for (int64_t k = 0; logits != nullptr && k < rows * classes; ++k) lost += logits[k] - logits[k];
+    return lost == 0.0 ? 0 : 2;
+  }
+
+  void add_few(int64_t strip, int64_t n0, int64_t rows, P* z) const {
+    using S = Simd<P>;
+    constexpr int vectors = width / S::lanes;
+    const P* weights = first.data() + strip * sparse.count * width;
+    for (int64_t r = 0; r < rows; ++r) {
+      typename S::Vector sum[vectors];
+      for (int v = 0; v < vectors; ++v) sum[v] = S::load(bias.data() + strip * width + v * S::lanes);
+      sparse.each(n0 + r, [&](int64_t at, T value) {
+        for (int v = 0; v < vectors; ++v)
+          sum[v] += static_cast<P>(value) * S::load(weights + at * width + v * S::lanes);
+      });
+      for (int v = 0; v < vectors; ++v) S::store(z + r * width + v * S::lanes, sum[v]);
     }
-    if (!finite) return 1;
-    if (logits == nullptr) return 0;
-    for (int64_t r = 0; r < rows; ++r)
-      for (int64_t c = 0; c < net.C; ++c) logits[r * net.C + c] = net.b2 ? static_cast<P>(net.b2[c]) : P(0);
-    gemm_packed(
-        rows, net.C, net.H, [&](int64_t h, int64_t r) { return hidden[r * net.wide + h]; }, second.data(), logits,
-        net.C);
-    for (int64_t k = 0; k < rows * net.C; ++k) finite &= std::abs(logits[k]) <= std::numeric_limits<P>::max();
-    return finite ? 0 : 2;
+  }
+
+  void add_many(int64_t strip, const P* x, int64_t rows, P* z) const {
+    for (int64_t r = 0; r < rows; ++r) std::copy_n(bias.data() + strip * width, width, z + r * width);
+    for (int64_t column = 0; column < width; column += kWidth<P>) {
+      const P* weights = first.data() + (strip * width + column) * net.I;
+      for (int64_t m = 0; m < rows; m += kRows)
+        for (int64_t k = 0; k < net.I; k += kDepth) {
+          Tile<P> tile;
+          tile.clear();
+          tile.add(x + m * net.I + k * kRows, weights + k * kWidth<P>, std::min(kDepth, net.I - k));
+          tile.flush(z + m * width + column, width, kRows, kWidth<P>);
+        }
+    }
+  }
+
+  void add_logits(int64_t strip, const P* z, int64_t rows, double* logits) const {
+    const int64_t units = std::min(width, net.H - strip * width);
+    for (int64_t column = 0; column < classes; column += kWidth<P>)
+      for (int64_t m = 0; m < rows; m += kRows) {
+        Tile<P> tile;
+        tile.clear();
+        tile.template add_rows<width>(z + m * width, second.data() + column * net.H + strip * width * kWidth<P>, units);
+        P flat[kRows][kWidth<P>];
+        std::memcpy(flat, tile.v, sizeof(flat));
+        for (int64_t r = 0; r < std::min<int64_t>(kRows, rows - m); ++r)
+#pragma omp simd
+          for (int64_t k = 0; k < kWidth<P>; ++k) logits[(m + r) * classes + column + k] += static_cast<double>(flat[r][k]);
+      }
   }
 };
 
-// V of up to Group samples around one centre, for kWidth hidden units from `column` on.
+// The squared gradient v [rows][strip] at the hidden units of one strip, for up to Group samples around one centre: the
+// variance of the output weights w2 [C + 1][strip], or their squared mean, where the unit is active.
 template <typename T, bool Variance, int Group>
-inline void spread_group(const T* const* p, int rows, const T* w2, int64_t centre, int64_t C, int64_t wide, T* const* v,
-                   const T* const* h) {
+inline void spread_group(const T* const* p, int rows, const T* w2, int64_t centre, int64_t C, const T* const* h, T* v) {
   using S = Simd<T>;
+  constexpr int64_t width = kStrip<T>;
   typename S::Vector mean[Group][kVectors] = {}, square[Group][kVectors] = {};
-  const auto c0 = S::load(w2 + centre * wide), c1 = S::load(w2 + centre * wide + S::lanes);
+  const auto c0 = S::load(w2 + centre * width), c1 = S::load(w2 + centre * width + S::lanes);
   for (int64_t c = 0; c < C; ++c) {
-    const auto d0 = S::load(w2 + c * wide) - c0, d1 = S::load(w2 + c * wide + S::lanes) - c1;
+    const auto d0 = S::load(w2 + c * width) - c0, d1 = S::load(w2 + c * width + S::lanes) - c1;
     const auto q0 = d0 * d0, q1 = d1 * d1;
 #pragma GCC unroll 6
     for (int r = 0; r < Group; ++r) {
@@ -147,24 +210,21 @@ inline void spread_group(const T* const* p, int rows, const T* w2, int64_t centr
     for (int k = 0; k < kVectors; ++k) {
       const auto m = mean[r][k] * mean[r][k];
       const auto value = Variance ? square[r][k] - m : m;
-      const auto active = S::load(h[r] + k * S::lanes) > S::fill(T(0));
       const auto zero = S::fill(T(0));
-      const auto kept = (active & (value > zero)) ? value : zero;
-      T* to = v[r] + k * S::lanes;
-      S::store(to, Variance ? kept : S::load(to) + kept);
+      const auto active = S::load(h[r] + k * S::lanes) > zero;
+      S::store(v + r * width + k * S::lanes, (active & (value > zero)) ? value : zero);
     }
 }
 
 // The same for any number of rows up to kGroup, without the work of many rows that are not there.
 template <typename T, bool Variance>
-inline void spread(const T* const* p, int rows, const T* w2, int64_t centre, int64_t C, int64_t wide, T* const* v,
-                   const T* const* h) {
+inline void spread(const T* const* p, int rows, const T* w2, int64_t centre, int64_t C, const T* const* h, T* v) {
   if (rows == 1)
-    spread_group<T, Variance, 1>(p, rows, w2, centre, C, wide, v, h);
+    spread_group<T, Variance, 1>(p, rows, w2, centre, C, h, v);
   else if (rows <= kGroup / 2)
-    spread_group<T, Variance, (kGroup + 1) / 2>(p, rows, w2, centre, C, wide, v, h);
+    spread_group<T, Variance, (kGroup + 1) / 2>(p, rows, w2, centre, C, h, v);
   else
-    spread_group<T, Variance, kGroup>(p, rows, w2, centre, C, wide, v, h);
+    spread_group<T, Variance, kGroup>(p, rows, w2, centre, C, h, v);
 }
 
 }  // namespace

@@ -73,6 +73,25 @@ def test_chain_equals_its_reference(mode, n):
     _same(fisher_chain(*_chain(n, mode=mode)), fisher_chain_reference(*_chain(n, mode=mode)))
 
 
+@pytest.mark.parametrize("sparse", [False, True])
+@pytest.mark.parametrize("largest", [5.0, 11.9, 30.0, 300.0])
+@pytest.mark.parametrize("alike", [1, 3])
+def test_two_layer_in_single_precision(core, sparse, largest, alike):
+    """Below and above where logits are redone in double; and where classes with nearly the same weights compete."""
+    x, w1, b1, w2, b2, labels, mode = (
+        t.float() if isinstance(t, torch.Tensor) else t for t in _two_layer(300, 128, 31, sparse=sparse)
+    )
+    logits = torch.einsum("nk,ehk->enh", x, w1).add(b1[:, None]).relu() @ w2.mT
+    w2, b2 = w2 * (largest / logits.abs().max()), b2 * 0
+    w2[:, :alike] = w2[:, :1] + 0.01 * (w2[:, :alike] - w2[:, :1])
+    b2[:, :alike] += largest
+    found = fisher_two_layer(x, w1, b1, w2, b2, labels, mode)
+    exact = fisher_two_layer_reference(*(t.double() for t in (x, w1, b1, w2, b2)), labels, mode)
+    for got, want in zip(found[:4], exact, strict=False):
+        counted = want > 1e-6 * want.amax()
+        assert ((got - want).abs() / want)[counted].max() < 1e-5
+
+
 def test_two_layer_without_biases():
     x, w1, _, w2, _, labels, mode = _two_layer()
     _same(

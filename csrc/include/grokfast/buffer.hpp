@@ -31,6 +31,7 @@ class Buffer {
     }
   }
   T* data() { return data_; }
+  const T* data() const { return data_; }
   T& operator[](std::int64_t k) { return data_[k]; }
 
  private:
