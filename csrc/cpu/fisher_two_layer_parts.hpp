@@ -18,6 +18,7 @@ constexpr int kGroup = 6;
 constexpr int kGroup = 2;
 #endif
 constexpr int64_t kChunk = 96;  // samples of one forward task, whole tiles of them
+constexpr int kTile = 8;        // vectors of classes kept in registers
 constexpr int64_t kNonZeros = 4;  // rows with at most so many entries are handled as sparse
 constexpr double kSinglePrecision = 12.0;  // logits beyond this are recomputed in double
 // Least probability of the class that the weights are centred on. With p at the centre the variance loses a factor of
@@ -86,13 +87,13 @@ struct Forward {
   static_assert(kStrip<T> % kWidth<P> == 0 && kChunk % kRows == 0);
   const Network<T>& net;
   const Sparse<T>& sparse;
-  const int64_t classes;  // C in whole tiles
+  const int64_t classes;  // C in whole vectors
   Array<P> first;   // W1^T by strip: its used rows if sparse, else packed
   Array<P> bias;    // b1
-  Array<P> second;  // packed W2^T
+  Array<P> second;  // W2^T [H][classes]
 
   Forward(const Network<T>& network, const Sparse<T>& zeros, bool logits)
-      : net(network), sparse(zeros), classes(panels(net.C, kWidth<P>) * kWidth<P>), bias(net.strips * width, P(0)) {
+      : net(network), sparse(zeros), classes(panels(net.C, Simd<P>::lanes) * Simd<P>::lanes), bias(net.strips * width, P(0)) {
     const int64_t inputs = sparse.usable ? sparse.count : net.I;
     first.resize(net.strips * width * inputs);
     pack(first.data(), inputs, net.H, sparse.usable ? width : kWidth<P>, [&](int64_t i, int64_t h) {
@@ -101,8 +102,8 @@ struct Forward {
     for (int64_t h = 0; net.b1 != nullptr && h < net.H; ++h) bias[h] = static_cast<P>(net.b1[h]);
     if (!logits) return;
     second.resize(classes * net.H);
-    pack(second.data(), net.H, net.C, kWidth<P>,
-         [&](int64_t h, int64_t c) { return static_cast<P>(net.w2[c * net.H + h]); });
+    for (int64_t c = 0; c < net.C; ++c)
+      for (int64_t h = 0; h < net.H; ++h) second[h * classes + c] = static_cast<P>(net.w2[c * net.H + h]);
   }
 
   // Hidden activations [strip][N][width] of samples n0..., and their logits [rows][classes] unless they are not wanted;
@@ -168,19 +169,38 @@ struct Forward {
     }
   }
 
+  // Only active units have a part in a logit: a trained network has a third of them active.
   void add_logits(int64_t strip, const P* z, int64_t rows, double* logits) const {
-    const int64_t units = std::min(width, net.H - strip * width);
-    for (int64_t column = 0; column < classes; column += kWidth<P>)
-      for (int64_t m = 0; m < rows; m += kRows) {
-        Tile<P> tile;
-        tile.clear();
-        tile.template add_rows<width>(z + m * width, second.data() + column * net.H + strip * width * kWidth<P>, units);
-        P flat[kRows][kWidth<P>];
-        std::memcpy(flat, tile.v, sizeof(flat));
-        for (int64_t r = 0; r < std::min<int64_t>(kRows, rows - m); ++r)
-#pragma omp simd
-          for (int64_t k = 0; k < kWidth<P>; ++k) logits[(m + r) * classes + column + k] += static_cast<double>(flat[r][k]);
+    int32_t active[width];
+    const P* weights = second.data() + strip * width * classes;
+    for (int64_t r = 0; r < rows; ++r) {
+      int count = 0;
+      for (int32_t k = 0; k < width; ++k) {
+        active[count] = k;
+        count += z[r * width + k] > P(0);
       }
+      int64_t c = 0;
+      for (; c + kTile * Simd<P>::lanes <= classes; c += kTile * Simd<P>::lanes)
+        add_active<kTile>(z + r * width, active, count, weights + c, logits + r * classes + c);
+      for (; c < classes; c += Simd<P>::lanes)
+        add_active<1>(z + r * width, active, count, weights + c, logits + r * classes + c);
+    }
+  }
+
+  template <int Vectors>
+  inline void add_active(const P* z, const int32_t* active, int count, const P* weights, double* logits) const {
+    using S = Simd<P>;
+    typename S::Vector sums[Vectors] = {};
+    for (int k = 0; k < count; ++k) {
+      const P* row = weights + active[k] * classes;
+#pragma GCC unroll 8
+      for (int v = 0; v < Vectors; ++v) sums[v] += z[active[k]] * S::load(row + v * S::lanes);
+    }
+    alignas(64) P flat[Vectors * S::lanes];
+#pragma GCC unroll 8
+    for (int v = 0; v < Vectors; ++v) S::store(flat + v * S::lanes, sums[v]);
+#pragma omp simd
+    for (int k = 0; k < Vectors * S::lanes; ++k) logits[k] += static_cast<double>(flat[k]);
   }
 };
 

@@ -57,18 +57,6 @@ struct Tile {
       }
     }
   }
-  // The same with a not packed: a[r * Stride + k].
-  template <int64_t Stride>
-  inline void add_rows(const T* a, const T* b, int64_t steps) {
-    for (int64_t k = 0; k < steps; ++k, ++a, b += kWidth<T>) {
-      const auto b0 = S::load(b), b1 = S::load(b + S::lanes);
-#pragma GCC unroll 12
-      for (int r = 0; r < kRows; ++r) {
-        v[r][0] += a[r * Stride] * b0;
-        v[r][1] += a[r * Stride] * b1;
-      }
-    }
-  }
   // c[r][...] += tile, only the part inside rows x columns.
   inline void flush(T* c, int64_t stride, int64_t rows, int64_t columns) const {
     if (rows >= kRows && columns >= kWidth<T>) {
