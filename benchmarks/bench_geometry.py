@@ -5,7 +5,8 @@ The ratio printed for ``test_cost_beside_training`` is training over geometry, p
 
 from __future__ import annotations
 
-import contextlib
+import sys
+from pathlib import Path
 
 import pytest
 import torch
@@ -14,20 +15,10 @@ from grokfast.fisher import fisher_diag
 from grokfast.measures import cosine, origin_similarity, step_between, step_length
 from grokfast.ops import metric_gram, metric_gram_reference
 from grokfast.tasks import ModularAddition
-from grokfast.training import GeometryMeasure, Interrupted, RunConfig, Snapshot, initial_stack, run_epochs
+from grokfast.training import GeometryMeasure, RunConfig, Snapshot, initial_stack
 
-
-class _StopAfter:
-    """Stops a run after an epoch: both the callback and the event that ``run_epochs`` asks."""
-
-    def __init__(self, epoch):
-        self.epoch, self.reached = epoch, False
-
-    def __call__(self, state):
-        self.reached = state.epoch >= self.epoch
-
-    def is_set(self):
-        return self.reached
+sys.path.insert(0, str(Path(__file__).parent))  # pytest imports this file alone
+from partial_runs import train_until
 
 
 @pytest.mark.parametrize(
@@ -56,9 +47,7 @@ def test_cost_beside_training(side_by_side, quick, metrics, every):
 
     def train():
         for _ in range(every):
-            stop = _StopAfter(state.epoch + 1)
-            with contextlib.suppress(Interrupted):
-                run_epochs(state, on_epoch=stop, stop=stop)
+            train_until(state, state.epoch + 1)
             if every > 1 or state.epoch < 4:
                 passed[state.epoch] = {name: tensor.clone() for name, tensor in state.params.items()}
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
+import sys
+from pathlib import Path
 
 import pytest
 import torch
@@ -11,8 +12,11 @@ from torch import nn
 from grokfast.ops import mlp_cross_entropy_, mlp_losses
 from grokfast.pruning import magnitude_ranks, prune_layerwise, pruned_count, pruning_fractions
 from grokfast.tasks import ModularAddition, evaluate
-from grokfast.training import Interrupted, RunConfig, initial_stack, run_epochs
+from grokfast.training import RunConfig, initial_stack
 from grokfast.training.observers import stack_pruning_curve
+
+sys.path.insert(0, str(Path(__file__).parent))  # pytest imports this file alone
+from partial_runs import train_until
 
 
 def _trained(members, quick, epochs):
@@ -23,25 +27,12 @@ def _trained(members, quick, epochs):
         for e in range(members)
     ]
     state = initial_stack(configs)
-    stop = _StopAfter(epochs)
     torch.set_flush_denormal(True)
     try:
-        with contextlib.suppress(Interrupted):
-            run_epochs(state, on_epoch=stop, stop=stop)
+        train_until(state, epochs)
     finally:
         torch.set_flush_denormal(False)
     return task, state
-
-
-class _StopAfter:
-    def __init__(self, epoch):
-        self.epoch, self.reached = epoch, False
-
-    def __call__(self, state):
-        self.reached = state.epoch >= self.epoch
-
-    def is_set(self):
-        return self.reached
 
 
 def _loop(task, params, splits, fractions):

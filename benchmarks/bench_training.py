@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
+import sys
+from pathlib import Path
 
 import pytest
 import torch
@@ -12,7 +13,10 @@ from torch.utils.data import DataLoader, TensorDataset
 from grokfast.models import CnnShape, cnn, initial_cnn, stack_members, zeros_together
 from grokfast.ops import BoundAdam, adam_step_, adam_step_reference, cnn_cross_entropy_direct
 from grokfast.tasks import ModularAddition, stream
-from grokfast.training import Interrupted, RunConfig, initial_stack, run_epochs
+from grokfast.training import RunConfig, initial_stack
+
+sys.path.insert(0, str(Path(__file__).parent))  # pytest imports this file alone
+from partial_runs import train_until
 
 
 def _authors_epoch(config):
@@ -60,9 +64,7 @@ def test_epoch_against_the_authors_loop(side_by_side, quick, members):
     authors = _authors_epoch(configs[0])
 
     def ours():
-        stop = _StopAfter(state.epoch + 1)
-        with contextlib.suppress(Interrupted):
-            run_epochs(state, on_epoch=stop, stop=stop)
+        train_until(state, state.epoch + 1)
         return {name: values[-1][0].item() for name, values in state.history.items()}
 
     torch.set_flush_denormal(True)
@@ -72,19 +74,6 @@ def test_epoch_against_the_authors_loop(side_by_side, quick, members):
         torch.set_flush_denormal(False)
     for name in ("train_loss", "test_loss"):
         assert mine[name] == pytest.approx(theirs[name], rel=2e-3), name
-
-
-class _StopAfter:
-    """Stops a run after an epoch: both the callback and the event that ``run_epochs`` asks."""
-
-    def __init__(self, epoch):
-        self.epoch, self.reached = epoch, False
-
-    def __call__(self, state):
-        self.reached = state.epoch >= self.epoch
-
-    def is_set(self):
-        return self.reached
 
 
 def _ising_problem(members, samples, side=16):

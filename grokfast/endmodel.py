@@ -40,8 +40,7 @@ def end_params(run: Run) -> Params:
     Args:
         run: A finished run.
     """
-    stored, task = run.checkpoint(), run.config.task
-    return stack_members([{name: stored[name] for name in task.module().state_dict()}], task.input_major)
+    return stack_members([run.checkpoint()], run.config.task.input_major)
 
 
 def end_fisher(run: Run, fisher: str | MetricFisher = MetricFisher.SOFTMAX) -> Params:

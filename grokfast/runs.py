@@ -85,11 +85,12 @@ class Run:
 
     @cached_property
     def _checkpoints(self) -> dict[int, Params]:
-        found: dict[int, Params] = {}
-        for name, values in self.store.tensors(self.key, "checkpoints").items():
-            epoch, parameter = name.split("/", 1)
-            found.setdefault(int(epoch), {})[parameter] = torch.from_numpy(values)
-        return found
+        stored = self.store.tensors(self.key, "checkpoints")
+        # The file keeps its names sorted; stacked operations take parameters in the module's order.
+        with torch.device("meta"):
+            names = list(self.config.task.module().state_dict())
+        epochs = {int(name.split("/", 1)[0]) for name in stored}
+        return {epoch: {name: torch.from_numpy(stored[f"{epoch}/{name}"]) for name in names} for epoch in epochs}
 
     @property
     def checkpoint_epochs(self) -> list[int]:
@@ -97,7 +98,7 @@ class Run:
         return sorted(self._checkpoints)
 
     def checkpoint(self, epoch: int | None = None) -> Params:
-        """Parameters after an epoch, by default the last.
+        """Parameters after an epoch, by default the last, in the order of the module.
 
         Raises:
             InputError: If that epoch was not stored.

@@ -52,6 +52,7 @@ def test_history_and_arrays(runs_folder):
     assert run.arrays["ipr_output"].shape == (16,)
     assert np.nanmean(run.arrays["ipr_output"]) == pytest.approx(run.summary["ipr_output"])
     assert run.checkpoint_epochs == [40]
+    assert list(run.checkpoint()) == list(run.config.task.module().state_dict())
     with pytest.raises(InputError, match=r"checkpoints of epochs \[40\], not of 3"):
         run.checkpoint(3)
 

@@ -9,8 +9,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from grokfast.figures.registry import MAIN_COMMAND, MAIN_TEXT, FigureSpec, by_scale
-from grokfast.figures.style import NEUTRAL, new_figure, scale_colors
-from grokfast.measures import linear_fit
+from grokfast.figures.style import draw_fit, new_figure, scale_colors
 from grokfast.runs import Run, RunTable
 
 
@@ -40,14 +39,13 @@ def _draw(runs: Sequence[Run], table: RunTable) -> Figure:
         axes.scatter(
             losses, c, color=colors[w0], marker=marker, s=26, label=f"{w0:g}", edgecolor="white", linewidth=0.4
         )
-    loss = np.array([run.summary["end_train_loss"] for run in fitted])
-    if loss.size >= 3 and loss.min() < loss.max():
-        fit = linear_fit(loss, [run.summary["compressibility"] for run in fitted])
-        x = np.linspace(loss.min(), loss.max(), 100)
-        line, low, high = fit.band(x)
-        axes.plot(x, line, color=NEUTRAL)
-        axes.fill_between(x, low, high, color=NEUTRAL, alpha=0.2, linewidth=0)
-        axes.set_title(f"below the onset: slope {fit.slope:.0f} per nat, $R^2$ = {fit.r_squared:.2f}, n = {loss.size}")
+    fit = draw_fit(
+        axes, *(np.array([run.summary[name] for run in fitted]) for name in ("end_train_loss", "compressibility"))
+    )
+    if fit is not None:
+        axes.set_title(
+            f"below the onset: slope {fit.slope:.0f} per nat, $R^2$ = {fit.r_squared:.2f}, n = {len(fitted)}"
+        )
     else:
         axes.set_title("fewer than three runs below the onset: no fit")
     axes.set(xlabel="train loss at the end [nats]", ylabel="compressibility $c$")

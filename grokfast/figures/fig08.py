@@ -9,14 +9,13 @@ from matplotlib.figure import Figure
 from grokfast.figures.geometry import (
     COMMAND,
     MEASURED,
-    TASKS,
-    by_task,
     column,
     draw_curves,
     mark_learning,
     metric_title,
-    shown_metrics,
+    panels,
     sides,
+    task_title,
     title,
     zero_line,
 )
@@ -26,11 +25,11 @@ from grokfast.runs import Run, RunTable
 
 
 def _draw(runs: Sequence[Run], table: RunTable) -> Figure:
-    panels = [(task, mine, metric) for task, mine in by_task(runs).items() for metric in shown_metrics(mine)]
-    figure = new_figure(2, len(panels), width=3.6 * len(panels) + 0.6, height=5.4, sharey=True)
-    for k, (task, mine, metric) in enumerate(panels):
+    columns = panels(runs)
+    figure = new_figure(2, len(columns), width=3.6 * len(columns) + 0.6, height=5.4, sharey=True)
+    for k, (task, mine, metric) in enumerate(columns):
         for row, what in enumerate(("cosine", "origin")):
-            axes = figure.axes[row * len(panels) + k]
+            axes = figure.axes[row * len(columns) + k]
             for side in sides(mine):
                 draw_curves(axes, side, column(metric, what), side.label)
                 draw_curves(axes, side, f"geometry_euclidean_{what}", linestyle="--", linewidth=0.7, alpha=0.7)
@@ -38,10 +37,10 @@ def _draw(runs: Sequence[Run], table: RunTable) -> Figure:
             zero_line(axes)
             axes.set(ylim=(-1.05, 1.05), xlabel="epoch")
             if row == 0:
-                axes.set_title(f"{TASKS.get(task, task)}\n{metric_title(metric)}")
+                axes.set_title(f"{task_title(task)}\n{metric_title(metric)}")
         figure.axes[k].legend(loc="lower right")
     figure.axes[0].set_ylabel("cosine of consecutive steps")
-    figure.axes[len(panels)].set_ylabel("cosine with the way to the origin")
+    figure.axes[len(columns)].set_ylabel("cosine with the way to the origin")
     title(figure, "Cosines in the Fisher metric (dashed: Euclidean; dotted: $t_{test}$)", runs)
     return figure
 

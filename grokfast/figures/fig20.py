@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 from matplotlib.figure import Figure
 
-from grokfast.figures.geometry import COMMAND, TASKS, by_task, metric_title, shown_metrics, sides
+from grokfast.figures.geometry import COMMAND, by_task, metric_title, shown_metrics, sides, task_title
 from grokfast.figures.registry import FigureSpec
 from grokfast.figures.style import NEUTRAL, band, new_figure
 from grokfast.runs import Run, RunTable
@@ -32,7 +32,7 @@ def _draw(runs: Sequence[Run], table: RunTable) -> Figure:
             label = f"{side.label}, {share:.1%} from {start:g}"
             band(axes, ranks[shown], spectra[:, shown], color=side.color, label=label)
         axes.axhline(0.1, color=NEUTRAL, linestyle="--", linewidth=0.8)
-        axes.set(xscale="log", yscale="log", xlabel="rank", title=f"{TASKS.get(task, task)}\n{metric_title(metric)}")
+        axes.set(xscale="log", yscale="log", xlabel="rank", title=f"{task_title(task)}\n{metric_title(metric)}")
         low, high = axes.get_ylim()
         axes.set_ylim(max(low, 1e-12 * high), max(high, 0.2))
         axes.legend(loc="lower left")

@@ -9,7 +9,6 @@ from matplotlib.figure import Figure
 from grokfast.figures.geometry import (
     COMMAND,
     MEASURED,
-    TASKS,
     by_task,
     column,
     draw_curves,
@@ -17,6 +16,7 @@ from grokfast.figures.geometry import (
     metric_title,
     shown_metrics,
     sides,
+    task_title,
     title,
 )
 from grokfast.figures.registry import FigureSpec
@@ -39,7 +39,7 @@ def _draw(runs: Sequence[Run], table: RunTable) -> Figure:
                 draw_curves(axes, side, column(metrics[k], "length"), side.label)
                 mark_learning(axes, side)
             name = "Euclidean" if metrics[k] == "euclidean" else metric_title(metrics[k])
-            axes.set(yscale="log", xlabel="epoch", title=f"{TASKS.get(task, task)}\n{name}")
+            axes.set(yscale="log", xlabel="epoch", title=f"{task_title(task)}\n{name}")
         figure.axes[row * columns].set_ylabel("step length $|s|$")
         figure.axes[row * columns].legend()
     title(figure, "Step length (dotted: $t_{test}$)", runs)

@@ -9,14 +9,13 @@ from matplotlib.figure import Figure
 from grokfast.figures.geometry import (
     COMMAND,
     SPLIT,
-    TASKS,
-    by_task,
     column,
     draw_curves,
     mark_learning,
     metric_title,
-    shown_metrics,
+    panels,
     sides,
+    task_title,
     title,
 )
 from grokfast.figures.registry import FigureSpec
@@ -25,22 +24,22 @@ from grokfast.runs import Run, RunTable
 
 
 def _draw(runs: Sequence[Run], table: RunTable) -> Figure:
-    panels = [(task, mine, metric) for task, mine in by_task(runs).items() for metric in shown_metrics(mine)]
-    figure = new_figure(2, len(panels), width=3.6 * len(panels) + 0.6, height=5.6)
-    for k, (task, mine, metric) in enumerate(panels):
-        whole, split = figure.axes[k], figure.axes[len(panels) + k]
+    columns = panels(runs)
+    figure = new_figure(2, len(columns), width=3.6 * len(columns) + 0.6, height=5.6)
+    for k, (task, mine, metric) in enumerate(columns):
+        whole, split = figure.axes[k], figure.axes[len(columns) + k]
         for side in sides(mine):
             draw_curves(whole, side, column(metric, "length"), side.label)
             draw_curves(split, side, column(metric, "stiff_length"), f"{side.name}: stiff")
             draw_curves(split, side, column(metric, "sloppy_length"), f"{side.name}: sloppy", linestyle="--")
             for axes in (whole, split):
                 mark_learning(axes, side)
-        whole.set(yscale="log", xlabel="epoch", title=f"{TASKS.get(task, task)}\n{metric_title(metric)}")
+        whole.set(yscale="log", xlabel="epoch", title=f"{task_title(task)}\n{metric_title(metric)}")
         split.set(yscale="log", xlabel="epoch")
         whole.legend()
         split.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=2, fontsize=7)
     figure.axes[0].set_ylabel("$|s|$, all parameters")
-    figure.axes[len(panels)].set_ylabel("$|s|$, stiff and sloppy")
+    figure.axes[len(columns)].set_ylabel("$|s|$, stiff and sloppy")
     title(figure, "Step length in the Fisher metric (dotted: $t_{test}$)", runs)
     return figure
 

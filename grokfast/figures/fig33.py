@@ -11,13 +11,12 @@ from matplotlib.figure import Figure
 from grokfast.figures.geometry import (
     COMMAND,
     MEASURED,
-    TASKS,
     Side,
-    by_task,
     column,
     metric_title,
-    shown_metrics,
+    panels,
     sides,
+    task_title,
     title,
     zero_line,
 )
@@ -54,22 +53,22 @@ def _panel(axes: Axes, side: Side, metric: str) -> None:
 
 
 def _draw(runs: Sequence[Run], table: RunTable) -> Figure:
-    panels = [(task, mine, metric) for task, mine in by_task(runs).items() for metric in shown_metrics(mine)]
-    rows = max(len(sides(mine)) for _, mine, _ in panels)
-    figure = new_figure(rows, len(panels), width=3.6 * len(panels) + 0.6, height=2.7 * rows + 0.6)
-    for k, (task, mine, metric) in enumerate(panels):
+    columns = panels(runs)
+    rows = max(len(sides(mine)) for _, mine, _ in columns)
+    figure = new_figure(rows, len(columns), width=3.6 * len(columns) + 0.6, height=2.7 * rows + 0.6)
+    for k, (task, mine, metric) in enumerate(columns):
         # Grokking first: it is what the paper shows.
         for row, side in enumerate(reversed(sides(mine))):
-            axes = figure.axes[row * len(panels) + k]
+            axes = figure.axes[row * len(columns) + k]
             _panel(axes, side, metric)
             if row == 0:
-                head = f"{TASKS.get(task, task)}, {metric_title(metric)}"
+                head = f"{task_title(task)}, {metric_title(metric)}"
                 axes.set_title(f"{head}\n{axes.get_title()}", fontsize=8)
         for row in range(len(sides(mine)), rows):
-            figure.axes[row * len(panels) + k].set_axis_off()
+            figure.axes[row * len(columns) + k].set_axis_off()
     for row in range(rows):
-        figure.axes[row * len(panels)].set_ylabel("gradient of the mean $|s|$ per epoch")
-    title(figure, "Where the step length turns", runs)
+        figure.axes[row * len(columns)].set_ylabel("gradient of the mean $|s|$ per epoch")
+    title(figure, "Where the step length turns", runs, shown="mean")
     return figure
 
 

@@ -9,14 +9,13 @@ from matplotlib.figure import Figure
 from grokfast.figures.geometry import (
     COMMAND,
     SPLIT,
-    TASKS,
-    by_task,
     column,
     draw_curves,
     mark_learning,
     metric_title,
-    shown_metrics,
+    panels,
     sides,
+    task_title,
     title,
     zero_line,
 )
@@ -26,24 +25,24 @@ from grokfast.runs import Run, RunTable
 
 
 def _draw(runs: Sequence[Run], table: RunTable) -> Figure:
-    panels = [(task, mine, metric) for task, mine in by_task(runs).items() for metric in shown_metrics(mine)]
-    rows = max(len(sides(mine)) for _, mine, _ in panels)
-    figure = new_figure(rows, len(panels), width=3.6 * len(panels) + 0.6, height=2.7 * rows + 0.6, sharey=True)
-    for k, (task, mine, metric) in enumerate(panels):
+    columns = panels(runs)
+    rows = max(len(sides(mine)) for _, mine, _ in columns)
+    figure = new_figure(rows, len(columns), width=3.6 * len(columns) + 0.6, height=2.7 * rows + 0.6, sharey=True)
+    for k, (task, mine, metric) in enumerate(columns):
         for row, side in enumerate(sides(mine)):
-            axes = figure.axes[row * len(panels) + k]
+            axes = figure.axes[row * len(columns) + k]
             draw_curves(axes, side, column(metric, "stiff_cosine"), "stiff")
             draw_curves(axes, side, column(metric, "sloppy_cosine"), "sloppy", linestyle="--", alpha=0.8)
             mark_learning(axes, side)
             zero_line(axes)
-            head = f"{TASKS.get(task, task)}, {metric_title(metric)}\n" if row == 0 else ""
+            head = f"{task_title(task)}, {metric_title(metric)}\n" if row == 0 else ""
             axes.set(ylim=(-1.05, 1.05), xlabel="epoch")
             axes.set_title(f"{head}{side.label}", fontsize=8)
             axes.legend(loc="lower right")
         for row in range(len(sides(mine)), rows):
-            figure.axes[row * len(panels) + k].set_axis_off()
+            figure.axes[row * len(columns) + k].set_axis_off()
     for row in range(rows):
-        figure.axes[row * len(panels)].set_ylabel("cosine of consecutive steps")
+        figure.axes[row * len(columns)].set_ylabel("cosine of consecutive steps")
     title(figure, "Stiff and sloppy parameters (dotted: $t_{test}$)", runs)
     return figure
 

@@ -21,7 +21,7 @@ COMMAND = (
     "grokfast train modular-addition --w0 0.1 10 --seeds 5 --epochs 500 "
     "--geometry logit-16+logit-all+softmax-16+softmax-all --geometry-stiff 0.1"
 )
-TASKS = {"modular-addition": "modular addition", "ising": "Ising"}
+_TASKS = {"modular-addition": "modular addition", "ising": "Ising"}
 
 _SHOWN = ("logit-16", "softmax-all")
 
@@ -58,6 +58,11 @@ def by_task(runs: Sequence[Run]) -> dict[str, list[Run]]:
     for run in sorted(runs, key=lambda run: run.config.task.name):
         found.setdefault(run.config.task.name, []).append(run)
     return found
+
+
+def task_title(task: str) -> str:
+    """A task's name in words."""
+    return _TASKS.get(task, task)
 
 
 def sides(runs: Sequence[Run]) -> list[Side]:
@@ -98,6 +103,11 @@ def shown_metrics(runs: Sequence[Run]) -> list[str]:
     return found[:2]
 
 
+def panels(runs: Sequence[Run]) -> list[tuple[str, list[Run], str]]:
+    """Task, its runs and a metric: one entry a column of a figure."""
+    return [(task, mine, metric) for task, mine in by_task(runs).items() for metric in shown_metrics(mine)]
+
+
 def column(metric: str, what: str) -> str:
     """Name of a history column, such as ``geometry_logit_16_stiff_cosine``."""
     return f"geometry_{metric.replace('-', '_')}_{what}"
@@ -123,12 +133,12 @@ def mark_learning(axes: Axes, side: Side) -> None:
         axes.axvline(float(np.mean(times)), color=side.color, linestyle=":", linewidth=0.8)
 
 
-def title(figure: Figure, what: str, runs: Sequence[Run]) -> None:
+def title(figure: Figure, what: str, runs: Sequence[Run], shown: str = "mean and standard deviation") -> None:
     """What is shown, over how many seeds, and how long a step is."""
     seeds = max(len(side.runs) for mine in by_task(runs).values() for side in sides(mine))
-    steps = {TASKS.get(task, task): mine[0].config.geometry_step for task, mine in by_task(runs).items()}
+    steps = {task_title(task): mine[0].config.geometry_step for task, mine in by_task(runs).items()}
     spans = ", ".join(f"{task} f = {step}" for task, step in steps.items())
-    figure.suptitle(f"{what}: mean and standard deviation over {seeds} seed{'s' if seeds > 1 else ''} ({spans})")
+    figure.suptitle(f"{what}: {shown} over {seeds} seed{'s' if seeds > 1 else ''} ({spans})")
 
 
 def zero_line(axes: Axes) -> None:

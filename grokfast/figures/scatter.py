@@ -12,8 +12,7 @@ from matplotlib.lines import Line2D
 from grokfast.endmodel import end_measures
 from grokfast.figures.registry import by_scale
 from grokfast.figures.schemes import title_of
-from grokfast.figures.style import NEUTRAL, new_figure, scale_colors
-from grokfast.measures import linear_fit
+from grokfast.figures.style import NEUTRAL, draw_fit, new_figure, scale_colors
 from grokfast.runs import Run
 
 LLC = "llc"
@@ -86,11 +85,7 @@ def _panel(
         return
     tones = np.array([colors[run.config.w0] for run in runs])
     axes.scatter(x[known], c[known], c=tones[known], s=22, edgecolor="white", linewidth=0.4)
-    if known.sum() >= 3 and x[known].min() < x[known].max():
-        fit = linear_fit(x[known], c[known])
-        at = np.linspace(x[known].min(), x[known].max(), 50)
-        line, low, high = fit.band(at)
-        axes.plot(at, line, color=NEUTRAL, linewidth=1)
-        axes.fill_between(at, low, high, color=NEUTRAL, alpha=0.15, linewidth=0)
+    fit = draw_fit(axes, x[known], c[known], alpha=0.15, linewidth=1)
+    if fit is not None:
         axes.set_title(f"$R^2$ = {fit.r_squared:.2f}, p = {fit.p_value:.1g}", fontsize=8)
     axes.locator_params(axis="x", nbins=4)

@@ -13,6 +13,7 @@ from matplotlib.colors import LogNorm
 from matplotlib.figure import Figure
 
 from grokfast.errors import StoreError
+from grokfast.measures import LinearFit, linear_fit
 
 LEARNING, GROKKING, NEUTRAL = "#0072B2", "#D55E00", "#555555"
 """Okabe and Ito's blue and vermillion, and a grey."""
@@ -77,6 +78,18 @@ def band(axes: Axes, x: np.ndarray, curves: np.ndarray, *, geometric: bool = Fal
     (drawn,) = axes.plot(x, middle, **line)  # type: ignore[arg-type]
     if len(curves) > 1:
         axes.fill_between(x, low, high, color=drawn.get_color(), alpha=0.18, linewidth=0)
+
+
+def draw_fit(axes: Axes, x: np.ndarray, y: np.ndarray, *, alpha: float = 0.2, **line: object) -> LinearFit | None:
+    """A straight line through the points with its 95 % band; None, and nothing drawn, where ``x`` allows no fit."""
+    if x.size < 3 or x.min() == x.max():
+        return None
+    fit = linear_fit(x, y)
+    at = np.linspace(x.min(), x.max(), 100)
+    middle, low, high = fit.band(at)
+    axes.plot(at, middle, color=NEUTRAL, **line)  # type: ignore[arg-type]
+    axes.fill_between(at, low, high, color=NEUTRAL, alpha=alpha, linewidth=0)
+    return fit
 
 
 def save(figure: Figure, folder: Path, name: str) -> list[Path]:

@@ -9,7 +9,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from grokfast.errors import MissingRunsError
-from grokfast.figures.geometry import COMMAND, MEASURED, TASKS, Side, by_task, column, metric_title, metrics_of, sides
+from grokfast.figures.geometry import (
+    COMMAND,
+    MEASURED,
+    Side,
+    by_task,
+    column,
+    metric_title,
+    metrics_of,
+    sides,
+    task_title,
+)
 from grokfast.figures.registry import one_setting
 from grokfast.measures import Estimate, largest_bump, mean_interval
 from grokfast.report.ledger import Row, markdown_table
@@ -61,7 +71,7 @@ def geometry_report(table: RunTable) -> str:
         config = runs[0].config
         lines += [
             "",
-            f"## {TASKS.get(task, task)}",
+            f"## {task_title(task)}",
             "",
             f"{config.epochs} epochs, f = {config.geometry_step}, looks {config.geometry_schedule}; learning "
             f"w0 = {learning.runs[0].config.w0:g}, grokking w0 = {grokking.runs[0].config.w0:g}, "
