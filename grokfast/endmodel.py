@@ -22,14 +22,13 @@ from grokfast.pruning import (
     PruningCurve,
     Scheme,
     layers_of,
-    pruning_curves,
     pruning_fractions,
     pruning_order,
     weight_names,
 )
 from grokfast.runs import MEASURED, Run
 from grokfast.store import derived
-from grokfast.tasks import Ising, evaluate, stream
+from grokfast.tasks import Ising, stream, task_pruning_curves
 
 _CURVES = "1"  # version of what end_pruning computes
 
@@ -137,7 +136,7 @@ def _measures(run: Run) -> Mapping[str, Any]:
 
 
 def _curve(run: Run, scheme: Scheme, layer: str | None, fisher: MetricFisher) -> Mapping[str, Any]:
-    params, task, split = end_params(run), run.config.task, run.data()
+    params, task = end_params(run), run.config.task
     names = None
     if layer is not None:
         names = layers_of(params if scheme.uses_fisher else weight_names(params)).get(layer, [layer])
@@ -148,13 +147,6 @@ def _curve(run: Run, scheme: Scheme, layer: str | None, fisher: MetricFisher) ->
         fisher=end_fisher(run, fisher) if scheme.uses_fisher else None,
         generators=[stream(run.config.seed, "pruning")] if scheme is Scheme.RANDOM else None,
     )
-
-    def measured(variants: Params) -> tuple[Tensor, Tensor]:
-        count = next(iter(variants.values())).shape[0]
-        inputs = split.test_inputs.expand(count, *split.test_inputs.shape)
-        loss, accuracy = evaluate(task, variants, inputs, split.test_labels.expand(count, -1))
-        return accuracy, loss
-
     fractions = pruning_fractions()
-    accuracy, loss = pruning_curves(params, [measured], fractions, order)
+    accuracy, loss = task_pruning_curves(task, params, [run.data()], fractions, order)
     return {"fractions": fractions.numpy(), "accuracy": accuracy[0].numpy(), "loss": loss[0].numpy()}

@@ -11,19 +11,18 @@
 #include <immintrin.h>
 #endif
 
+#include "columns.hpp"
 #include "cross_entropy_row.hpp"
 #include "grokfast/buffer.hpp"
 #include "grokfast/parallel.hpp"
-#include "grokfast/simd.hpp"
 #include "grokfast/training.hpp"
 
 namespace grokfast::GROKFAST_ISA {
 namespace {
 
-constexpr int64_t kBlock = 64;           // samples
-constexpr int64_t kChunk = 128;          // hidden units
-constexpr int64_t kWord = kChunk / 2;    // hidden units whose bits fill a 64-bit word
-constexpr int kTile = 8;                 // vectors of classes kept in registers
+constexpr int64_t kBlock = 64;         // samples
+constexpr int64_t kChunk = 128;        // hidden units
+constexpr int64_t kWord = kChunk / 2;  // hidden units whose bits fill a 64-bit word
 
 // Buffers of one thread; they only ever grow.
 template <typename T>
@@ -108,34 +107,6 @@ bool transpose(const T* weight, int64_t H, int64_t C, int64_t stride, T* columns
   return false;
 }
 
-// z[0 .. Vectors) += sum of h[u] columns[u] over the units in `list`
-template <typename T, int Vectors>
-inline void add_columns(const T* h, const int32_t* list, int count, const T* columns, int64_t stride, T* z) {
-  using S = Simd<T>;
-  typename S::Vector sums[Vectors];
-#pragma GCC unroll 8
-  for (int v = 0; v < Vectors; ++v) sums[v] = S::load(z + v * S::lanes);
-  for (int k = 0; k < count; ++k) {
-    const T x = h[list[k]];
-    const T* from = columns + list[k] * stride;
-#pragma GCC unroll 8
-    for (int v = 0; v < Vectors; ++v) sums[v] += x * S::load(from + v * S::lanes);
-  }
-#pragma GCC unroll 8
-  for (int v = 0; v < Vectors; ++v) S::store(z + v * S::lanes, sums[v]);
-}
-
-template <typename T>
-inline void add_all_columns(const T* h, const int32_t* list, int count, const T* columns, int64_t stride, T* z) {
-  constexpr int64_t lanes = Simd<T>::lanes;
-  int64_t c = 0;
-  for (; c + kTile * lanes <= stride; c += kTile * lanes)
-    add_columns<T, kTile>(h, list, count, columns + c, stride, z + c);
-  for (; c + 4 * lanes <= stride; c += 4 * lanes) add_columns<T, 4>(h, list, count, columns + c, stride, z + c);
-  for (; c + 2 * lanes <= stride; c += 2 * lanes) add_columns<T, 2>(h, list, count, columns + c, stride, z + c);
-  for (; c < stride; c += lanes) add_columns<T, 1>(h, list, count, columns + c, stride, z + c);
-}
-
 // h[0 .. kChunk): activations of `units` units from `first` on, then zeros.
 template <typename T>
 inline void gather(const T* a, const T* b, const T* bias, int64_t units, T* __restrict__ h) {
@@ -186,7 +157,7 @@ void member(const T* rows, const T* bias1, const T* weight, const T* bias2, cons
         const int64_t* pair = pairs + 2 * (first + n);
         gather(rows + pair[0] * H + u, rows + (P + pair[1]) * H + u, bias1 + u, units, h);
         const int count = active(h, live, finite ? 0 : ~std::uint64_t(0), list);
-        add_all_columns(h, list, count, columns + u * stride, stride, z + n * stride);
+        add_columns([&](int k) { return h[list[k]]; }, list, count, columns + u * stride, stride, z + n * stride);
       }
     }
     for (int64_t n = 0; n < samples; ++n) {

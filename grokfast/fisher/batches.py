@@ -14,10 +14,17 @@ from grokfast.errors import InputError
 
 @dataclass(frozen=True)
 class Block:
-    """Model inputs with equal leading axes, and targets if there are any."""
+    """Model inputs with equal leading axes, and targets if there are any.
+
+    Attributes:
+        args: The model's arguments.
+        targets: Labels.
+        cut_from: How many samples the batch had that this block was cut from; 0 if it is whole.
+    """
 
     args: tuple[Tensor, ...]
     targets: Tensor | None = None
+    cut_from: int = 0
 
     @property
     def n(self) -> int:
@@ -27,7 +34,7 @@ class Block:
     def slice(self, start: int, stop: int) -> Block:
         """The samples from ``start`` up to ``stop``."""
         targets = None if self.targets is None else self.targets[start:stop]
-        return Block(tuple(a[start:stop] for a in self.args), targets)
+        return Block(tuple(a[start:stop] for a in self.args), targets, self.cut_from or self.n)
 
     def cut(self, size: int) -> Iterator[Block]:
         """The same samples in blocks of at most ``size``; an empty block stays one."""

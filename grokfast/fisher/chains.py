@@ -2,27 +2,26 @@
 
 Every torch operation of a run on two samples is recorded. The model is a chain if each operation is a known
 layer applied to the previous one's result, so a custom ``forward`` counts as much as ``nn.Sequential``.
-Anything else, even reading a value of a tensor, breaks the chain, and the model goes the general way.
+Anything else, even reading a value of a tensor, breaks the chain, and the model goes the general way. As no
+value can be seen, none is computed.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 from torch.nn import functional
 from torch.overrides import TorchFunctionMode
 
-from grokfast.errors import InputError
 from grokfast.fisher.fallback import run_model
+from grokfast.fisher.guards import same_buffers
 from grokfast.fisher.job import Job
 
 
-@dataclass(frozen=True)
-class Link:
+class Link(NamedTuple):
     """One layer of a chain.
 
     Attributes:
@@ -56,9 +55,11 @@ def _two(value: Any) -> tuple[int, int]:
 
 
 class _Recorder(TorchFunctionMode):
+    """Notes the layers of a run and computes nothing: every layer returns an empty tensor of the right shape."""
+
     def __init__(self, names: Mapping[int, str], current: Tensor) -> None:
         super().__init__()
-        self.names, self.current, self.n = names, current, current.shape[0]
+        self.names, self.current = names, current
         self.links: list[Link] = []
         self.used: list[str] = []
 
@@ -66,74 +67,84 @@ class _Recorder(TorchFunctionMode):
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
         handler = _LINKS.get(func)
-        if handler is None or not args or args[0] is not self.current:
+        x = self.current
+        if handler is None or not args or args[0] is not x or torch.is_autocast_enabled(x.device.type):
             raise _BrokenError
-        kwargs = kwargs or {}
-        out, link = handler(self, func, *args, **kwargs)
-        if out.shape[0] != self.n:
-            raise _BrokenError
-        self.links.append(link(tuple(out.shape[1:])))
-        self.current = out
-        return out
+        link = handler(self, tuple(x.shape[1:]), *args[1:], **(kwargs or {}))
+        self.links.append(link)
+        self.current = x.new_empty(x.shape[0], *link.out)
+        return self.current
 
-    def parameter(self, tensor: Tensor | None) -> str:
+    def parameter(self, tensor: Tensor | None, shape: tuple[int, ...]) -> str:
+        """The name of a trainable parameter of this shape."""
         if tensor is None:
             return ""
         name = self.names.get(id(tensor))
-        if name is None or name in self.used:
+        if name is None or name in self.used or tuple(tensor.shape) != shape:
             raise _BrokenError
         self.used.append(name)
         return name
 
 
-def _linear(r: _Recorder, func: Any, x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Any:
-    if x.dim() != 2:
+def _linear(r: _Recorder, shape: tuple[int, ...], weight: Tensor, bias: Tensor | None = None) -> Link:
+    if len(shape) != 1 or weight.dim() != 2:
         raise _BrokenError
-    mine, shift = r.parameter(weight), r.parameter(bias)
-    return func(x, weight, bias), lambda out: Link("linear", out, mine, shift)
+    out = weight.shape[0]
+    return Link("linear", (out,), r.parameter(weight, (out, *shape)), r.parameter(bias, (out,)))
 
 
 def _conv(
-    r: _Recorder, func: Any, x: Tensor, weight: Tensor, bias: Tensor | None = None, stride: Any = 1,
+    r: _Recorder, shape: tuple[int, ...], weight: Tensor, bias: Tensor | None = None, stride: Any = 1,
     padding: Any = 0, dilation: Any = 1, groups: int = 1,
-) -> Any:  # fmt: skip
-    if x.dim() != 4 or groups != 1 or isinstance(padding, str):
+) -> Link:  # fmt: skip
+    if len(shape) != 3 or weight.dim() != 4 or groups != 1 or isinstance(padding, str):
         raise _BrokenError
-    mine, shift = r.parameter(weight), r.parameter(bias)
-    out = func(x, weight, bias, stride, padding, dilation, groups)
-    return out, lambda shape: Link(
-        "conv", shape, mine, shift, kernel=(weight.shape[2], weight.shape[3]), stride=_two(stride),
-        padding=_two(padding),
+    out, _, *kernel = weight.shape
+    mine, shift = r.parameter(weight, (out, shape[0], *kernel)), r.parameter(bias, (out,))
+    return _window(Link(
+        "conv", (out, *shape[1:]), mine, shift, kernel=_two(kernel), stride=_two(stride), padding=_two(padding),
         dilation=_two(dilation),
-    )  # fmt: skip
+    ))  # fmt: skip
 
 
-def _relu(r: _Recorder, func: Any, x: Tensor, inplace: bool = False) -> Any:
-    return func(x), lambda out: Link("relu", out)
+def _relu(r: _Recorder, shape: tuple[int, ...], inplace: bool = False) -> Link:
+    return Link("relu", shape)
 
 
 def _max_pool(
-    r: _Recorder, func: Any, x: Tensor, kernel_size: Any, stride: Any = None, padding: Any = 0, dilation: Any
-        = 1,
+    r: _Recorder, shape: tuple[int, ...], kernel_size: Any, stride: Any = None, padding: Any = 0, dilation: Any = 1,
     ceil_mode: bool = False, return_indices: bool = False,
-) -> Any:  # fmt: skip
-    if ceil_mode or return_indices or x.dim() != 4 or _two(padding) != (0, 0) or _two(dilation) != (1, 1):
+) -> Link:  # fmt: skip
+    if ceil_mode or return_indices or len(shape) != 3 or _two(padding) != (0, 0) or _two(dilation) != (1, 1):
         raise _BrokenError
-    out = func(x, kernel_size, stride, padding, dilation, ceil_mode=ceil_mode, return_indices=return_indices)
     steps = _two(kernel_size) if stride is None or stride == [] else _two(stride)
-    return out, lambda shape: Link("maxpool", shape, kernel=_two(kernel_size), stride=steps)
+    return _window(Link("maxpool", shape, kernel=_two(kernel_size), stride=steps))
 
 
-def _flatten(r: _Recorder, func: Any, x: Tensor, start_dim: int = 0, end_dim: int = -1) -> Any:
-    if start_dim != 1 or end_dim not in (-1, x.dim() - 1):
+def _window(link: Link) -> Link:
+    """The same layer with what a moving window leaves of its image, ``link.out`` so far."""
+    out = list(link.out)
+    numbers = zip(link.kernel, link.stride, link.padding, link.dilation, strict=True)
+    for axis, (size, step, pad, spread) in enumerate(numbers, start=1):
+        free = out[axis] + 2 * pad - spread * (size - 1) - 1
+        if min(size, step, spread) < 1 or pad < 0 or free < 0:
+            raise _BrokenError
+        out[axis] = free // step + 1
+    return link._replace(out=tuple(out))
+
+
+def _flatten(r: _Recorder, shape: tuple[int, ...], start_dim: int = 0, end_dim: int = -1) -> Link:
+    if start_dim != 1 or end_dim not in (-1, len(shape)):
         raise _BrokenError
-    return func(x, start_dim, end_dim), lambda out: Link("flatten", out)
+    return Link("flatten", (torch.Size(shape).numel(),))
 
 
-def _dropout(r: _Recorder, func: Any, x: Tensor, p: float = 0.5, training: bool = True, inplace: bool = False) -> Any:
+def _dropout(
+    r: _Recorder, shape: tuple[int, ...], p: float = 0.5, training: bool = True, inplace: bool = False
+) -> Link:
     if training and p > 0:
         raise _BrokenError
-    return func(x, p, training, inplace), lambda out: Link("flatten", out)
+    return Link("flatten", shape)
 
 
 _LINKS: dict[Any, Any] = {
@@ -153,17 +164,16 @@ def chain_of(
     """The layers of the model in order, or None if it is not a chain of known layers in its trainable parameters."""
     if len(args) != 1 or args[0].dim() < 2 or args[0].dtype != job.dtype or _hooked(job):
         return None
+    if any(p.numel() == 0 for p in leaves.values()):
+        return None
     recorder = _Recorder({id(leaf): name for name, leaf in leaves.items()}, args[0])
+    plain = torch.autocast(args[0].device.type, enabled=False)
     try:
-        with torch.no_grad(), recorder:
+        with same_buffers(job.model), torch.enable_grad(), plain, recorder:
             out = run_model(job.model, state, args)
     except _BrokenError:
         return None
-    except InputError:
-        raise
     if out is not recorder.current or set(recorder.used) != set(leaves):
-        return None
-    if any(p.numel() == 0 for p in leaves.values()):
         return None
     return recorder.links
 

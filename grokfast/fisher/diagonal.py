@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from grokfast._checks import parse_choice
 from grokfast.errors import InputError
+from grokfast.fisher.batches import batches
 from grokfast.fisher.job import check_stack, make_job
 from grokfast.fisher.plan import check_run, finish, first_samples, prepare
 from grokfast.fisher.result import FisherDiagonal
@@ -99,10 +100,10 @@ def fisher_diag(
     members = None if params is None else check_stack(model, params)
     if job.kind is not Kind.EMPIRICAL and targets is not None:
         raise InputError(f"targets are for kind='empirical', got kind='{job.kind}'; leave them out")
-    first, inputs, targets = first_samples(inputs, targets, job.device)
+    first, stream = first_samples(batches(inputs, targets, job.device))
     if first is None:
         return finish(job, leaves, None, 0, reduction, members, None)
     plan = prepare(job, leaves, params, first)
     if explain:
         print(plan)
-    return plan.run(leaves, inputs, targets, params, members, reduction, batch_size, samples, generator, progress)
+    return plan.run(leaves, stream, inputs, params, members, reduction, batch_size, samples, generator, progress)

@@ -16,8 +16,8 @@ from grokfast.fisher.guards import name_non_finite, raise_non_finite
 from grokfast.fisher.job import Job, in_float64
 from grokfast.fisher.layout import Layout
 from grokfast.fisher.likelihoods import check_outputs, columns
-from grokfast.fisher.tracing import Tracer, Use, reached
-from grokfast.fisher.variants import Likelihood
+from grokfast.fisher.tracing import Reader, Tracer, Use, reached
+from grokfast.fisher.variants import Kind, Likelihood
 
 # Blocks of at most this many samples x parameters are dominated by overhead, so float32 models run in
 # float64.
@@ -26,6 +26,7 @@ SMALL = 1 << 23
 # float64.
 FLOAT32_LOGITS = 8.0
 _CHUNK = 1 << 22
+_READ = 64  # samples of one float64 pass for the inputs of layers: few enough to stay in cache
 
 
 @dataclass
@@ -110,7 +111,8 @@ def block_squares(
 ) -> dict[str, Tensor]:
     """Sums over one block of samples of the squared pull-backs, by parameter, in float64."""
     args, dtype = block.args, next(iter(leaves.values())).dtype
-    if dtype == torch.float32 and block.n * sum(leaf.numel() for leaf in leaves.values()) <= SMALL:
+    work = (block.cut_from or block.n) * sum(leaf.numel() for leaf in leaves.values())
+    if dtype == torch.float32 and work <= SMALL:
         traced, state, leaves, args = _wider(job, state, leaves, args) or (
             trace(job, state, leaves, args), state, leaves, args
         )  # fmt: skip
@@ -136,12 +138,15 @@ def block_squares(
             rejected |= set(use.names.values())
     total = {name: torch.zeros_like(leaf, dtype=torch.float64) for name, leaf in leaves.items()}
     kept: list[Tensor] = []
-    work = _Rules(traced, findings, rejected, block.n)
+    read: dict[int, Tensor] = {}
+    if job.kind is Kind.EXACT and args[0].shape[0] and next(iter(leaves.values())).dtype == torch.float32:
+        read = _inputs_by_float64(job, state, leaves, args, traced, findings)
+    rules = _Rules(traced, findings, rejected, block.n, read)
     for side in sides:
         if rejected:
             kept.append(side)
-        work.add(side, total)
-    work.finish(total)
+        rules.add(side, total)
+    rules.finish(total)
     if rejected:
         some = {name: leaf for name, leaf in leaves.items() if name in rejected}
         for name, value in fallback.squares(job.model, state, some, args, kept, findings.loop).items():
@@ -162,6 +167,39 @@ def _wider(
         return None
 
 
+def _inputs_by_float64(
+    job: Job, state: Mapping[str, Tensor] | None, leaves: Mapping[str, Tensor], args: tuple[Tensor, ...],
+    traced: Traced, findings: Findings,
+) -> dict[int, Tensor]:  # fmt: skip
+    """The inputs of the uses, samples first, by the place of the use: computed in float64, then rounded.
+
+    An activation that nearly cancels has few right digits after a float32 pass, and its square is all there is
+    of an entry whose unit is active in few samples. Empty if the model cannot run in float64 or does
+    something else there.
+    """
+    state = in_float64(job.model, state, tuple(leaves))
+    names = {id(state[name]): name for name in leaves}
+    signatures = [use.signature for use in traced.uses]
+    if signatures != findings.signatures:
+        return {}
+    parts: list[list[Tensor]] = [[] for _ in signatures]
+    for start in range(0, args[0].shape[0], _READ):
+        some = tuple(a[start : start + _READ] for a in args)
+        reader = Reader(names, traced.outputs.dtype)
+        try:
+            with reader:
+                fallback.run_model(job.model, state, tuple(a.double() if a.is_floating_point() else a for a in some))
+        except RuntimeError:
+            return {}
+        if [signature for signature, _ in reader.seen] != signatures:
+            return {}
+        m = some[0].shape[0]
+        for part, layout, (_, x) in zip(parts, findings.layouts, reader.seen, strict=True):
+            if layout is not None and layout.fits(tuple(x.shape), m):
+                part.append(layout.front(x, m))
+    return {k: torch.cat(part) for k, part in enumerate(parts) if part}
+
+
 def _large(outputs: Tensor) -> bool:
     return bool(outputs.numel()) and float(outputs.detach().abs().max()) > FLOAT32_LOGITS
 
@@ -169,13 +207,15 @@ def _large(outputs: Tensor) -> bool:
 class _Rules:
     """The uses of one traced block that go by rules, and what is pooled over columns."""
 
-    def __init__(self, traced: Traced, findings: Findings, rejected: set[str], n: int) -> None:
+    def __init__(
+        self, traced: Traced, findings: Findings, rejected: set[str], n: int, read: Mapping[int, Tensor]
+    ) -> None:
         self.traced, self.n = traced, n
         self.uses: list[Use] = []
         self.inputs: list[Tensor] = []
         self.layouts: list[Layout] = []
         self.by_name: dict[str, list[tuple[int, str]]] = {}
-        for use, layout in zip(traced.uses, findings.layouts, strict=False):
+        for index, (use, layout) in enumerate(zip(traced.uses, findings.layouts, strict=False)):
             mine = {role: name for role, name in use.names.items() if name not in rejected}
             if not mine or layout is None:
                 continue
@@ -183,7 +223,7 @@ class _Rules:
                 self.by_name.setdefault(name, []).append((len(self.uses), role))
             self.uses.append(use)
             self.layouts.append(layout)
-            self.inputs.append(layout.front(use.x, n))
+            self.inputs.append(read[index] if index in read else layout.front(use.x, n))
         self.pools: dict[str, Tensor] = {}
 
     def add(self, side: Tensor, total: dict[str, Tensor]) -> None:

@@ -13,6 +13,7 @@ from grokfast.fisher.chains import Link, chain_of
 from grokfast.fisher.guards import name_non_finite, raise_non_finite, untouched
 from grokfast.fisher.job import Job, member
 from grokfast.fisher.likelihoods import check_targets, draw_labels
+from grokfast.fisher.threads import one_thread
 from grokfast.fisher.variants import Kind, Likelihood, Way
 from grokfast.ops import LabelMode, fisher_two_layer
 from grokfast.ops._native import kernel
@@ -25,6 +26,10 @@ _SMALL = 1 << 20  # samples x parameters
 
 class Fused:
     """A compiled path for a whole model.
+
+    Attributes:
+        block: Samples in one call. Sums of a call are float32 where the model is; those of the calls are
+            added up in float64.
 
     Args:
         links: The chain.
@@ -68,23 +73,26 @@ class Fused:
         labels, mode = self._labels(job, params, block, samples, generator)
         members = 1 if params is None else next(iter(values.values())).shape[0]
         if block.n <= _FEW and block.n * sum(value.numel() for value in values.values()) <= _SMALL * members:
-            x, values = x.double(), {name: value.double() for name, value in values.items()}
+            x, values = _doubled(x, values)
         found, status = self.run(x, values, labels, mode)
-        if bool((status == _UNBOUNDED).any()):
-            self._check_finite(job, params, block, status)
-            found, status = self.run(x.double(), {name: value.double() for name, value in values.items()}, labels, mode)
-        self._check_finite(job, params, block, status, "the model")
+        states = status.tolist()
+        if _UNBOUNDED in states:
+            self._check_finite(job, params, block, states)
+            found, status = self.run(*_doubled(x, values), labels, mode)
+            states = status.tolist()
+        self._check_finite(job, params, block, states, "the model")
         if job.kind is Kind.MC:
-            found = {name: value / samples for name, value in found.items()}
+            with one_thread():
+                found = {name: value / samples for name, value in found.items()}
         if params is None:
             return {name: found[name][0] for name in leaves}
         return {name: found[name] for name in leaves}
 
     def _check_finite(
-        self, job: Job, params: Mapping[str, Tensor] | None, block: Block, status: Tensor, otherwise: str = ""
+        self, job: Job, params: Mapping[str, Tensor] | None, block: Block, states: list[int], otherwise: str = ""
     ) -> None:
         """Raise for the first member with a status, naming the layer or else ``otherwise`` if that is given."""
-        for index, bad in enumerate(status.tolist()):
+        for index, bad in enumerate(states):
             if bad:
                 state = None if params is None else member(params, index, ())
                 where = name_non_finite(job.model, block.args, state) or otherwise
@@ -142,6 +150,7 @@ class Chain(Fused):
 
     way = Way.FUSED
     reason = "a chain of convolutions, ReLUs, poolings and linear layers: one pass per sample in cache"
+    block = 8192  # nothing is stored per sample
 
     def __init__(self, links: list[Link], shape: tuple[int, ...]) -> None:
         super().__init__(links, shape)
@@ -167,12 +176,18 @@ class Chain(Fused):
         """By the body of :func:`grokfast.ops.fisher_chain`: its dispatch would cost as much as 16 samples do."""
         params = [values[name] for name in self.names]
         found = fisher_chain_compiled(x, params, self.spec, labels, int(mode))
-        if bool((found[-1] == _LARGE).any()):
-            found = fisher_chain_compiled(x.double(), [p.double() for p in params], self.spec, labels, int(mode))
+        if _LARGE in found[-1].tolist():
+            x, values = _doubled(x, values)
+            found = fisher_chain_compiled(x, [values[name] for name in self.names], self.spec, labels, int(mode))
         return dict(zip(self.names, found, strict=False)), found[-1]
 
 
 _LARGE, _UNBOUNDED = 3, 4  # status of fisher_chain: logits need float64; a convolution may have overflowed
+
+
+def _doubled(x: Tensor, values: Mapping[str, Tensor]) -> tuple[Tensor, dict[str, Tensor]]:
+    with one_thread():
+        return x.double(), {name: value.double() for name, value in values.items()}
 
 
 def _numel(shape: tuple[int, ...]) -> int:

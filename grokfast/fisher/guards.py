@@ -15,14 +15,27 @@ _DTYPES = (torch.float32, torch.float64)
 
 
 @contextmanager
-def untouched(model: nn.Module) -> Iterator[None]:
-    """Keep buffers, random number generators, autocast and gradient mode as they are."""
+def same_buffers(model: nn.Module) -> Iterator[None]:
+    """Keep the buffers of a model and their values."""
     buffers = [
         (module, name, value, value.clone(), value._version)
         for module in model.modules()
         for name, value in module._buffers.items()
         if value is not None
     ]
+    try:
+        yield
+    finally:
+        for module, name, value, saved, version in buffers:
+            if value._version != version:
+                with torch.no_grad():
+                    value.copy_(saved)
+            module._buffers[name] = value
+
+
+@contextmanager
+def untouched(model: nn.Module) -> Iterator[None]:
+    """Keep buffers, random number generators, autocast and gradient mode as they are."""
     cuda = sorted({b.device.index or 0 for b in model.parameters() if b.device.type == "cuda"})
     with ExitStack() as stack:
         stack.enter_context(torch.random.fork_rng(devices=cuda))
@@ -30,14 +43,8 @@ def untouched(model: nn.Module) -> Iterator[None]:
         stack.enter_context(torch.enable_grad())
         for device in ("cpu", "cuda") if cuda else ("cpu",):
             stack.enter_context(torch.autocast(device, enabled=False))
-        try:
-            yield
-        finally:
-            for module, name, value, saved, version in buffers:
-                if value._version != version:
-                    with torch.no_grad():
-                        value.copy_(saved)
-                module._buffers[name] = value
+        stack.enter_context(same_buffers(model))
+        yield
 
 
 class RandomWatch:

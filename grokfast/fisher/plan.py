@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import nullcontext
 from dataclasses import dataclass
 
@@ -21,6 +21,7 @@ from grokfast.fisher.job import Job, check_stack, make_job, member
 from grokfast.fisher.probe import probe
 from grokfast.fisher.progress import shown
 from grokfast.fisher.result import FisherDiagonal
+from grokfast.fisher.threads import one_thread
 from grokfast.fisher.variants import Kind, Likelihood, Reduction, Way
 
 _BLOCK_BYTES = 64 << 20
@@ -82,16 +83,15 @@ class FisherPlan:
         check_run(batch_size, samples)
         check_modes(self._job.model)
         members = None if params is None else check_stack(self._job.model, params)
-        leaves = self._job.leaves
-        return self.run(leaves, inputs, targets, params, members, reduction, batch_size, samples, generator, progress)
+        leaves, stream = self._job.leaves, batches(inputs, targets, self._job.device)
+        return self.run(leaves, stream, inputs, params, members, reduction, batch_size, samples, generator, progress)
 
     def run(
-        self, leaves: Mapping[str, Tensor], inputs: object, targets: Tensor | None,
-        params: Mapping[str, Tensor] | None, members: int | None, reduction: Reduction, batch_size: int |
-            None,
+        self, leaves: Mapping[str, Tensor], stream: Iterable[Block], inputs: object,
+        params: Mapping[str, Tensor] | None, members: int | None, reduction: Reduction, batch_size: int | None,
         samples: int, generator: torch.Generator | None, progress: bool,
     ) -> FisherDiagonal:  # fmt: skip
-        """The same for arguments that have been checked, and the model's trainable parameters at hand."""
+        """The same for the batches of ``inputs``, arguments that have been checked, and the trainable parameters."""
         names = self._job.names
         if self.kind is Kind.MC and generator is None:
             generator = torch.Generator(self._job.device)
@@ -99,15 +99,16 @@ class FisherPlan:
         n = 0
         total: dict[str, Tensor] | None = None
         with nullcontext() if self._fused is not None else untouched(self._job.model):
-            blocks = self._blocks(inputs, targets, batch_size)
-            for block in shown(blocks, progress, inputs):
+            for block in shown(self._blocks(stream, batch_size), progress, inputs):
                 n += block.n
                 part = self._block(block, leaves, params, members, samples, generator)
-                total = part if total is None else {name: total[name].double() + part[name] for name in names}
-        return finish(self._job, leaves, total, n, reduction, members, self)
+                with one_thread():
+                    total = part if total is None else {name: total[name].double().add_(part[name]) for name in names}
+        with one_thread():
+            return finish(self._job, leaves, total, n, reduction, members, self)
 
-    def _blocks(self, inputs: object, targets: Tensor | None, batch_size: int | None) -> Iterator[Block]:
-        for batch in batches(inputs, targets, self._job.device):
+    def _blocks(self, stream: Iterable[Block], batch_size: int | None) -> Iterator[Block]:
+        for batch in stream:
             if batch.n == 0:
                 continue
             if self._fused is not None:
@@ -200,33 +201,24 @@ def check_run(batch_size: int | None, samples: int) -> None:
 
 def prepare(job: Job, leaves: Mapping[str, Tensor], params: Mapping[str, Tensor] | None, first: Block) -> FisherPlan:
     """Look at the model with the first samples and plan."""
-    with untouched(job.model):
-        names = job.names
+    names = job.names
+    with torch.inference_mode(False):
         state = None if params is None else member(params, 0, names)
         leaves = leaves if state is None else {name: state[name] for name in names}
         fused = recognise(job, state, leaves, first)
-        if fused is not None:
-            return FisherPlan(job, {name: Route(fused.way, fused.reason) for name in names}, fused=fused)
+    if fused is not None:
+        return FisherPlan(job, {name: Route(fused.way, fused.reason) for name in names}, fused=fused)
+    with untouched(job.model):
         findings, routes = probe(job, state, leaves, first)
     return FisherPlan(job, {name: Route(*route) for name, route in routes.items()}, findings=findings)
 
 
-def first_samples(
-    inputs: object, targets: Tensor | None, device: torch.device
-) -> tuple[Block | None, object, Tensor | None]:
-    """The first batch that holds samples, and inputs from which nothing is missing."""
-    if isinstance(inputs, Iterator):
-        ahead = []
-        for batch in inputs:
-            ahead.append(batch)
-            block = next(batches([batch], targets, device))
-            if block.n:
-                return block, itertools.chain(ahead, inputs), targets
-        return None, iter(ahead), targets
-    for block in batches(inputs, targets, device):
+def first_samples(stream: Iterator[Block]) -> tuple[Block | None, Iterator[Block]]:
+    """The first batch that holds samples, and a stream from which nothing is missing."""
+    for block in stream:
         if block.n:
-            return block, inputs, targets
-    return None, inputs, targets
+            return block, itertools.chain((block,), stream)
+    return None, iter(())
 
 
 def fisher_plan(
@@ -255,7 +247,7 @@ def fisher_plan(
     job, leaves = make_job(model, kind, likelihood)
     if params is not None:
         check_stack(model, params)
-    first, _, _ = first_samples(inputs, None, job.device)
+    first, _ = first_samples(batches(inputs, None, job.device))
     if first is None:
         raise InputError("inputs must hold at least one sample to plan with")
     return prepare(job, leaves, params, first)

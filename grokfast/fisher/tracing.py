@@ -51,7 +51,11 @@ class Use:
     @property
     def signature(self) -> tuple[Any, ...]:
         """What must not change from block to block for a plan to hold."""
-        return type(self.rule), tuple(sorted(self.names.items())), len(self.shape)
+        return _signature(self.rule, self.names, len(self.shape))
+
+
+def _signature(rule: Rule, names: dict[str, str], axes: int) -> tuple[Any, ...]:
+    return type(rule), tuple(sorted(names.items())), axes
 
 
 class Tracer(TorchFunctionMode):
@@ -101,6 +105,26 @@ class Tracer(TorchFunctionMode):
         self.uses.append(Use(rule, names, x.detach(), x._version, get_gradient_edge(out), tuple(out.shape)))
         if out.numel():
             self.finite.append((next(iter(names.values())), out.detach().sum()))
+        return out
+
+
+class Reader(Tracer):
+    """Notes only what the layers see: for every use its signature and its input, rounded to ``dtype``.
+
+    Args:
+        names: As for :class:`Tracer`.
+        dtype: Of the inputs that are kept.
+    """
+
+    def __init__(self, names: dict[int, str], dtype: torch.dtype) -> None:
+        super().__init__(names)
+        self._dtype = dtype
+        self.seen: list[tuple[tuple[Any, ...], Tensor]] = []
+
+    def record(self, rule: Rule, names: dict[str, str], x: Tensor, out: Tensor) -> Tensor:
+        """Note a use and return its output as it is."""
+        x = x.detach().to(self._dtype) if x.is_floating_point() else x
+        self.seen.append((_signature(rule, names, out.dim()), x))
         return out
 
 

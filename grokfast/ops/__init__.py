@@ -16,6 +16,7 @@ from grokfast.ops.mlp import (
     mlp_losses,
     mlp_losses_reference,
 )
+from grokfast.ops.mlp_nested import mlp_nested_losses, mlp_nested_losses_reference
 from grokfast.ops.optimizer import BoundAdam, adam_step_, adam_step_reference, sgd_step_, sgd_step_reference
 from grokfast.ops.two_hot import two_hot_relu, two_hot_relu_reference
 
@@ -47,6 +48,8 @@ __all__ = [
     "mlp_cross_entropy_reference",
     "mlp_losses",
     "mlp_losses_reference",
+    "mlp_nested_losses",
+    "mlp_nested_losses_reference",
     "sgd_step_",
     "sgd_step_reference",
     "two_hot_relu",

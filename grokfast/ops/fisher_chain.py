@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from array import array
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -199,11 +200,11 @@ def fisher_chain_compiled(
     out = [torch.empty_like(p) for p in dense]
     status = torch.zeros(dense[0].shape[0], dtype=torch.int64)
     members = max(1, dense[0].shape[0])
-    # One small tensor holds all the numbers that the kernel reads.
-    numbers = torch.tensor(
-        [p.data_ptr() for p in dense] + [p.numel() // members for p in dense] + [p.data_ptr() for p in out] + spec
+    # One small array holds all the numbers that the kernel reads.
+    numbers = array(
+        "q", [p.data_ptr() for p in dense] + [p.numel() // members for p in dense] + [p.data_ptr() for p in out] + spec
     )
-    start, step = numbers.data_ptr(), 8 * len(dense)
+    start, step = numbers.buffer_info()[0], numbers.itemsize * len(dense)
     labels = None if labels is None else labels.contiguous()
     call(
         run, x, x, start, start + step, start + 2 * step, start + 3 * step, 0 if labels is None else labels,

@@ -140,6 +140,11 @@ def mlp_losses_reference(params: list[Tensor], pairs: Tensor, labels: Tensor) ->
     return mlp_cross_entropy_reference(params, pairs, labels, [])
 
 
+def check_losses(params: list[Tensor], pairs: Tensor, labels: Tensor) -> None:
+    """Raise unless four parameters, pairs and labels fit together, as :func:`mlp_losses` says."""
+    _check(params, pairs, labels, [])
+
+
 @torch.library.custom_op("grokfast::mlp_losses", mutates_args=())
 def mlp_losses(params: list[Tensor], pairs: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
     r"""Mean cross entropy of each member of a stack and its correct predictions, without gradients.

@@ -79,6 +79,35 @@ class PruningOrder:
         """
         return masked(params, self.masks(fraction))
 
+    def arrivals(self, params: Mapping[str, Tensor], fractions: Tensor) -> Params:
+        """When each parameter comes in as the fraction falls: the number of fractions at which it is pruned.
+
+        Of the networks pruned by ``fractions``, from the largest fraction to the smallest, network k has the parameters
+        whose arrival is at most k.
+
+        Args:
+            params: Stacked parameters ``[E, ...]``.
+            fractions: ``[F]`` in [0, 1], in any order.
+
+        Returns:
+            int32 in ``0 .. F`` of the shapes and storage order of ``params``; 0 for what is never pruned.
+
+        Raises:
+            InputError: If a fraction lies outside [0, 1].
+        """
+        shares = [float(fraction) for fraction in fractions]
+        for share in shares:
+            check_fraction("pruned fraction", share, closed=True)
+        found = {}
+        for name, tensor in params.items():
+            found[name] = torch.zeros_like(tensor, dtype=torch.int32)
+            if name in self.ranks:
+                counts = torch.tensor([pruned_count(share, self.sizes[name]) for share in shares], dtype=torch.int64)
+                kept = torch.bincount(counts, minlength=self.sizes[name] + 1).cumsum(0)  # by rank: counts up to it
+                pruned = (len(shares) - kept).to(torch.int32).to(tensor.device)
+                found[name].copy_(pruned[self.ranks[name].long()])
+        return found
+
     def variants(self, params: Mapping[str, Tensor], index: int, fractions: Sequence[float]) -> Params:
         """One member at ``K`` fractions, as a stack ``[K, ...]``.
 

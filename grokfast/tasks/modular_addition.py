@@ -13,7 +13,7 @@ from grokfast._checks import check_at_least, check_fraction
 from grokfast.errors import ConfigError
 from grokfast.measures import FourierBasis, InputBlocks, input_ipr, layer_ipr, output_ipr
 from grokfast.models import Params, initial_mlp, mlp, mlp_on_pairs
-from grokfast.ops import mlp_cross_entropy_direct, mlp_losses
+from grokfast.ops import mlp_cross_entropy_direct, mlp_losses, mlp_nested_losses
 from grokfast.tasks.base import Features, Split, gradients_by_autograd, losses_of_logits
 from grokfast.tasks.streams import stream
 
@@ -109,6 +109,16 @@ class ModularAddition:
         if len(self.hidden) > 1:
             return losses_of_logits(self, params, inputs, labels)
         loss, correct = mlp_losses(list(params.values()), inputs, labels)
+        return loss, correct
+
+    def nested_losses(
+        self, params: Mapping[str, Tensor], arrivals: Mapping[str, Tensor], count: int, inputs: Tensor, labels: Tensor
+    ) -> tuple[Tensor, Tensor] | None:
+        """The losses of nested networks (:func:`grokfast.ops.mlp_nested_losses`), for one hidden layer on the CPU."""
+        if len(self.hidden) > 1 or inputs.device.type != "cpu":
+            return None
+        when = [arrivals[name] for name in params]
+        loss, correct = mlp_nested_losses(list(params.values()), when, count, inputs, labels)
         return loss, correct
 
     def gradients(

@@ -12,8 +12,8 @@ from torch import Tensor
 from grokfast.errors import InputError
 from grokfast.measures import weight_norm
 from grokfast.models import Params
-from grokfast.pruning import compressibility, pruning_curve, pruning_fractions
-from grokfast.tasks import HasPreactivations, Quantities, Split, Task, evaluate, layer_features
+from grokfast.pruning import compressibility, pruning_fractions, pruning_order
+from grokfast.tasks import HasPreactivations, Quantities, Split, Task, layer_features, task_pruning_curves
 from grokfast.training.schedule import schedule_epochs
 
 if TYPE_CHECKING:
@@ -144,14 +144,5 @@ def observe_compressibility(snapshot: Snapshot) -> Mapping[str, Tensor | Dated]:
 
 def stack_pruning_curve(snapshot: Snapshot, fractions: Tensor) -> Tensor:
     """Test accuracy ``[E, F]`` of every member at every layerwise pruned fraction."""
-
-    def accuracy_of(split: Split) -> Callable[[Params], Tensor]:
-        def accuracy(variants: Params) -> Tensor:
-            count = next(iter(variants.values())).shape[0]
-            inputs = split.test_inputs.expand(count, *split.test_inputs.shape)
-            return evaluate(snapshot.task, variants, inputs, split.test_labels.expand(count, -1))[1]
-
-        return accuracy
-
-    with torch.no_grad():
-        return pruning_curve(snapshot.params, [accuracy_of(split) for split in snapshot.splits], fractions).cpu()
+    order = pruning_order(snapshot.params)
+    return task_pruning_curves(snapshot.task, snapshot.params, snapshot.splits, fractions, order)[0].cpu()

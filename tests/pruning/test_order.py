@@ -153,6 +153,20 @@ def test_curves_of_several_quantities_equal_one_pruning_after_another():
             torch.testing.assert_close(curve[:, k], wanted)
 
 
+@given(st.data())
+def test_arrivals_are_the_masks_of_all_fractions(data):
+    params = _values(data.draw)
+    params["0.weight"] = params["0.weight"].mT.contiguous().mT
+    order = pruning_order(params, data.draw(st.sampled_from(["layerwise", "global"])))
+    fractions = torch.tensor(data.draw(st.lists(st.sampled_from(FRACTIONS), min_size=1)), dtype=torch.float64)
+    arrivals = order.arrivals(params, fractions)
+    for k, fraction in enumerate(fractions.sort(descending=True).values.tolist()):
+        masks = order.masks(fraction)
+        for name, arrival in arrivals.items():
+            assert torch.equal(arrival <= k, masks.get(name, torch.ones_like(arrival, dtype=torch.bool)))
+            assert arrival.stride() == params[name].stride()
+
+
 def test_weight_names():
     params = {"0.weight": torch.ones(2, 3, 3), "0.bias": torch.ones(2, 3), "1.weight": torch.ones(2, 3)}
     assert weight_names(params) == ["0.weight"]  # a normalisation's weight is a vector

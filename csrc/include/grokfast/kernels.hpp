@@ -12,6 +12,7 @@
 #include "grokfast/isa.hpp"
 
 namespace grokfast {
+using std::int32_t;
 using std::int64_t;
 using std::uint8_t;
 

@@ -51,7 +51,12 @@ struct AdamConstants {
   DECLARE(mlp_losses_##SUFFIX, (const T* rows, const T* bias1, const T* weight, const T* bias2, const int64_t* pairs, \
                                 const int64_t* labels, T* loss, int64_t* correct, int64_t E, int64_t N, int64_t P, \
                                 int64_t H, int64_t C, LAST)) \
-  /* The same with gradients of a network of `convs` blocks of convolution, ReLU and pooling, then `linears` linear */ \
+  /* The same of K nested networks of each member, [E, K]: network k has the parameters whose arrival is at most k. */ \
+  DECLARE(mlp_nested_##SUFFIX, (const T* rows, const T* bias1, const T* weight, const T* bias2, const int32_t* a_rows, \
+                                const int32_t* a_bias1, const int32_t* a_weight, const int32_t* a_bias2, \
+                                const int64_t* pairs, const int64_t* labels, T* loss, int64_t* correct, int64_t E, \
+                                int64_t K, int64_t N, int64_t P, int64_t H, int64_t C, LAST)) \
+  /* Loss, correct predictions and gradients of `convs` blocks of convolution, ReLU and pooling, then `linears` linear */ \
   /* layers. x: samples [N, C, height, width] of T, or of int8 if `bytes`, those of the next member x_step elements on. */ \
   /* Addresses of weight and bias of each layer in `params` and (if not null) `grads`; spec: outputs and kernel of each */ \
   /* convolution, outputs of each linear layer. */ \

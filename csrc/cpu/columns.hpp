@@ -1,0 +1,43 @@
+// Sums of chosen columns of a matrix, for kernel sources.
+#pragma once
+
+#include <cstdint>
+
+#include "grokfast/simd.hpp"
+
+namespace grokfast::GROKFAST_ISA {
+namespace {  // nothing here may be shared between objects: cmake/check_symbols.cmake
+
+using std::int32_t;
+using std::int64_t;
+
+// z[0 .. Vectors) += sum over k of x(k) columns[list[k]]
+template <typename T, int Vectors, typename Factor>
+inline void add_column_tile(Factor x, const int32_t* list, int count, const T* columns, int64_t stride, T* z) {
+  using S = Simd<T>;
+  typename S::Vector sums[Vectors];
+#pragma GCC unroll 8
+  for (int v = 0; v < Vectors; ++v) sums[v] = S::load(z + v * S::lanes);
+  for (int k = 0; k < count; ++k) {
+    const T factor = x(k);
+    const T* from = columns + list[k] * stride;
+#pragma GCC unroll 8
+    for (int v = 0; v < Vectors; ++v) sums[v] += factor * S::load(from + v * S::lanes);
+  }
+#pragma GCC unroll 8
+  for (int v = 0; v < Vectors; ++v) S::store(z + v * S::lanes, sums[v]);
+}
+
+// z[0 .. stride) += sum over k < count of x(k) columns[list[k], 0 .. stride); stride is a multiple of the lanes.
+template <typename T, typename Factor>
+inline void add_columns(Factor x, const int32_t* list, int count, const T* columns, int64_t stride, T* z) {
+  constexpr int64_t lanes = Simd<T>::lanes;
+  int64_t c = 0;
+  for (; c + 8 * lanes <= stride; c += 8 * lanes) add_column_tile<T, 8>(x, list, count, columns + c, stride, z + c);
+  for (; c + 4 * lanes <= stride; c += 4 * lanes) add_column_tile<T, 4>(x, list, count, columns + c, stride, z + c);
+  for (; c + 2 * lanes <= stride; c += 2 * lanes) add_column_tile<T, 2>(x, list, count, columns + c, stride, z + c);
+  for (; c < stride; c += lanes) add_column_tile<T, 1>(x, list, count, columns + c, stride, z + c);
+}
+
+}  // namespace
+}  // namespace grokfast::GROKFAST_ISA
