@@ -85,7 +85,7 @@ struct Work {
       double top = 0.0;
 #pragma omp simd reduction(max : top)
       for (int64_t k = 0; k < rows * weights.classes; ++k) top = std::max(top, std::abs(f[k]));
-      *large = status == 2 || top > kSinglePrecision;
+      *large = status == 2 || top > (sparse.usable ? kSinglePrecisionSparse : kSinglePrecision);
       if (*large) return 0;
     }
     if (status != 0) return status;

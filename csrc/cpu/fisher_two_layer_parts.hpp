@@ -20,7 +20,8 @@ constexpr int kGroup = 2;
 constexpr int64_t kChunk = 96;  // samples of one forward task, whole tiles of them
 constexpr int kTile = 8;        // vectors of classes kept in registers
 constexpr int64_t kNonZeros = 4;  // rows with at most so many entries are handled as sparse
-constexpr double kSinglePrecision = 12.0;  // logits beyond this are recomputed in double
+// Logits beyond this are recomputed in double. Few inputs add little to the rounding of the hidden layer.
+constexpr double kSinglePrecision = 12.0, kSinglePrecisionSparse = 24.0;
 // Least probability of the class that the weights are centred on. With p at the centre the variance loses a factor of
 // at most 1 + 1 / p to cancellation; around the mean weight it loses most where a few classes share the probability.
 constexpr double kCentre = 0.05;

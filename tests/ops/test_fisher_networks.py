@@ -74,7 +74,7 @@ def test_chain_equals_its_reference(mode, n):
 
 
 @pytest.mark.parametrize("sparse", [False, True])
-@pytest.mark.parametrize("largest", [5.0, 11.9, 30.0, 300.0])
+@pytest.mark.parametrize("largest", [5.0, 11.9, 23.9, 300.0])
 @pytest.mark.parametrize("alike", [1, 3])
 def test_two_layer_in_single_precision(core, sparse, largest, alike):
     """Below and above where logits are redone in double; and where classes with nearly the same weights compete."""
