@@ -24,7 +24,7 @@ from grokfast.fisher.result import FisherDiagonal
 from grokfast.fisher.threads import one_thread
 from grokfast.fisher.variants import Kind, Likelihood, Reduction, Way
 
-_BLOCK_BYTES = 64 << 20
+_BLOCK_BYTES = 32 << 20  # with 64 MB, fresh pages made the wide CNN's empirical diagonal a tenth slower
 
 
 @dataclass(frozen=True)
