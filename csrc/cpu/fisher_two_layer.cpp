@@ -161,15 +161,15 @@ struct Work {
         const T *rows_p[kGroup], *rows_h[kGroup];
         int rows = 0;
         while (rows < kGroup && k + rows < net.N && centre[s * net.N + mine[k + rows]] == c) ++rows;
-        for (int r = 0; r < kGroup; ++r) {
-          const int64_t n = mine[k + std::min(r, rows - 1)];
+        for (int r = 0; r < rows; ++r) {
+          const int64_t n = mine[k + r];
           rows_p[r] = p.data() + n * net.C;
           rows_h[r] = h + n * width;
         }
         if (mode == kSoftmax)
-          spread<T, true>(rows_p, rows, weights, c, net.C, rows_h, v);
+          spread<T, true>(rows, rows_p, weights, c, net.C, rows_h, v);
         else
-          spread<T, false>(rows_p, rows, weights, c, net.C, rows_h, v);
+          spread<T, false>(rows, rows_p, weights, c, net.C, rows_h, v);
         for (int r = 0; r < rows; ++r) take(mine[k + r], v + r * width);
         k += rows;
       }

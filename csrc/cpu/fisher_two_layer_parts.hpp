@@ -205,19 +205,19 @@ struct Forward {
   }
 };
 
-// The squared gradient v [rows][strip] at the hidden units of one strip, for up to Group samples around one centre: the
-// variance of the output weights w2 [C + 1][strip], or their squared mean, where the unit is active.
-template <typename T, bool Variance, int Group>
-inline void spread_group(const T* const* p, int rows, const T* w2, int64_t centre, int64_t C, const T* const* h, T* v) {
+// The squared gradient v [Rows][strip] at the hidden units of one strip, for samples around one centre: the variance of
+// the output weights w2 [C + 1][strip], or their squared mean, where the unit is active.
+template <typename T, bool Variance, int Rows>
+inline void spread_rows(const T* const* p, const T* w2, int64_t centre, int64_t C, const T* const* h, T* v) {
   using S = Simd<T>;
   constexpr int64_t width = kStrip<T>;
-  typename S::Vector mean[Group][kVectors] = {}, square[Group][kVectors] = {};
+  typename S::Vector mean[Rows][kVectors] = {}, square[Rows][kVectors] = {};
   const auto c0 = S::load(w2 + centre * width), c1 = S::load(w2 + centre * width + S::lanes);
   for (int64_t c = 0; c < C; ++c) {
     const auto d0 = S::load(w2 + c * width) - c0, d1 = S::load(w2 + c * width + S::lanes) - c1;
     const auto q0 = d0 * d0, q1 = d1 * d1;
 #pragma GCC unroll 6
-    for (int r = 0; r < Group; ++r) {
+    for (int r = 0; r < Rows; ++r) {
       const T weight = p[r][c];
       mean[r][0] += weight * d0;
       mean[r][1] += weight * d1;
@@ -227,7 +227,7 @@ inline void spread_group(const T* const* p, int rows, const T* w2, int64_t centr
       }
     }
   }
-  for (int r = 0; r < rows; ++r)
+  for (int r = 0; r < Rows; ++r)
     for (int k = 0; k < kVectors; ++k) {
       const auto m = mean[r][k] * mean[r][k];
       const auto value = Variance ? square[r][k] - m : m;
@@ -237,15 +237,12 @@ inline void spread_group(const T* const* p, int rows, const T* w2, int64_t centr
     }
 }
 
-// The same for any number of rows up to kGroup, without the work of many rows that are not there.
-template <typename T, bool Variance>
-inline void spread(const T* const* p, int rows, const T* w2, int64_t centre, int64_t C, const T* const* h, T* v) {
-  if (rows == 1)
-    spread_group<T, Variance, 1>(p, rows, w2, centre, C, h, v);
-  else if (rows <= kGroup / 2)
-    spread_group<T, Variance, (kGroup + 1) / 2>(p, rows, w2, centre, C, h, v);
-  else
-    spread_group<T, Variance, kGroup>(p, rows, w2, centre, C, h, v);
+// The same for any number of rows from 1 to kGroup.
+template <typename T, bool Variance, int Rows = kGroup>
+inline void spread(int rows, const T* const* p, const T* w2, int64_t centre, int64_t C, const T* const* h, T* v) {
+  if constexpr (Rows > 1)
+    if (rows < Rows) return spread<T, Variance, Rows - 1>(rows, p, w2, centre, C, h, v);
+  spread_rows<T, Variance, Rows>(p, w2, centre, C, h, v);
 }
 
 }  // namespace
