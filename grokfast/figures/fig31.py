@@ -36,13 +36,13 @@ def _draw(runs: Sequence[Run], table: RunTable) -> Figure:
                 axes.set_axis_off()
                 continue
             for side in sides(mine):
-                draw_curves(axes, side, column(metrics[k], "length"), side.label)
+                draw_curves(axes, side, column(metrics[k], "length"), side.label, geometric=True)
                 mark_learning(axes, side)
             name = "Euclidean" if metrics[k] == "euclidean" else metric_title(metrics[k])
             axes.set(yscale="log", xlabel="epoch", title=f"{task_title(task)}\n{name}")
         figure.axes[row * columns].set_ylabel("step length $|s|$")
         figure.axes[row * columns].legend()
-    title(figure, "Step length (dotted: $t_{test}$)", runs)
+    title(figure, "Step length (dotted: $t_{test}$)", runs, shown="geometric mean and standard deviation")
     return figure
 
 

@@ -29,9 +29,11 @@ def _draw(runs: Sequence[Run], table: RunTable) -> Figure:
     for k, (task, mine, metric) in enumerate(columns):
         whole, split = figure.axes[k], figure.axes[len(columns) + k]
         for side in sides(mine):
-            draw_curves(whole, side, column(metric, "length"), side.label)
-            draw_curves(split, side, column(metric, "stiff_length"), f"{side.name}: stiff")
-            draw_curves(split, side, column(metric, "sloppy_length"), f"{side.name}: sloppy", linestyle="--")
+            draw_curves(whole, side, column(metric, "length"), side.label, geometric=True)
+            draw_curves(split, side, column(metric, "stiff_length"), f"{side.name}: stiff", geometric=True)
+            draw_curves(
+                split, side, column(metric, "sloppy_length"), f"{side.name}: sloppy", geometric=True, linestyle="--"
+            )
             for axes in (whole, split):
                 mark_learning(axes, side)
         whole.set(yscale="log", xlabel="epoch", title=f"{task_title(task)}\n{metric_title(metric)}")
@@ -40,7 +42,12 @@ def _draw(runs: Sequence[Run], table: RunTable) -> Figure:
         split.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=2, fontsize=7)
     figure.axes[0].set_ylabel("$|s|$, all parameters")
     figure.axes[len(columns)].set_ylabel("$|s|$, stiff and sloppy")
-    title(figure, "Step length in the Fisher metric (dotted: $t_{test}$)", runs)
+    title(
+        figure,
+        "Step length in the Fisher metric (dotted: $t_{test}$)",
+        runs,
+        shown="geometric mean and standard deviation",
+    )
     return figure
 
 

@@ -119,11 +119,13 @@ def metric_title(metric: str) -> str:
     return f"{fisher} Fisher{', whole matrix' if full else ''}, {'all' if samples == 'all' else samples} samples"
 
 
-def draw_curves(axes: Axes, side: Side, name: str, label: str | None = None, **line: object) -> None:
-    """One regime's mean curve with its band; nothing where there are no values."""
+def draw_curves(
+    axes: Axes, side: Side, name: str, label: str | None = None, *, geometric: bool = False, **line: object
+) -> None:
+    """One regime's mean curve with its band, geometric for lengths; nothing where there are no values."""
     epochs, values = side.curves(name)
     if epochs.size:
-        band(axes, epochs, values, geometric=False, **{"color": side.color, "label": label, **line})
+        band(axes, epochs, values, geometric=geometric, **{"color": side.color, "label": label, **line})
 
 
 def mark_learning(axes: Axes, side: Side) -> None:

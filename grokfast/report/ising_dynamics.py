@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
-from numpy.typing import NDArray
 
 from grokfast.errors import InputError
 from grokfast.figures.fig03 import last_hidden
-from grokfast.measures import linear_fit, mean_interval, plateau
+from grokfast.measures import linear_fit, mean_interval
+from grokfast.report.dynamics import inside, overshoot_rows, plateau_of
 from grokfast.report.ledger import Row, verdict
 from grokfast.runs import Run
 
@@ -28,29 +28,18 @@ def dynamics_rows(groups: dict[float, list[Run]]) -> list[Row]:
     grokking = [run for members in groups.values() for run in members if run.summary["groks"]]
     if not grokking:
         return [Row("D1", "features in the plateau", "flat", "no run groks", "-")]
-    bounds = {run.key: _plateau(run) for run in grokking}
+    bounds = {run.key: plateau_of(run) for run in grokking}
     rows = []
     for quantity, symbol in (("energy", "E"), ("abs_magnetization", "|M|")):
         rows += _flatness(grokking, bounds, f"{last_hidden(grokking[0])}_weighted_{quantity}", symbol)
     rows += _shrinking(grokking, bounds)
-    return [*rows, *_overshoot(groups)]
-
-
-def _plateau(run: Run) -> tuple[int, int]:
-    tested, accuracy = run.seen("test_accuracy")
-    return plateau(run.seen("train_accuracy")[1], accuracy, test_epochs=tested)
-
-
-def _inside(run: Run, column: str, bounds: tuple[int, int]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    epochs, values = run.seen(column)
-    chosen = (epochs >= bounds[0]) & (epochs <= bounds[1])
-    return epochs[chosen].astype(np.float64), values[chosen]
+    return [*rows, *overshoot_rows(groups, {"learning": "-", "grokking": "slightly above"})]
 
 
 def _flatness(runs: Sequence[Run], bounds: dict[str, tuple[int, int]], column: str, symbol: str) -> list[Row]:
     slopes, changes, after = [], [], []
     for run in runs:
-        epochs, values = _inside(run, column, bounds[run.key])
+        epochs, values = inside(run, column, bounds[run.key])
         if epochs.size >= 3:
             slopes.append(linear_fit(np.log10(epochs), values).slope.mean)
             changes.append(values[-1] - values[0])
@@ -76,7 +65,7 @@ def _shrinking(runs: Sequence[Run], bounds: dict[str, tuple[int, int]]) -> list[
     ratios = []
     for run in runs:
         try:
-            epochs, norms = _inside(run, "weight_norm", bounds[run.key])
+            epochs, norms = inside(run, "weight_norm", bounds[run.key])
         except InputError:  # trained before norms were kept along the way
             continue
         if epochs.size >= 2:
@@ -86,32 +75,3 @@ def _shrinking(runs: Sequence[Run], bounds: dict[str, tuple[int, int]]) -> list[
     shrunk = mean_interval(ratios)
     measured = f"shrinks {shrunk:.2f}-fold from its first to its last look; {len(ratios)} runs that grok"
     return [Row("D1", "norm of all parameters in the plateau", "-", measured, "-")]
-
-
-def _overshoot(groups: dict[float, list[Run]]) -> list[Row]:
-    rows = []
-    for name, w0, paper in (("learning", min(groups), "-"), ("grokking", max(groups), "slightly above")):
-        excess, peaks = [], []
-        for run in groups[w0]:
-            epochs, c = run.seen("compressibility")
-            t_test = run.summary["t_test"]
-            soon = (epochs >= t_test) & (epochs <= 2 * t_test) & (epochs < epochs[-1])
-            if soon.any():
-                excess.append(c[soon].mean() / c[-1] - 1)
-                peaks.append(c[epochs >= run.summary["t_train"]].max() / c[-1] - 1)
-        what = f"c right after t_test (to twice it) against the end, {name}"
-        if not excess:
-            rows.append(Row("D2", what, paper, "no look there", "-"))
-            continue
-        found = mean_interval(excess)
-        above = found.mean > 0 if found.count < 2 else found.low > 0
-        rows.append(
-            Row(
-                "D2",
-                what,
-                paper,
-                f"{found:+.1%}; its highest look after t_train {mean_interval(peaks):+.1%} (never below 0)",
-                verdict(above) if name == "grokking" else "-",
-            )
-        )
-    return rows
