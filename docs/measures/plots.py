@@ -221,7 +221,7 @@ def of_figure(name: str, where: str | None = None) -> Callable[[Tables], Figure]
         if not found:
             raise MissingRunsError(f"no folder has the runs of {name}; make them with {FIGURES[name].command}")
         figure = draw_figure(name, FIGURES, max(found, key=lambda pair: pair[0])[1], where)
-        figure.suptitle(figure.get_suptitle().replace("): mean", ")\nmean"))
+        figure.suptitle(figure.get_suptitle().replace("): ", ")\n"))
         for axes in figure.axes:
             if axes.get_xscale() == "linear" and axes.get_xlim()[1] > 9999:
                 axes.locator_params(axis="x", nbins=4)
