@@ -18,15 +18,13 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+import fisher_nets as nets
+import fisher_rivals as rivals
 import pytest
 import torch
 from torch import Tensor, nn
 
 from grokfast.fisher import fisher_diag, fisher_plan
-
-sys.path.insert(0, str(Path(__file__).parent))  # pytest imports this file alone
-import fisher_nets as nets
-import fisher_rivals as rivals
 
 QUICK = os.environ.get("GROKFAST_BENCH_QUICK") == "1"
 ROWS: list[str] = []

@@ -5,20 +5,15 @@ The ratio printed for ``test_cost_beside_training`` is training over geometry, p
 
 from __future__ import annotations
 
-import sys
-from pathlib import Path
-
 import pytest
 import torch
+from partial_runs import train_until
 
 from grokfast.fisher import fisher_diag
 from grokfast.measures import cosine, origin_similarity, step_between, step_length
 from grokfast.ops import metric_gram, metric_gram_reference
 from grokfast.tasks import ModularAddition
 from grokfast.training import GeometryMeasure, RunConfig, Snapshot, initial_stack
-
-sys.path.insert(0, str(Path(__file__).parent))  # pytest imports this file alone
-from partial_runs import train_until
 
 
 @pytest.mark.parametrize(

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import sys
-from pathlib import Path
-
 import pytest
 import torch
+from partial_runs import train_until
 from torch import nn
 
 from grokfast.ops import mlp_cross_entropy_, mlp_losses
@@ -14,9 +12,6 @@ from grokfast.pruning import magnitude_ranks, prune_layerwise, pruned_count, pru
 from grokfast.tasks import ModularAddition, evaluate
 from grokfast.training import RunConfig, initial_stack
 from grokfast.training.observers import stack_pruning_curve
-
-sys.path.insert(0, str(Path(__file__).parent))  # pytest imports this file alone
-from partial_runs import train_until
 
 
 def _trained(members, quick, epochs):

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import sys
-from pathlib import Path
-
 import pytest
 import torch
+from partial_runs import train_until
 from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
 
@@ -14,9 +12,6 @@ from grokfast.models import CnnShape, cnn, initial_cnn, stack_members, zeros_tog
 from grokfast.ops import BoundAdam, adam_step_, adam_step_reference, cnn_cross_entropy_direct
 from grokfast.tasks import ModularAddition, stream
 from grokfast.training import RunConfig, initial_stack
-
-sys.path.insert(0, str(Path(__file__).parent))  # pytest imports this file alone
-from partial_runs import train_until
 
 
 def _authors_epoch(config):

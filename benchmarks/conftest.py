@@ -8,12 +8,17 @@ from __future__ import annotations
 
 import os
 import statistics
+import sys
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+
+# pytest imports each file alone, without the modules beside it.
+sys.path.insert(0, str(Path(__file__).parent))
 
 QUICK = os.environ.get("GROKFAST_BENCH_QUICK") == "1"
 _RATIOS: list[str] = []
