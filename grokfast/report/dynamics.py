@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from grokfast.errors import MissingRunsError
 from grokfast.figures.registry import by_scale, one_setting
 from grokfast.measures import linear_fit, mean_interval, plateau
-from grokfast.report.ledger import Row, markdown_table, verdict
+from grokfast.report.ledger import Row, claims_table, is_above_zero, verdict
 from grokfast.runs import Run, RunTable
 
 _RUNS = (
@@ -73,10 +73,7 @@ def dynamics_report(table: RunTable) -> str:
         "",
         "A slope or a change agrees if its interval lies above 0.",
         "",
-        *markdown_table(
-            ["claim", "quantity", "paper", "measured", "agrees"],
-            [[row.claim, row.quantity, row.paper, row.measured, row.verdict] for row in rows],
-        ),
+        *claims_table(rows),
     ]
     if missing:
         lines += ["", f"Not measured, for want of runs like those of `{_COMMAND}`:", "", *missing]
@@ -103,11 +100,12 @@ def feature_rows(groups: Mapping[float, Sequence[Run]]) -> list[Row]:
         groups: Runs by w0.
     """
     grokking = [run for members in groups.values() for run in members if run.summary["groks"]]
+    bounds = {run.key: plateau_of(run) for run in grokking}
     rows = []
     for column, name in _IPR.items():
         slopes = []
         for run in grokking:
-            epochs, values = inside(run, column, plateau_of(run))
+            epochs, values = inside(run, column, bounds[run.key])
             if epochs.size >= 3:
                 slopes.append(linear_fit(np.log10(epochs), values).slope.mean)
         what = f"mean IPR of the {name} in the plateau of grokking, per decade of epochs"
@@ -115,8 +113,9 @@ def feature_rows(groups: Mapping[float, Sequence[Run]]) -> list[Row]:
             rows.append(Row("D1", what, "rises", "fewer than three looks in any plateau", "-"))
             continue
         slope = mean_interval(slopes)
-        rises = slope.mean > 0 if slope.count < 2 else slope.low > 0
-        rows.append(Row("D1", what, "rises", f"{slope:.3f}; {slope.count} runs that grok", verdict(rises)))
+        rows.append(
+            Row("D1", what, "rises", f"{slope:.3f}; {slope.count} runs that grok", verdict(is_above_zero(slope)))
+        )
     for name, w0 in (("learning", min(groups)), ("grokking", max(groups))):
         changes = []
         for run in groups[w0]:
@@ -125,14 +124,13 @@ def feature_rows(groups: Mapping[float, Sequence[Run]]) -> list[Row]:
                 changes.append(values[-1] - values[epochs >= run.summary["t_test"]][0])
         if changes:
             change = mean_interval(changes)
-            rises = change.mean > 0 if change.count < 2 else change.low > 0
             rows.append(
                 Row(
                     "D1",
                     f"mean IPR of the output from t_test to the end, {name}",
                     "rises",
                     f"{change:+.3f}",
-                    verdict(rises),
+                    verdict(is_above_zero(change)),
                 )
             )
     return rows
@@ -163,10 +161,11 @@ def overshoot_rows(groups: Mapping[float, Sequence[Run]], papers: Mapping[str, s
             rows.append(Row("D2", what, papers[name], "no look there", "-"))
             continue
         found = mean_interval(excess)
-        above = found.mean > 0 if found.count < 2 else found.low > 0
         measured = (
             f"{found:+.1%}; its highest look after t_train {mean_interval(peaks):+.1%} (never below 0), at epoch "
             f"{mean_interval(when):.0f}"
         )
-        rows.append(Row("D2", what, papers[name], measured, "-" if papers[name] == "-" else verdict(above)))
+        rows.append(
+            Row("D2", what, papers[name], measured, "-" if papers[name] == "-" else verdict(is_above_zero(found)))
+        )
     return rows

@@ -11,7 +11,7 @@ from grokfast.figures.fig03 import last_hidden
 from grokfast.figures.registry import ISING_COMMAND, ISING_TEXT, by_scale, one_setting
 from grokfast.measures import Estimate, grokking_onset, linear_fit, mean_interval
 from grokfast.report.ising_dynamics import dynamics_rows
-from grokfast.report.ledger import Row, markdown_table, verdict
+from grokfast.report.ledger import Row, claims_table, markdown_table, verdict
 from grokfast.runs import Run, RunTable, regime_of
 
 
@@ -62,10 +62,7 @@ def ising_report(table: RunTable) -> str:
         "plateau is flat if r changes by less than 0.05 a decade over the whole interval; slopes of c vanish if "
         "their interval holds 0. Fits take runs as independent, although each seed's split recurs at every w0.",
         "",
-        *markdown_table(
-            ("claim", "quantity", "paper", "measured", "agrees"),
-            [(row.claim, row.quantity, row.paper, row.measured, row.verdict) for row in rows],
-        ),
+        *claims_table(rows),
         "",
         "## By initialisation scale",
         "",

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from grokfast.measures import Estimate
+
 
 @dataclass(frozen=True)
 class Row:
@@ -29,6 +31,19 @@ def markdown_table(heading: Sequence[str], rows: Sequence[Sequence[str]]) -> lis
     """Lines of a Markdown table; bars inside cells are escaped."""
     lines = [heading, ["---"] * len(heading), *rows]
     return ["| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |" for line in lines]
+
+
+def claims_table(rows: Sequence[Row]) -> list[str]:
+    """The ledger as lines of a Markdown table."""
+    return markdown_table(
+        ("claim", "quantity", "paper", "measured", "agrees"),
+        [(row.claim, row.quantity, row.paper, row.measured, row.verdict) for row in rows],
+    )
+
+
+def is_above_zero(value: Estimate) -> bool:
+    """Whether the interval lies above 0; of one value, which has none, the value."""
+    return value.mean > 0 if value.count < 2 else value.low > 0
 
 
 def verdict(agrees: bool) -> str:

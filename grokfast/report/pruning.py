@@ -14,7 +14,7 @@ from grokfast.figures.registry import ISING_TEXT, MAIN_COMMAND, MAIN_TEXT, by_sc
 from grokfast.figures.schemes import ends, layer_title
 from grokfast.measures import Estimate, linear_fit, mean_interval
 from grokfast.pruning import Scheme
-from grokfast.report.ledger import Row, markdown_table, verdict
+from grokfast.report.ledger import Row, claims_table, verdict
 from grokfast.runs import Run, RunTable
 
 _BATCH_200 = MAIN_TEXT.replace("batch_size = 64", "batch_size = 200")
@@ -70,10 +70,7 @@ def pruning_report(table: RunTable) -> str:
         "have a sign if their interval excludes 0. Fits take runs as independent, although each seed's split recurs at "
         "every w0. The local learning coefficient of C2 is not measured here.",
         "",
-        *markdown_table(
-            ("claim", "quantity", "paper", "measured", "agrees"),
-            [(row.claim, row.quantity, row.paper, row.measured, row.verdict) for row in rows],
-        ),
+        *claims_table(rows),
     ]
     if missing:
         lines += ["", "Not measured, for want of runs:", "", *missing]

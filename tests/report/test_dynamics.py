@@ -29,6 +29,7 @@ class _Grokker:
         epochs = np.arange(1, 301)
         looks = np.array([10, 30, 100, 300])
         ipr = (looks, 0.1 + slope * np.log10(looks))
+        self.key = str(slope)
         self.summary = {"groks": True, "t_train": 10, "t_test": 101}
         self.columns = {
             "train_accuracy": (epochs, np.where(epochs >= 10, 1.0, 0.5)),
