@@ -11,19 +11,27 @@ namespace {  // nothing here may be shared between objects: cmake/check_symbols.
 using std::int32_t;
 using std::int64_t;
 
-// z[0 .. Vectors) += sum over k of x(k) columns[list[k]]
+// sums += sum over k < count of x(k) columns[list[k], 0 .. Vectors)
 template <typename T, int Vectors, typename Factor>
-inline void add_column_tile(Factor x, const int32_t* list, int count, const T* columns, int64_t stride, T* z) {
+inline void sum_columns(Factor x, const int32_t* list, int count, const T* columns, int64_t stride,
+                        typename Simd<T>::Vector (&sums)[Vectors]) {
   using S = Simd<T>;
-  typename S::Vector sums[Vectors];
-#pragma GCC unroll 8
-  for (int v = 0; v < Vectors; ++v) sums[v] = S::load(z + v * S::lanes);
   for (int k = 0; k < count; ++k) {
     const T factor = x(k);
     const T* from = columns + list[k] * stride;
 #pragma GCC unroll 8
     for (int v = 0; v < Vectors; ++v) sums[v] += factor * S::load(from + v * S::lanes);
   }
+}
+
+// The same, added to z[0 .. Vectors).
+template <typename T, int Vectors, typename Factor>
+inline void add_column_tile(Factor x, const int32_t* list, int count, const T* columns, int64_t stride, T* z) {
+  using S = Simd<T>;
+  typename S::Vector sums[Vectors];
+#pragma GCC unroll 8
+  for (int v = 0; v < Vectors; ++v) sums[v] = S::load(z + v * S::lanes);
+  sum_columns<T, Vectors>(x, list, count, columns, stride, sums);
 #pragma GCC unroll 8
   for (int v = 0; v < Vectors; ++v) S::store(z + v * S::lanes, sums[v]);
 }

@@ -53,20 +53,20 @@ struct Work {
   // Fills hidden, p, a and centre; returns 0 or the status of what is not finite.
   int64_t forward() {
     const int64_t chunks = panels(net.N, kChunk);
-    constexpr bool may_repeat = sizeof(T) < sizeof(double);
     Array<int64_t> status(chunks, 0);
     Array<uint8_t> large(chunks, 0);
+    const auto may_repeat = [&](int64_t chunk) { return sizeof(T) < sizeof(double) ? &large[chunk] : nullptr; };
     const Forward<T, T> single(net, sparse, mode != kGaussian);
-    if (chunks > 0) status[0] = forward_chunk(single, 0, may_repeat, &large[0]);
+    if (chunks > 0) status[0] = forward_chunk(single, 0, may_repeat(0));
     // Where the first samples need double precision, so do most others.
     if (chunks > 0 && large[0]) std::fill(large.begin(), large.end(), uint8_t(1));
     parallel_for(chunks, threads, [&](int64_t chunk) {
-      if (chunk > 0 && !large[chunk]) status[chunk] = forward_chunk(single, chunk, may_repeat, &large[chunk]);
+      if (chunk > 0 && !large[chunk]) status[chunk] = forward_chunk(single, chunk, may_repeat(chunk));
     });
     if (std::any_of(large.begin(), large.end(), [](uint8_t x) { return x != 0; })) {
       const Forward<double, T> twice(net, sparse, true);
       parallel_for(chunks, threads, [&](int64_t chunk) {
-        if (large[chunk]) status[chunk] = forward_chunk(twice, chunk, false, nullptr);
+        if (large[chunk]) status[chunk] = forward_chunk(twice, chunk, nullptr);
       });
     }
     for (const int64_t s : status)
@@ -76,12 +76,12 @@ struct Work {
 
   // With `large`, says there whether the logits need double precision, and then does no more.
   template <typename P>
-  int64_t forward_chunk(const Forward<P, T>& weights, int64_t chunk, bool may_repeat, uint8_t* large) {
+  int64_t forward_chunk(const Forward<P, T>& weights, int64_t chunk, uint8_t* large) {
     const int64_t n0 = chunk * kChunk, rows = std::min(kChunk, net.N - n0), C = net.C;
     if (mode == kGaussian) return weights.run(n0, rows, hidden.data(), nullptr);
     Array<double> f(rows * weights.classes), sums(C);
     const int64_t status = weights.run(n0, rows, hidden.data(), f.data());
-    if (may_repeat) {
+    if (large != nullptr) {
       double top = 0.0;
 #pragma omp simd reduction(max : top)
       for (int64_t k = 0; k < rows * weights.classes; ++k) top = std::max(top, std::abs(f[k]));

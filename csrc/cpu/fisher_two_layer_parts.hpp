@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <cmath>
 
+#include "columns.hpp"
 #include "grokfast/buffer.hpp"
 #include "grokfast/fisher_gemm.hpp"
 #include "grokfast/fisher_softmax.hpp"
@@ -192,11 +193,7 @@ struct Forward {
   inline void add_active(const P* z, const int32_t* active, int count, const P* weights, double* logits) const {
     using S = Simd<P>;
     typename S::Vector sums[Vectors] = {};
-    for (int k = 0; k < count; ++k) {
-      const P* row = weights + active[k] * classes;
-#pragma GCC unroll 8
-      for (int v = 0; v < Vectors; ++v) sums[v] += z[active[k]] * S::load(row + v * S::lanes);
-    }
+    sum_columns<P, Vectors>([&](int k) { return z[active[k]]; }, active, count, weights, classes, sums);
     alignas(64) P flat[Vectors * S::lanes];
 #pragma GCC unroll 8
     for (int v = 0; v < Vectors; ++v) S::store(flat + v * S::lanes, sums[v]);

@@ -274,19 +274,15 @@ void mlp_nested(const T* rows, const T* bias1, const T* weight, const T* bias2, 
 
 }  // namespace
 
-void mlp_nested_f32(const float* rows, const float* bias1, const float* weight, const float* bias2,
-                    const int32_t* a_rows, const int32_t* a_bias1, const int32_t* a_weight, const int32_t* a_bias2,
-                    const int64_t* pairs, const int64_t* labels, float* loss, int64_t* correct, int64_t E, int64_t K,
-                    int64_t N, int64_t P, int64_t H, int64_t C, int threads) {
-  mlp_nested(rows, bias1, weight, bias2, a_rows, a_bias1, a_weight, a_bias2, pairs, labels, loss, correct, E, K, N, P,
-             H, C, threads);
-}
-void mlp_nested_f64(const double* rows, const double* bias1, const double* weight, const double* bias2,
-                    const int32_t* a_rows, const int32_t* a_bias1, const int32_t* a_weight, const int32_t* a_bias2,
-                    const int64_t* pairs, const int64_t* labels, double* loss, int64_t* correct, int64_t E, int64_t K,
-                    int64_t N, int64_t P, int64_t H, int64_t C, int threads) {
-  mlp_nested(rows, bias1, weight, bias2, a_rows, a_bias1, a_weight, a_bias2, pairs, labels, loss, correct, E, K, N, P,
-             H, C, threads);
-}
+#define GROKFAST_DEFINE(T, SUFFIX)                                                                                    \
+  void mlp_nested_##SUFFIX(const T* rows, const T* bias1, const T* weight, const T* bias2, const int32_t* a_rows,     \
+                           const int32_t* a_bias1, const int32_t* a_weight, const int32_t* a_bias2,                   \
+                           const int64_t* pairs, const int64_t* labels, T* loss, int64_t* correct, int64_t E,         \
+                           int64_t K, int64_t N, int64_t P, int64_t H, int64_t C, int threads) {                      \
+    mlp_nested(rows, bias1, weight, bias2, a_rows, a_bias1, a_weight, a_bias2, pairs, labels, loss, correct, E, K, N, \
+               P, H, C, threads);                                                                                     \
+  }
+GROKFAST_DEFINE(float, f32)
+GROKFAST_DEFINE(double, f64)
 
 }  // namespace grokfast::GROKFAST_ISA
