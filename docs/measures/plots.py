@@ -8,6 +8,7 @@ from __future__ import annotations
 import argparse
 import io
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import matplotlib as mpl
@@ -36,6 +37,7 @@ from grokfast.figures.geometry import (
 from grokfast.figures.registry import ISING_TEXT, MAIN_TEXT, by_scale, choose, one_setting, regime
 from grokfast.figures.style import FEATURE_COLORS, GROKKING, LEARNING, NEUTRAL, new_figure, scale_colors, style
 from grokfast.measures import gini, layer_norms
+from grokfast.models import stack_members
 from grokfast.pruning import compressibility, compressibility_bounds
 from grokfast.runs import Run, RunTable
 
@@ -73,7 +75,7 @@ def whole_metric(tables: Tables) -> Figure:
     }
     for k, (task, runs) in enumerate(tasks.items()):
         side = sides(runs)[-1]
-        first = type(side)(side.name, side.runs[:1], side.color)
+        first = replace(side, runs=side.runs[:1])
         length, origin = figure.axes[k], figure.axes[len(tasks) + k]
         for metric, (color, dash) in looks.items():
             words = metric.removeprefix("softmax-").replace("-full", " samples, whole matrix")
@@ -150,7 +152,7 @@ def norms(tables: Tables) -> Figure:
     tasks = _both_tasks(tables)
     figure = new_figure(1, len(tasks), width=4.2 * len(tasks), height=3.5)
     for axes, (task, runs) in zip(figure.axes, tasks.items(), strict=True):
-        names = [name for name in layer_norms(_stack(runs[0].checkpoint())) if name.endswith("weight")]
+        names = [name for name in layer_norms(stack_members([runs[0].checkpoint()])) if name.endswith("weight")]
         for k, name in enumerate(names):
             color = (*FEATURE_COLORS, LEARNING)[k]
             shape = "×".join(map(str, runs[0].checkpoint()[name].shape))
@@ -250,18 +252,17 @@ PLOTS: dict[str, Callable[[Tables], Figure]] = {
 
 def _most(tables: Tables, condition: str) -> list[Run]:
     """The runs of the folder that has most of them."""
-    found = max((list(table.where(condition)) for table in tables if _knows(table, condition)), key=len, default=[])
+    found = max((_where(table, condition) for table in tables), key=len, default=[])
     if not found:
         raise MissingRunsError(f"no folder has runs with {condition}")
     return found
 
 
-def _knows(table: RunTable, condition: str) -> bool:
+def _where(table: RunTable, condition: str) -> list[Run]:
     try:
-        table.where(condition)
-    except InputError:
-        return False
-    return True
+        return list(table.where(condition))
+    except InputError:  # it lacks a column, so that no run there can be meant
+        return []
 
 
 def _both_tasks(tables: Tables) -> dict[str, list[Run]]:
@@ -294,12 +295,8 @@ def _initial(run: Run) -> dict[str, torch.Tensor]:
     return dict(run.config.task.initial(run.config.seed, run.config.w0, run.config.precision.dtype))
 
 
-def _stack(params: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-    return {name: tensor[None] for name, tensor in params.items()}
-
-
 def _norm(params: Callable[[Run], dict[str, torch.Tensor]], name: str) -> Callable[[Run], float]:
-    return lambda run: float(layer_norms(_stack({name: params(run)[name]}))[name])
+    return lambda run: float(layer_norms(stack_members([{name: params(run)[name]}]))[name])
 
 
 def _end(name: str) -> Callable[[Run], float]:
