@@ -1,6 +1,7 @@
 """Measures of networks and runs: pure functions of tensors."""
 
 from grokfast.measures.bump import Crossing, discrete_gradient, largest_bump, zero_crossings
+from grokfast.measures.columns import Column, Kind
 from grokfast.measures.correlations import (
     activation_weights,
     constant_neurons,
@@ -39,11 +40,13 @@ from grokfast.measures.parity import SignLosses, even_odd_parts, loss_by_sign, s
 from grokfast.measures.statistics import Estimate, LinearFit, grokking_onset, linear_fit, mean_interval
 
 __all__ = [
+    "Column",
     "Crossing",
     "Estimate",
     "FourierBasis",
     "GrokkingTimes",
     "InputBlocks",
+    "Kind",
     "LinearFit",
     "SignLosses",
     "StepMeasures",
