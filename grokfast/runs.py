@@ -18,9 +18,9 @@ from grokfast.errors import InputError, StoreError
 from grokfast.models import Params
 from grokfast.store import Store, derived_keys, indexed_rows, read_derived
 from grokfast.tasks import Split
-from grokfast.training import SCHEMA, RunConfig, introduced
+from grokfast.training import SCHEMA, RunConfig, config_of, look_fields
 
-_ROWS = 2  # version of what _row computes: raise it with every change, so that indices are made anew
+_ROWS = 3  # version of what _row computes: raise it with every change, so that indices are made anew
 
 MEASURED = "1"
 """Version of the scalars of stored end models, which :mod:`grokfast.endmodel` computes."""
@@ -48,8 +48,8 @@ class Run:
 
     @cached_property
     def config(self) -> RunConfig:
-        """The configuration it was trained with."""
-        return RunConfig.from_dict(self.record["config"])
+        """The configuration it was trained with, and all that was looked at."""
+        return config_of(self.record)
 
     @property
     def summary(self) -> dict[str, Any]:
@@ -268,9 +268,12 @@ def regime_of(summary: Mapping[str, Any]) -> str:
     Args:
         summary: A run's summary, or its row in a table.
     """
-    if summary.get("t_train") is None or summary["end_test_accuracy"] < 0.5 * summary["end_train_accuracy"]:
+    # Runs of the first schema may have taken the accuracy of the whole train split alone.
+    taken = "_full" if summary.get("end_train_accuracy") is None and "end_train_accuracy_full" in summary else ""
+    learned = summary.get(f"t_train{taken}") is not None
+    if not learned or summary["end_test_accuracy"] < 0.5 * summary[f"end_train_accuracy{taken}"]:
         return "not generalised"
-    return "groks" if summary["groks"] else "learns"
+    return "groks" if summary[f"groks{taken}"] else "learns"
 
 
 def _row(record: Mapping[str, Any]) -> dict[str, Any]:
@@ -279,12 +282,13 @@ def _row(record: Mapping[str, Any]) -> dict[str, Any]:
             f"run {record['key']} was written by a later version of grokfast (schema {record['schema']}, this one "
             f"knows {SCHEMA}): upgrade with `pip install -U grokfast`"
         )
-    config = {**introduced(), **record["config"]}
+    config = {**record["config"], **look_fields(record["looks"], record["config"]["epochs"])}
     task = dict(config.pop("task"))
     row = {"key": record["key"], "task": task.pop("name"), **task, **config}
     row |= {"status": record["status"], "diverged_epoch": record["diverged_epoch"], "reason": record.get("reason")}
     row |= {"seconds": record["seconds"], **record["summary"]}
-    return {name: "x".join(map(str, value)) if isinstance(value, list) else value for name, value in row.items()}
+    joined = {name: "x".join(map(str, value)) for name, value in row.items() if isinstance(value, list | tuple)}
+    return row | joined
 
 
 def _finite(value: NDArray[Any]) -> float | None:
