@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import warnings
 from collections.abc import Sequence
 from typing import Any, Protocol
@@ -45,9 +46,9 @@ def united(configs: Sequence[RunConfig]) -> list[RunConfig]:
         ConfigError: If two are equal, or their looks have columns of the same names.
     """
     found: dict[str, RunConfig] = {}
-    seen = {(config.key, str(config.looks())) for config in configs}
-    if len(seen) < len(configs):
-        raise ConfigError(f"expected different configurations, got {len(configs) - len(seen)} repeated ones")
+    repeated = len(configs) - len({json.dumps(config.to_dict(), sort_keys=True) for config in configs})
+    if repeated:
+        raise ConfigError(f"expected different configurations, got {repeated} repeated ones")
     for config in configs:
         key = config.key
         found[key] = with_looks(found[key], config.looks()) if key in found else config
