@@ -16,14 +16,13 @@ from torch import nn
 
 from grokfast.errors import InputError, StoreError
 from grokfast.models import Params
-from grokfast.store import Store, derived_keys, indexed_rows, read_derived
+from grokfast.store import Store, derived_keys, derived_names, indexed_rows, read_derived
 from grokfast.tasks import Split
 from grokfast.training import SCHEMA, RunConfig, introduced
 
 _ROWS = 2  # version of what _row computes: raise it with every change, so that indices are made anew
 
-MEASURED = "1"
-"""Version of the scalars of stored end models, which :mod:`grokfast.endmodel` computes."""
+_MEASURED = ("scalars", "measure-")  # names of entries with measures of end models; the first is an early version's
 
 
 class Run:
@@ -252,9 +251,8 @@ def load(folder: str | Path) -> RunTable:
     rows, damaged = indexed_rows(store, _row, f"{_ROWS}-{SCHEMA}")
     measured = set(derived_keys(store))
     for row in rows:
-        # Measured afterwards (`grokfast measure`, or a figure that needed it).
-        scalars = read_derived(store, row["key"], "scalars", MEASURED) if row["key"] in measured else None
-        row |= {name: _finite(values) for name, values in (scalars or {}).items()}
+        if row["key"] in measured:
+            row |= _measured_later(store, row["key"])
     rows.sort(key=lambda row: (row["task"], row["weight_decay"], row["batch_size"], row["w0"], row["seed"]))
     return RunTable(store, rows, damaged)
 
@@ -285,6 +283,16 @@ def _row(record: Mapping[str, Any]) -> dict[str, Any]:
     row |= {"status": record["status"], "diverged_epoch": record["diverged_epoch"], "reason": record.get("reason")}
     row |= {"seconds": record["seconds"], **record["summary"]}
     return {name: "x".join(map(str, value)) if isinstance(value, list) else value for name, value in row.items()}
+
+
+def _measured_later(store: Store, key: str) -> dict[str, Any]:
+    """Measures taken of a stored end model, by column."""
+    found: dict[str, Any] = {}
+    for name in derived_names(store, key):
+        if name.startswith(_MEASURED) and "@" not in name:
+            scalars = read_derived(store, key, name, None) or {}
+            found |= {column: _finite(value) for column, value in scalars.items()}
+    return found
 
 
 def _finite(value: NDArray[Any]) -> float | None:

@@ -22,8 +22,8 @@ from grokfast._checks import (
 )
 from grokfast.errors import ConfigError
 from grokfast.geometry import parse_variants
+from grokfast.observe import canonical_schedule, observer_of
 from grokfast.tasks import TASKS, ModularAddition, Task
-from grokfast.training.schedule import schedule_epochs
 
 SCHEMA = 1
 """Version of the configuration's fields; part of a run's key.
@@ -149,6 +149,7 @@ class RunConfig:
     geometry_schedule: str = _added("every:1")
     geometry_step: int = _added(1)
     geometry_stiff: float = _added(0.0)
+    observe: tuple[str, ...] = _added(())
 
     def __post_init__(self) -> None:
         if not isinstance(self.task, Task):
@@ -182,7 +183,10 @@ class RunConfig:
         for name in ("seed", "epochs", "batch_size", "geometry_step"):
             object.__setattr__(self, name, int(getattr(self, name)))
         for name in _SCHEDULES:
-            schedule_epochs(getattr(self, name), self.epochs)
+            object.__setattr__(self, name, canonical_schedule(getattr(self, name), self.epochs))
+        object.__setattr__(self, "observe", tuple(self.observe))
+        for text in self.observe:
+            observer_of(text).epochs(self.epochs)
 
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON values; ``task`` is a mapping with its name."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import platform
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,18 +14,14 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from grokfast.errors import InputError
-from grokfast.measures import grokking_times, weight_norm
-from grokfast.pruning import compressibility, pruning_fractions, size_at_drop
+from grokfast.measures import Column, Kind, grokking_times
+from grokfast.observe import COMPRESSIBILITY, ENDS, FEATURES, THRESHOLDS, TIMES, Ends, Measure, schedule_epochs
+from grokfast.observe import METRICS as METRIC_COLUMNS
 from grokfast.training.config import SCHEMA, RunConfig
 from grokfast.training.history import History
 from grokfast.training.loop import METRICS, StackState
-from grokfast.training.observers import stack_pruning_curve
-from grokfast.training.schedule import schedule_epochs
 
 Arrays = dict[str, NDArray[Any]]
-
-THRESHOLDS = {"": 0.95, "_90": 0.9}
-"""Suffix of the summary's grokking times, and the share of the maximum they are taken at."""
 
 
 @dataclass(frozen=True)
@@ -46,44 +42,33 @@ class RunResult:
     tensors: Mapping[str, Arrays]
 
 
-def stack_results(
-    state: StackState,
-    seconds: float,
-    more_ends: Mapping[str, Tensor] | None = None,
-    more_arrays: Mapping[str, Tensor] | None = None,
-) -> list[RunResult]:
+def stack_results(state: StackState, seconds: float, measures: Sequence[Measure] = ()) -> list[RunResult]:
     """The results of a stack after its last epoch.
 
     Args:
         state: The finished stack.
         seconds: Time it took, for the record.
-        more_ends: Further values ``[E]`` for the summary.
-        more_arrays: Further arrays ``[E, ...]`` of the end models.
+        measures: Further measures of the end models, besides features and compressibility.
 
     Returns:
         One result a member.
     """
-    fractions = pruning_fractions()
     snapshot = state.snapshot()
-    curves = stack_pruning_curve(snapshot, fractions)
-    features = state.configs[0].task.features(state.params, snapshot.test_inputs())
-    ends: dict[str, Tensor] = {
-        "compressibility": compressibility(fractions, curves),
-        "size_at_5_percent_drop": size_at_drop(fractions, curves),
-        "weight_norm": weight_norm(state.params),
-        **features.scalars,
-        **(more_ends or {}),
-    }
-    arrays = {"pruning_accuracy": curves, **features.arrays, **(more_arrays or {})}
+    seen = Ends()
+    for measure in (FEATURES, COMPRESSIBILITY, *measures):
+        seen.add(measure, snapshot)
+    ends, arrays = seen.scalars, seen.arrays
+    columns = _columns(state, seen)
+    last = {name: ends[name] for name in ends if columns[name]["kind"] == Kind.SCALAR}
+    own = {n: looks[-1][1] for n, looks in state.observed.items() if n not in ends and looks[-1][0] == state.epoch}
     results = []
     for e, config in enumerate(state.configs):
-        looked = ("compressibility", "weight_norm", *features.scalars)
-        history = _history(state, e, {name: ends[name] for name in looked})
+        history = _history(state, e, last)
         diverged = state.diverged[e]
         summary = {
             **({} if diverged else _times(config, history)),
             **{f"end_{name}": _plain(history[name][-1]) for name in METRICS},
-            **{name: _plain(values[e].item()) for name, values in ends.items()},
+            **{name: _plain(values[e].item()) for name, values in {**ends, **own}.items()},
         }
         record = {
             "schema": SCHEMA,
@@ -93,6 +78,8 @@ def stack_results(
             "diverged_epoch": diverged or None,
             "reason": f"the loss was not finite in epoch {diverged}" if diverged else None,
             "summary": summary,
+            "columns": list(columns.values()),
+            "problems": dict(state.problems),
             "seconds": seconds / len(state.configs),
             "stacked_with": len(state.configs) - 1,
             "host": platform.node(),
@@ -103,10 +90,9 @@ def stack_results(
             for epoch, members in state.checkpoints.items()
             for name, tensor in members[e].items()
         }
-        own = {name: values[e].cpu().numpy() for name, values in arrays.items()}
-        own["pruning_fractions"] = fractions.numpy()
-        own["order_generator"] = state.orders[e].get_state().numpy()
-        results.append(RunResult(config.key, record, history, {"checkpoints": checkpoints, "arrays": own}))
+        kept = {name: values[e].cpu().numpy() for name, values in arrays.items()}
+        kept["order_generator"] = state.orders[e].get_state().numpy()
+        results.append(RunResult(config.key, record, history, {"checkpoints": checkpoints, "arrays": kept}))
     return results
 
 
@@ -135,6 +121,17 @@ def failed_result(config: RunConfig, reason: str) -> RunResult:
     }
     history = {"epoch": np.zeros(0, dtype=np.int64), **{name: np.zeros(0) for name in METRICS}}
     return RunResult(config.key, record, history, {})
+
+
+def _columns(state: StackState, seen: Ends) -> dict[str, dict[str, Any]]:
+    """What every column of these runs means, as the record tells it."""
+    found = [("metrics", column) for column in (*METRIC_COLUMNS, *ENDS, *TIMES)]
+    found += seen.columns
+    described = {column.name: {**column.to_dict(), "measure": owner} for owner, column in found}
+    for name in [*seen.scalars, *sorted(state.observed)]:
+        owner, column = state.columns.get(name, ("features", Column(name, f"{name} of the task's features")))
+        described.setdefault(name, {**column.to_dict(), "measure": owner})
+    return described
 
 
 def _history(state: StackState, e: int, last: Mapping[str, Tensor]) -> History:

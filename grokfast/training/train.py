@@ -14,11 +14,12 @@ import torch
 
 from grokfast._checks import check_at_least
 from grokfast.errors import ConfigError
+from grokfast.observe import Closes, GeometryMeasure, Observer
 from grokfast.training.config import RunConfig
-from grokfast.training.geometry import GeometryMeasure, geometry_observers, geometry_of, learn_split
+from grokfast.training.geometry import geometry_observers, geometry_of, learn_split
 from grokfast.training.keeper import StateKeeper
 from grokfast.training.loop import Interrupted, StackState, initial_stack, run_epochs
-from grokfast.training.observers import Closes, Observer
+from grokfast.training.observing import asked_observers
 from grokfast.training.results import RunResult, stack_results
 
 STACK_SIZE = 8
@@ -70,7 +71,8 @@ def train_stack(
     """
     started = time.perf_counter()
     geometry = geometry_of(configs[0]) if configs else None
-    observers = [*observers, *geometry_observers(geometry, configs[0])] if configs else observers
+    if configs:
+        observers = [*asked_observers(configs[0]), *observers, *geometry_observers(geometry, configs[0])]
     with quiet_numerics(), _closing(observers):
         if keeper is None:
             state = initial_stack(configs, device)
@@ -171,8 +173,7 @@ def plan_stacks(configs: Sequence[RunConfig], threads: int = 1, size: int = STAC
 
 
 def _results(state: StackState, geometry: GeometryMeasure | None, seconds: float) -> list[RunResult]:
-    ends, arrays = ({}, {}) if geometry is None else geometry.spectra(state.snapshot(), state.configs[0].geometry_stiff)
-    return stack_results(state, seconds, ends, arrays)
+    return stack_results(state, seconds, [] if geometry is None else [geometry])
 
 
 @contextmanager

@@ -163,7 +163,7 @@ def test_observers_look_on_schedule_and_stream_into_the_history():
 
     configs = _configs(epochs=6, feature_schedule="every:4", compressibility_schedule="at:2")
     results = train_stack(configs, observers=[Observer(norm, "every:2")])
-    assert seen == [2, 4, 6]
+    assert seen == [0, 2, 4, 6]  # epoch 0 is the trial
     for result in results:
         taken = {name: (~torch.from_numpy(c).isnan()).nonzero()[:, 0].tolist() for name, c in result.history.items()}
         assert taken["first_norm"] == [1, 3, 5]
@@ -192,7 +192,7 @@ def test_denormals_are_flushed_only_while_training():
 
     torch.set_flush_denormal(False)
     train_stack(_configs(), observers=[Observer(probe, "last")])
-    assert seen == [False]
+    assert seen == [False, False]  # in the trial, and at the end
     assert torch.full((16,), 1e-40).mul(1).all()
 
 
