@@ -18,12 +18,11 @@ from grokfast.measures import Column
 from grokfast.models import Params
 from grokfast.query import export, select
 from grokfast.rows import ROWS, row_of
-from grokfast.store import Store, derived_keys, indexed_rows, read_derived
+from grokfast.store import Store, derived_keys, derived_names, indexed_rows, read_derived
 from grokfast.tasks import Split
 from grokfast.training import SCHEMA, RunConfig, config_of
 
-MEASURED = "1"
-"""Version of the scalars of stored end models, which :mod:`grokfast.endmodel` computes."""
+_MEASURED = ("scalars", "measure-")  # names of entries with measures of end models; the first is an early version's
 
 
 class Run:
@@ -255,9 +254,8 @@ def load(folder: str | Path) -> RunTable:
     rows, damaged = indexed_rows(store, row_of, f"{ROWS}-{SCHEMA}")
     measured = set(derived_keys(store))
     for row in rows:
-        # Measured afterwards (`grokfast measure`, or a figure that needed it).
-        scalars = read_derived(store, row["key"], "scalars", MEASURED) if row["key"] in measured else None
-        row |= {name: _finite(values) for name, values in (scalars or {}).items()}
+        if row["key"] in measured:
+            row |= _measured_later(store, row["key"])
     rows.sort(key=lambda row: (row["task"], row["weight_decay"], row["batch_size"], row["w0"], row["seed"]))
     return RunTable(store, rows, damaged)
 
@@ -277,6 +275,16 @@ def regime_of(summary: Mapping[str, Any]) -> str:
     if not learned or summary["end_test_accuracy"] < 0.5 * summary[f"end_train_accuracy{taken}"]:
         return "not generalised"
     return "groks" if summary[f"groks{taken}"] else "learns"
+
+
+def _measured_later(store: Store, key: str) -> dict[str, Any]:
+    """Measures taken of a stored end model, by column."""
+    found: dict[str, Any] = {}
+    for name in derived_names(store, key):
+        if name.startswith(_MEASURED) and "@" not in name:
+            scalars = read_derived(store, key, name, None) or {}
+            found |= {column: _finite(value) for column, value in scalars.items()}
+    return found
 
 
 def _finite(value: NDArray[Any]) -> float | None:

@@ -21,11 +21,11 @@ from grokfast._checks import (
 )
 from grokfast.errors import ConfigError
 from grokfast.geometry import parse_variants
+from grokfast.observe import check_schedule
 from grokfast.store.identity import family_of, identity, key_of, plain
 from grokfast.tasks import TASKS, ModularAddition, Task
 from grokfast.training.fields import INTRODUCED, check_of
 from grokfast.training.looks import LOOK_FIELDS, looks_of
-from grokfast.training.schedule import schedule_epochs
 
 
 class _OfTask:
@@ -169,7 +169,7 @@ class RunConfig:
 
     def _check_schedule(self, name: str, schedule: str) -> None:
         try:
-            schedule_epochs(schedule, self.epochs)
+            check_schedule(schedule, self.epochs)
         except ConfigError as error:
             raise ConfigError(f"{name}: {error}") from error
 
