@@ -17,7 +17,7 @@ from torch import nn
 from grokfast.errors import InputError, StoreError
 from grokfast.models import Params
 from grokfast.store import Store, derived_keys, indexed_rows, read_derived
-from grokfast.tasks import Split
+from grokfast.tasks import Split, fresh_module, load_parameters
 from grokfast.training import SCHEMA, RunConfig, introduced
 
 _ROWS = 2  # version of what _row computes: raise it with every change, so that indices are made anew
@@ -87,8 +87,7 @@ class Run:
     def _checkpoints(self) -> dict[int, Params]:
         stored = self.store.tensors(self.key, "checkpoints")
         # The file keeps its names sorted; stacked operations take parameters in the module's order.
-        with torch.device("meta"):
-            names = list(self.config.task.module().state_dict())
+        names = [name for name, _ in fresh_module(self.config.task).named_parameters()]
         epochs = {int(name.split("/", 1)[0]) for name in stored}
         return {epoch: {name: torch.from_numpy(stored[f"{epoch}/{name}"]) for name in names} for epoch in epochs}
 
@@ -114,9 +113,8 @@ class Run:
 
         Its input is what ``config.task.encode(inputs, dtype)`` gives.
         """
-        module = self.config.task.module().to(self.config.precision.dtype)
-        module.load_state_dict(self.checkpoint(epoch))
-        return module.eval()
+        module = fresh_module(self.config.task).to(self.config.precision.dtype)
+        return load_parameters(module, self.checkpoint(epoch)).eval()
 
     def data(self) -> Split:
         """Its train and test data, drawn again from its seed."""

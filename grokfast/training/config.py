@@ -22,7 +22,7 @@ from grokfast._checks import (
 )
 from grokfast.errors import ConfigError
 from grokfast.geometry import parse_variants
-from grokfast.tasks import TASKS, ModularAddition, Task
+from grokfast.tasks import TASKS, ModularAddition, Task, task_from_dict, task_to_dict
 from grokfast.training.schedule import schedule_epochs
 
 SCHEMA = 1
@@ -187,7 +187,7 @@ class RunConfig:
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON values; ``task`` is a mapping with its name."""
         values = dataclasses.asdict(self)
-        values["task"] = {"name": self.task.name, **values["task"]}
+        values["task"] = task_to_dict(self.task)
         return typing.cast("dict[str, Any]", json.loads(json.dumps(values)))
 
     @classmethod
@@ -199,11 +199,7 @@ class RunConfig:
         """
         values = dict(values)
         if "task" in values:
-            task = dict(values["task"])
-            name = task.pop("name", ModularAddition.name)
-            if name not in TASKS:
-                raise ConfigError(f"task must be one of {sorted(TASKS)}, got {name!r}{nearest(str(name), TASKS)}")
-            values["task"] = _build(TASKS[name], task, f"task {name}")
+            values["task"] = task_from_dict({"name": ModularAddition.name, **values["task"]})
         config: RunConfig = _build(cls, values, "the run configuration")
         return config
 
