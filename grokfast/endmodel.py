@@ -23,7 +23,7 @@ from grokfast.observe.gini import stack_fisher
 from grokfast.pruning import PruningCurve, Scheme, layers_of, pruning_fractions, pruning_order, weight_names
 from grokfast.runs import Run
 from grokfast.store import derived, read_derived
-from grokfast.tasks import stream, task_pruning_curves
+from grokfast.tasks import fresh_module, stream, task_pruning_curves
 
 _CURVES = "1"  # version of what end_pruning computes
 
@@ -199,7 +199,7 @@ def curve_name(scheme: Scheme, layer: str | None, fisher: MetricFisher) -> str:
 
 def layers(run: Run) -> list[str]:
     """The layers of a run's network that have weights, from the input to the output."""
-    return list(layers_of(weight_names(run.config.task.module().state_dict(), stacked=False)))
+    return list(layers_of(weight_names(dict(fresh_module(run.config.task).named_parameters()), stacked=False)))
 
 
 def measure_everything(run: Run) -> None:

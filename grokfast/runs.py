@@ -19,7 +19,7 @@ from grokfast.models import Params
 from grokfast.query import export, select
 from grokfast.rows import ROWS, row_of
 from grokfast.store import Store, derived_keys, derived_names, indexed_rows, read_derived
-from grokfast.tasks import Split
+from grokfast.tasks import Split, fresh_module, load_parameters
 from grokfast.training import SCHEMA, RunConfig, config_of
 
 _MEASURED = ("scalars", "measure-")  # names of entries with measures of end models; the first is an early version's
@@ -86,8 +86,7 @@ class Run:
     def _checkpoints(self) -> dict[int, Params]:
         stored = self.store.tensors(self.key, "checkpoints")
         # The file keeps its names sorted; stacked operations take parameters in the module's order.
-        with torch.device("meta"):
-            names = list(self.config.task.module().state_dict())
+        names = [name for name, _ in fresh_module(self.config.task).named_parameters()]
         epochs = {int(name.split("/", 1)[0]) for name in stored}
         return {epoch: {name: torch.from_numpy(stored[f"{epoch}/{name}"]) for name in names} for epoch in epochs}
 
@@ -113,9 +112,8 @@ class Run:
 
         Its input is what ``config.task.encode(inputs, dtype)`` gives.
         """
-        module = self.config.task.module().to(self.config.precision.dtype)
-        module.load_state_dict(self.checkpoint(epoch))
-        return module.eval()
+        module = fresh_module(self.config.task).to(self.config.precision.dtype)
+        return load_parameters(module, self.checkpoint(epoch)).eval()
 
     def data(self) -> Split:
         """Its train and test data, drawn again from its seed."""

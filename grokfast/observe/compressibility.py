@@ -56,5 +56,5 @@ class CompressibilityMeasure:
 
 def stack_pruning_curve(snapshot: Snapshot, fractions: Tensor) -> Tensor:
     """Test accuracy ``[E, F]`` of every member at every layerwise pruned fraction."""
-    order = pruning_order(snapshot.params)
+    order = pruning_order(snapshot.params, names=snapshot.task.pruned)
     return task_pruning_curves(snapshot.task, snapshot.params, snapshot.splits, fractions, order)[0].cpu()

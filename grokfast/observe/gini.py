@@ -13,8 +13,8 @@ from grokfast.measures import Column, gini_of, layer_norms
 from grokfast.models import Params
 from grokfast.observe.protocol import Need
 from grokfast.observe.snapshot import Seen, Snapshot
-from grokfast.pruning import weight_names
-from grokfast.tasks import Task
+from grokfast.pruning import layers_of, weight_names
+from grokfast.tasks import Task, fresh_module
 
 
 class GiniMeasure:
@@ -31,8 +31,8 @@ class GiniMeasure:
             Column("gini_weights", "Gini coefficient of |w| over weight matrices and kernels", headline=True),
             Column("gini_parameters", "Gini coefficient of |w| over all parameters"),
             *(
-                Column(f"gini_weights_{_plain(layer)}", f"Gini coefficient of |w| of {name}")
-                for name, layer in _layers(task).items()
+                Column(f"gini_weights_{_plain(layer)}", f"Gini coefficient of |w| of {', '.join(names)}")
+                for layer, names in layers_of(_weights(task)).items()
             ),
         ]
 
@@ -41,7 +41,8 @@ class GiniMeasure:
         params = snapshot.params
         weights = weight_names(params)
         found = {"gini_weights": gini_of(params, weights), "gini_parameters": gini_of(params)}
-        return found | {f"gini_weights_{_plain(layer_of(name))}": gini_of(params, [name]) for name in weights}
+        layers = layers_of(weights).items()
+        return found | {f"gini_weights_{_plain(layer)}": gini_of(params, names) for layer, names in layers}
 
 
 class NormsMeasure:
@@ -103,21 +104,15 @@ def stack_fisher(snapshot: Snapshot, member: int, kind: MetricFisher) -> Params:
     return {name: values[None] for name, values in found.items()}
 
 
-def layer_of(name: str) -> str:
-    """What stands before the last dot in a parameter's name; of a name without one, the name."""
-    return name.rpartition(".")[0] or name
-
-
 def _plain(name: str) -> str:
     return name.replace(".", "_")
 
 
 def _names(task: Task) -> list[str]:
     with torch.device("meta"):
-        return list(task.module().state_dict())
+        return [name for name, _ in fresh_module(task).named_parameters()]
 
 
-def _layers(task: Task) -> dict[str, str]:
+def _weights(task: Task) -> list[str]:
     with torch.device("meta"):
-        params = task.module().state_dict()
-    return {name: layer_of(name) for name in weight_names(params, stacked=False)}
+        return weight_names(dict(fresh_module(task).named_parameters()), stacked=False)

@@ -35,6 +35,9 @@ def observe_quantities(quantities: Quantities) -> Callable[[Snapshot], Seen]:
                     f"quantity {name!r} must give one number a sample, {list(inputs.shape[:2])}, "
                     f"got {list(values[name].shape)}"
                 )
-        return layer_features(snapshot.task.preactivations(snapshot.params, inputs), values).scalars
+        found = layer_features(snapshot.task.preactivations(snapshot.params, inputs), values).scalars
+        # What does not depend on the quantities is among the task's own features.
+        own = {column.name for column in snapshot.task.columns}
+        return {name: value for name, value in found.items() if name not in own}
 
     return measure

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from grokfast.models import Params
-from grokfast.tasks import Split, Task
+from grokfast.tasks import Split, Task, fresh_module, load_parameters
 
 if TYPE_CHECKING:
     from grokfast.training.config import RunConfig
@@ -52,8 +52,8 @@ class Snapshot:
     def model(self, member: int) -> Any:
         """One member as an ordinary module in evaluation mode, with parameters of its own."""
         like = next(iter(self.params.values()))
-        module = self.task.module().to(like.device, like.dtype)
-        module.load_state_dict({name: tensor[member].detach().clone() for name, tensor in self.params.items()})
+        module = fresh_module(self.task).to(like.device, like.dtype)
+        load_parameters(module, {name: tensor[member].detach().clone() for name, tensor in self.params.items()})
         return module.eval()
 
 
