@@ -1,6 +1,6 @@
 """Run directories on disk: JSON, Parquet and safetensors, no pickle."""
 
-from grokfast.store.derived import derived, derived_keys, read_derived
+from grokfast.store.derived import derived, derived_keys, derived_names, read_derived
 from grokfast.store.index import indexed_rows
 from grokfast.store.store import STORE_FORMAT, Store
 from grokfast.store.upgrade import Pruned, Upgrade, prune_versions, upgrade_store
@@ -12,6 +12,7 @@ __all__ = [
     "Upgrade",
     "derived",
     "derived_keys",
+    "derived_names",
     "indexed_rows",
     "prune_versions",
     "read_derived",

@@ -26,7 +26,8 @@ def stored(tmp_path_factory: pytest.TempPathFactory) -> Path:
 BAD: list[tuple[str, Any]] = [
     ("config.w0", "big"), ("config.w0", None), ("config.w0", True), ("config.seed", 2**63), ("config.seed", 1.5),
     ("config.seed", "0"), ("config.optimizer", 3), ("config.reshuffle", "false"), ("config.epochs", []),
-    ("config.task", "modular-addition"), ("config.task.P", 2**64), ("config.task.name", 5), ("config.task.P", float("inf")),
+    ("config.task", "modular-addition"), ("config.task.P", 2**64), ("config.task.name", 5),
+    ("config.task.P", float("inf")),
     ("config", None), ("summary", []), ("summary.compressibility", {"a": 1}), ("summary.t_train", [1]),
     ("summary.t_test", 10**30), ("summary.weight_norm", float("nan")), ("status", "done"), ("seconds", "long"),
     ("diverged_epoch", "3"), ("reason", 5), ("looks", None), ("looks.features", "every:1"), ("columns", [{"name": 3}]),
