@@ -12,7 +12,7 @@ from torch import Tensor
 from grokfast._checks import check_at_least
 from grokfast.errors import ConfigError
 from grokfast.models import Params, member, stack_members, zeros_together
-from grokfast.tasks import Split, evaluate, stream
+from grokfast.tasks import Split, check_stack, evaluate, stream
 from grokfast.training.config import RunConfig, TrainMetrics
 from grokfast.training.history import Series
 from grokfast.training.observers import Dated, Observer, Snapshot, observe_compressibility, observe_features
@@ -96,6 +96,7 @@ def initial_stack(configs: Sequence[RunConfig], device: str | torch.device = "cp
     params = zeros_together({name: tensor.to(device) for name, tensor in drawn.items()})
     for name, tensor in params.items():
         tensor.copy_(drawn[name])
+    check_stack(configs[0].task, splits, params)
     orders = [stream(config.seed, "order") for config in configs]
     return StackState(
         configs=configs,
