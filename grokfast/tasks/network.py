@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -150,19 +151,15 @@ class NetworkTask:
         with torch.no_grad():
             return int(module(self.encode(inputs, torch.get_default_dtype())).shape[-1])
 
-    @cached_property
-    def _example(self) -> Split:
-        return self.split(0)
-
     @property
     def train_samples(self) -> int:
         """Number of training samples."""
-        return len(self._example.train_labels)
+        return _facts(self)[0]
 
     @property
     def has_accuracy(self) -> bool:
         """Whether the targets are classes."""
-        return are_labels(self._example.train_labels)
+        return _facts(self)[1]
 
     def draw(self, seed: int) -> nn.Module:
         """The network drawn under the stream of a seed; torch's global generator is left as it was.
@@ -236,6 +233,22 @@ class NetworkTask:
         """This thread's modules: a module that takes a stack's parameters serves one thread at a time."""
         threads = self.__dict__.setdefault("_threads", {})
         return threads.setdefault(threading.get_ident(), _Bound())  # type: ignore[no-any-return]
+
+
+def _facts(task: NetworkTask) -> tuple[int, bool]:
+    """Number of training samples and whether their labels are classes; asked once of equal tasks."""
+    try:
+        return _looked_up(task)
+    except TypeError:  # a field that cannot be hashed
+        return _look_up(task)
+
+
+def _look_up(task: NetworkTask) -> tuple[int, bool]:
+    labels = task.split(0).train_labels
+    return len(labels), are_labels(labels)
+
+
+_looked_up = functools.lru_cache(maxsize=64)(_look_up)
 
 
 class _Bound:
