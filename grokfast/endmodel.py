@@ -242,7 +242,7 @@ def _taken(run: Run, measure: Measure, epoch: int | None) -> dict[str, NDArray[A
         if not own and name.lower() in taken:
             raise InputError(f"measure {measure.name} gives {name!r}, which run {run.key} has already: rename it")
     return {
-        name: np.float64(checked_values(measure.name, name, values, 1).item()) for name, values in ends.scalars.items()
+        name: np.asarray(checked_values(measure.name, name, values, 1).item()) for name, values in ends.scalars.items()
     }
 
 

@@ -23,7 +23,7 @@ class FeaturesMeasure:
     def columns(self, task: Task) -> Sequence[Column]:
         """The norm, and what the task declares."""
         norm = Column("weight_norm", "Euclidean norm of all parameters", label="|w|")
-        return [norm, *getattr(task, "columns", ())]
+        return [norm, *task.columns]
 
     def __call__(self, snapshot: Snapshot) -> Seen:
         """One look."""

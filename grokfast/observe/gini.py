@@ -13,7 +13,7 @@ from grokfast.measures import Column, gini_of, layer_norms
 from grokfast.models import Params
 from grokfast.observe.protocol import Need
 from grokfast.observe.snapshot import Seen, Snapshot
-from grokfast.pruning import layer_of, weight_names
+from grokfast.pruning import layers_of, weight_names
 from grokfast.tasks import Task, fresh_module
 
 
@@ -31,8 +31,8 @@ class GiniMeasure:
             Column("gini_weights", "Gini coefficient of |w| over weight matrices and kernels", headline=True),
             Column("gini_parameters", "Gini coefficient of |w| over all parameters"),
             *(
-                Column(f"gini_weights_{_plain(layer)}", f"Gini coefficient of |w| of {name}")
-                for name, layer in _layers(task).items()
+                Column(f"gini_weights_{_plain(layer)}", f"Gini coefficient of |w| of {', '.join(names)}")
+                for layer, names in layers_of(_weights(task)).items()
             ),
         ]
 
@@ -41,7 +41,8 @@ class GiniMeasure:
         params = snapshot.params
         weights = weight_names(params)
         found = {"gini_weights": gini_of(params, weights), "gini_parameters": gini_of(params)}
-        return found | {f"gini_weights_{_plain(layer_of(name))}": gini_of(params, [name]) for name in weights}
+        layers = layers_of(weights).items()
+        return found | {f"gini_weights_{_plain(layer)}": gini_of(params, names) for layer, names in layers}
 
 
 class NormsMeasure:
@@ -111,6 +112,5 @@ def _names(task: Task) -> list[str]:
     return [name for name, _ in fresh_module(task).named_parameters()]
 
 
-def _layers(task: Task) -> dict[str, str]:
-    params = dict(fresh_module(task).named_parameters())
-    return {name: layer_of(name) for name in weight_names(params, stacked=False)}
+def _weights(task: Task) -> list[str]:
+    return weight_names(dict(fresh_module(task).named_parameters()), stacked=False)

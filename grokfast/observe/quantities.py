@@ -36,8 +36,8 @@ def observe_quantities(quantities: Quantities) -> Callable[[Snapshot], Seen]:
                     f"got {list(values[name].shape)}"
                 )
         found = layer_features(snapshot.task.preactivations(snapshot.params, inputs), values).scalars
-        # What depends on the network alone, such as its constant neurons, may be among the task's own features.
+        # What does not depend on the quantities is among the task's own features.
         own = {column.name for column in snapshot.task.columns}
-        return {name: seen for name, seen in found.items() if name not in own}
+        return {name: value for name, value in found.items() if name not in own}
 
     return measure

@@ -105,8 +105,8 @@ def _epochs(kind: str, numbers: list[int], epochs: int) -> frozenset[int]:
         if count > _MOST:
             raise ConfigError(f"schedule 'log:{count}' names up to {count} epochs, {_MOST} at most")
         top = math.log(epochs)
-        points = (round(math.exp(top * k / max(1, count - 1))) for k in range(count))
-        return frozenset(min(point, epochs) for point in points) | {epochs}
+        points = (round(math.exp(top * k / max(1, count - 1))) for k in range(max(1, count - 1)))
+        return frozenset(points) | {epochs}
     # So many points name every epoch that logarithms reach; of a short run that is all of them.
     step = 1 if kind == "log" else count
     if epochs // step > _MOST:

@@ -53,7 +53,8 @@ class Snapshot:
         """One member as an ordinary module in evaluation mode, with parameters of its own."""
         like = next(iter(self.params.values()))
         module = fresh_module(self.task).to(like.device, like.dtype)
-        return load_parameters(module, {name: tensor[member] for name, tensor in self.params.items()}).eval()
+        load_parameters(module, {name: tensor[member].detach().clone() for name, tensor in self.params.items()})
+        return module.eval()
 
 
 @dataclass(frozen=True)

@@ -66,7 +66,8 @@ def stack_results(state: StackState, seconds: float, measures: Sequence[Measure]
     """
     snapshot = state.snapshot()
     seen = Ends()
-    for measure in (FEATURES, COMPRESSIBILITY, *measures):
+    taken: list[Measure] = [FEATURES, COMPRESSIBILITY, *measures]
+    for measure in taken:
         seen.add(measure, snapshot)
     ends, arrays = seen.scalars, seen.arrays
     columns = _columns(state, seen)
