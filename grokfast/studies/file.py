@@ -3,6 +3,7 @@
 ::
 
     title = "Accuracy and loss by initialisation scale"
+    figures = ["fig02b"]             # optional, of a study: the figures that its runs are for
 
     [run]                            # fields of RunConfig that all runs share
     epochs = 1000
@@ -21,7 +22,8 @@
     epochs = 150
 
 Any field of :class:`grokfast.training.RunConfig` may stand in ``run``, ``grid`` and ``list``; a field of the
-task is written ``task.P``, or inside ``task = { ... }`` under ``run``.
+task is written ``task.P``, or inside ``task = { ... }`` under ``run``. A task of your own is named by where it is
+defined: ``task = { name = "my_tasks:ModularProduct" }``.
 """
 
 from __future__ import annotations
@@ -36,10 +38,10 @@ from typing import Any
 
 from grokfast._checks import nearest
 from grokfast.errors import ConfigError
-from grokfast.tasks import TASKS, ModularAddition
+from grokfast.tasks import ModularAddition
 from grokfast.training import RunConfig
 
-_TABLES = ("title", "run", "grid", "list", "sizes")
+_TABLES = ("title", "figures", "run", "grid", "list", "sizes")
 
 
 @dataclass(frozen=True)
@@ -86,16 +88,25 @@ def read_sweep(file: str | Path, size: str | None = None) -> Sweep:
             named), sets a field twice, or names no run.
     """
     file = Path(file)
-    try:
-        content = tomllib.loads(file.read_text())
-    except OSError as error:
-        raise ConfigError(f"sweep file {file} cannot be read: {error.strerror or error}") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise ConfigError(f"sweep file {file} is not valid TOML: {error}") from error
+    content = read_file(file)
     try:
         return sweep_of(content, size, file.stem)
     except ConfigError as error:
         raise ConfigError(f"{file}: {error}") from error
+
+
+def read_file(file: Path) -> dict[str, Any]:
+    """The content of a sweep file, not yet checked.
+
+    Raises:
+        ConfigError: If it cannot be read or is no TOML.
+    """
+    try:
+        return tomllib.loads(file.read_text())
+    except OSError as error:
+        raise ConfigError(f"sweep file {file} cannot be read: {error.strerror or error}") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ConfigError(f"sweep file {file} is not valid TOML: {error}") from error
 
 
 def sweep_of(content: Mapping[str, Any], size: str | None = None, title: str = "sweep") -> Sweep:
@@ -125,7 +136,7 @@ def sweep_of(content: Mapping[str, Any], size: str | None = None, title: str = "
 
 def sizes_of(file: Path) -> list[str]:
     """Names of the sizes that a sweep file has."""
-    return list(tomllib.loads(file.read_text()).get("sizes", {}))
+    return list(_table("sizes", read_file(file).get("sizes", {})))
 
 
 def _overridden(tables: Mapping[str, Any], chosen: Mapping[str, Any]) -> dict[str, Any]:
@@ -172,13 +183,13 @@ def _flat(where: str, table: Any) -> dict[str, Any]:
         else:
             fields[name] = value
     known = [field.name for field in dataclasses.fields(RunConfig) if field.name != "task"]
-    tasks = {f"task.{field.name}" for task in TASKS.values() for field in dataclasses.fields(_dataclass(task))}
-    _check_names(fields, [*known, "task.name", *sorted(tasks)], f"{where} has a field {{!r}} that no run has")
+    # The fields of a task are checked when it is made: which ones there are depends on the task.
+    _check_names(
+        {name: value for name, value in fields.items() if not name.startswith("task.")},
+        known,
+        f"{where} has a field {{!r}} that no run has",
+    )
     return fields
-
-
-def _dataclass(task: Any) -> Any:
-    return task
 
 
 def _nested(fields: Mapping[str, Any]) -> dict[str, Any]:

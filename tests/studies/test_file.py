@@ -6,8 +6,7 @@ import pytest
 
 from grokfast import ModularAddition, RunConfig
 from grokfast.errors import ConfigError
-from grokfast.sweep import Sweep, read_sweep, sizes_of
-from grokfast.sweep.catalog import find_sweep, ready_made
+from grokfast.studies import Sweep, read_sweep, sizes_of
 
 
 def _read(tmp_path: Path, text: str, size: str | None = None) -> Sweep:
@@ -83,7 +82,7 @@ def test_a_size_overrides_field_by_field(tmp_path: Path) -> None:
     [
         ("[grid]\nbatchsize = [1]", "grid has a field 'batchsize' that no run has; did you mean 'batch_size"),
         ("[run]\nepoch = 3", "did you mean 'epochs'"),
-        ("[run.task]\nQ = 3", "'task.Q'"),
+        ("[run.task]\nQ = 3", "'Q'"),
         ("[[list]]\nsead = 3", "did you mean 'seed'"),
         ("[gird]\nw0 = [1]", "no table 'gird'; did you mean 'grid'"),
         ("[grid]\nw0 = []", "grid.w0 is empty"),
@@ -119,10 +118,8 @@ def test_sizes_are_asked_for_and_checked(tmp_path: Path) -> None:
 def test_files_that_are_not_there(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="cannot be read"):
         read_sweep(tmp_path / "none.toml")
-    with pytest.raises(ConfigError, match="did you mean 'fig05a'"):
-        find_sweep("fig5a")
-    with pytest.raises(ConfigError, match="there is no sweep file"):
-        find_sweep(str(tmp_path / "none.toml"))
+    with pytest.raises(ConfigError, match="cannot be read"):
+        sizes_of(tmp_path / "none.toml")
 
 
 def test_a_sweep_from_python_is_checked_as_well() -> None:
@@ -130,26 +127,3 @@ def test_a_sweep_from_python_is_checked_as_well() -> None:
         Sweep("t", ())
     with pytest.raises(ConfigError, match="twice"):
         Sweep("t", (RunConfig(), RunConfig()))
-
-
-@pytest.mark.parametrize("name", sorted(ready_made()))
-def test_ready_made_files_hold_three_rising_sizes(name: str) -> None:
-    file = ready_made()[name]
-    assert sizes_of(file) == ["quick", "laptop", "paper"]
-    sweeps = {size: read_sweep(file, size) for size in sizes_of(file)}
-    work = [sum(config.epochs for config in sweep.configs) for sweep in sweeps.values()]
-    assert work[0] < work[1] <= work[2]
-    # The paper's own sizes: main text, table of models.
-    for config in sweeps["paper"].configs:
-        stops_early = config.geometry and config.task.name == "modular-addition"
-        assert config.epochs == (500 if stops_early else config.task.defaults["epochs"])
-    for config in sweeps["quick"].configs:  # settings that a file does not give are the task's
-        if config.task.name == "ising":
-            assert config.learning_rate == 1e-4
-
-
-def test_every_figure_that_can_be_drawn_has_a_sweep() -> None:
-    from grokfast.figures import FIGURES
-
-    needed = {name for name, spec in FIGURES.items() if spec.minimum_scales and not name.startswith("demo")}
-    assert needed <= set(ready_made())
