@@ -21,6 +21,10 @@ class StoreError(GrokfastError, OSError):
     """A folder of runs cannot be read or written, or a run in it is damaged."""
 
 
+class ChangedError(StoreError):
+    """A run was published again by someone else while it was in hand."""
+
+
 class MissingRunsError(GrokfastError, LookupError):
     """A figure or report needs runs that the store does not hold."""
 

@@ -8,19 +8,19 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-import duckdb
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import nn
 
 from grokfast.errors import InputError, StoreError
+from grokfast.measures import Column
 from grokfast.models import Params
+from grokfast.query import export, select
+from grokfast.rows import ROWS, row_of
 from grokfast.store import Store, derived_keys, indexed_rows, read_derived
 from grokfast.tasks import Split
-from grokfast.training import SCHEMA, RunConfig, introduced
-
-_ROWS = 2  # version of what _row computes: raise it with every change, so that indices are made anew
+from grokfast.training import SCHEMA, RunConfig, config_of
 
 MEASURED = "1"
 """Version of the scalars of stored end models, which :mod:`grokfast.endmodel` computes."""
@@ -48,8 +48,8 @@ class Run:
 
     @cached_property
     def config(self) -> RunConfig:
-        """The configuration it was trained with."""
-        return RunConfig.from_dict(self.record["config"])
+        """The configuration it was trained with, and all that was looked at."""
+        return config_of(self.record)
 
     @property
     def summary(self) -> dict[str, Any]:
@@ -157,6 +157,19 @@ class RunTable:
         """Names of the columns, in the order they first appear."""
         return list(dict.fromkeys(name for row in self.rows for name in row))
 
+    def described(self) -> dict[str, Column]:
+        """What the measured columns of these runs mean, by name, as their records say.
+
+        One record is read of each task and set of columns.
+        """
+        kinds = {(row["task"], frozenset(row)): row["key"] for row in reversed(self.rows)}
+        found: dict[str, Column] = {}
+        for key in reversed(kinds.values()):
+            for values in self.store.record(key).get("columns", ()):
+                column = Column.from_dict(values)
+                found.setdefault(column.name, column)
+        return found
+
     def where(self, condition: str) -> RunTable:
         """The rows that fulfil an SQL condition, such as ``"w0 < 1 AND groks"``.
 
@@ -167,7 +180,7 @@ class RunTable:
             return self
         # Only the columns that the condition mentions are handed over: that is what takes the time.
         named = [name for name in self.columns if name == "key" or name.lower() in condition.lower()]
-        query = f"SELECT key FROM runs WHERE {condition}"
+        query = f"SELECT key FROM runs WHERE ({condition}\n)"
         try:
             keys = {key for (key,) in self._query(query, named).fetchall()}
         except InputError:
@@ -196,32 +209,22 @@ class RunTable:
             InputError: If the suffix is another one, or there are no runs.
             StoreError: If the file cannot be written.
         """
-        file = Path(file)
-        table = self.sql("SELECT * FROM runs")
-        if file.suffix not in (".csv", ".parquet"):
-            raise InputError(f"the export must be a .csv or a .parquet file, got {file}")
-        try:
-            table.write_csv(str(file)) if file.suffix == ".csv" else table.write_parquet(str(file))
-        except (duckdb.Error, OSError) as error:
-            raise StoreError(f"{file} cannot be written: {error}") from error
+        export(self.rows, self.columns, Path(file))
 
     def sql(self, query: str) -> Any:
-        """Run SQL on the table ``runs``; returns a DuckDB relation (``.df()``, ``.fetchall()``, ``.show()``).
+        """Run one SELECT on the table ``runs``; returns a DuckDB relation (``.df()``, ``.fetchall()``, ``.show()``).
+
+        The query sees these rows alone: no files, no second statement.
 
         Raises:
-            InputError: If there are no runs, or the query is invalid.
+            InputError: If there are no runs, or the query is invalid or fails on these values.
         """
         return self._query(query, self.columns)
 
     def _query(self, query: str, columns: list[str]) -> Any:
         if not self.rows:
             raise InputError(f"there are no runs in {self.store.root} to query")
-        connection = duckdb.connect()
-        connection.register("runs", {name: _column([row.get(name) for row in self.rows]) for name in columns})
-        try:
-            return connection.sql(query)
-        except duckdb.Error as error:
-            raise InputError(f"invalid query {query!r}: {error}") from error
+        return select(self.rows, columns, query)
 
     def df(self) -> Any:
         """The table as a pandas data frame.
@@ -249,7 +252,7 @@ def load(folder: str | Path) -> RunTable:
         StoreError: If the folder does not exist.
     """
     store = Store(folder)
-    rows, damaged = indexed_rows(store, _row, f"{_ROWS}-{SCHEMA}")
+    rows, damaged = indexed_rows(store, row_of, f"{ROWS}-{SCHEMA}")
     measured = set(derived_keys(store))
     for row in rows:
         # Measured afterwards (`grokfast measure`, or a figure that needed it).
@@ -268,38 +271,13 @@ def regime_of(summary: Mapping[str, Any]) -> str:
     Args:
         summary: A run's summary, or its row in a table.
     """
-    if summary.get("t_train") is None or summary["end_test_accuracy"] < 0.5 * summary["end_train_accuracy"]:
+    # Runs of the first schema may have taken the accuracy of the whole train split alone.
+    taken = "_full" if summary.get("end_train_accuracy") is None and "end_train_accuracy_full" in summary else ""
+    learned = summary.get(f"t_train{taken}") is not None
+    if not learned or summary["end_test_accuracy"] < 0.5 * summary[f"end_train_accuracy{taken}"]:
         return "not generalised"
-    return "groks" if summary["groks"] else "learns"
-
-
-def _row(record: Mapping[str, Any]) -> dict[str, Any]:
-    if record["schema"] > SCHEMA:
-        raise StoreError(
-            f"run {record['key']} was written by a later version of grokfast (schema {record['schema']}, this one "
-            f"knows {SCHEMA}): upgrade with `pip install -U grokfast`"
-        )
-    config = {**introduced(), **record["config"]}
-    task = dict(config.pop("task"))
-    row = {"key": record["key"], "task": task.pop("name"), **task, **config}
-    row |= {"status": record["status"], "diverged_epoch": record["diverged_epoch"], "reason": record.get("reason")}
-    row |= {"seconds": record["seconds"], **record["summary"]}
-    return {name: "x".join(map(str, value)) if isinstance(value, list) else value for name, value in row.items()}
+    return "groks" if summary[f"groks{taken}"] else "learns"
 
 
 def _finite(value: NDArray[Any]) -> float | None:
     return float(value) if np.isfinite(value) else None
-
-
-def _column(values: list[Any]) -> NDArray[Any]:
-    """One DuckDB column: missing numbers are NaN in float columns, missing anything else is null."""
-    present = [value for value in values if value is not None]
-    if present and all(isinstance(value, bool) for value in present):
-        if len(present) == len(values):
-            return np.array(values, dtype=bool)
-        return np.ma.masked_array([bool(value) for value in values], mask=[value is None for value in values])
-    if present and all(isinstance(value, int | float) and not isinstance(value, bool) for value in present):
-        if len(present) == len(values) and all(isinstance(value, int) for value in values):
-            return np.array(values, dtype=np.int64)
-        return np.array([np.nan if value is None else value for value in values], dtype=np.float64)
-    return np.array([None if value is None else str(value) for value in values], dtype=object)

@@ -1,4 +1,4 @@
-"""`grokfast sweep` and `grokfast status`: many runs from one file, and how far they are."""
+"""`grokfast sweep`: many runs from one study or file."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import re
 import shlex
 import shutil
 import sys
-import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -15,19 +15,24 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
+from grokfast.cli.common import Runs
 from grokfast.cli.progress import make_console
 from grokfast.cli.sweep_progress import SweepDisplay, duration, size
 from grokfast.errors import ConfigError
 from grokfast.store import Store
-from grokfast.sweep import Plan, SweepReport, make_plan, read_sweep, run_sweep, sizes_of, sweeps_of
+from grokfast.sweep import Plan, SweepReport, make_plan, read_sweep, run_sweep, sizes_of
 from grokfast.sweep.catalog import find_sweep, ready_made
 from grokfast.sweep.engine import cores
 from grokfast.sweep.estimate import estimate
 from grokfast.training import Observer
 from grokfast.training.loggers import TensorBoardLog, WandbLog
 
-Runs = Annotated[Path, tyro.conf.arg(name="runs")]
 SizeName = Annotated[str, tyro.conf.arg(name="size")]
+
+
+def main(arguments: Sequence[str]) -> None:
+    """The command."""
+    tyro.cli(sweep, args=list(arguments), prog="grokfast sweep")
 
 
 def sweep(
@@ -113,50 +118,6 @@ def sweep(
             **options,
         )
     _tell_report(console, report, folder, resume)
-
-
-def status(folder: Runs = Path("runs")) -> None:
-    """How far the sweeps of a folder are, running or dead.
-
-    Args:
-        folder: Folder of runs.
-    """
-    console = make_console()
-    found = sweeps_of(Store(folder))
-    if not found:
-        console.print(f"no sweep has written to {folder.resolve()}", soft_wrap=True)
-    for values in found:
-        console.print(f"{values['title']}: {_state(values)}", soft_wrap=True, highlight=False)
-        if values["state"] == "damaged":
-            console.print("  its file cannot be read; the same sweep writes it anew", soft_wrap=True)
-            continue
-        console.print(
-            f"  {values['done']} of {len(values['keys'])} runs done, {values['failed']} failed, "
-            f"{values['missing']} missing; started {_clock(values['started'])} on {values['host']}",
-            soft_wrap=True,
-        )
-        for shard in values["training"]:
-            saved = "never" if shard["saved_at"] is None else f"epoch {shard['saved']}, {_ago(shard['saved_at'])}"
-            console.print(
-                f"  shard {shard['shard'][:6]}: {shard['members']} runs, epoch {shard['epoch']} of "
-                f"{shard['epochs']}, {'training' if shard['alive'] else 'waiting'}; saved: {saved}",
-                soft_wrap=True,
-            )
-        if values["missing"] and not values["alive"]:
-            console.print(f"  resume: {values['resume'] or 'run the same sweep again'}", soft_wrap=True)
-
-
-def _state(values: dict[str, Any]) -> str:
-    reason = values.get("reason")
-    return f"{values['state']}{f' ({reason})' if reason else ''}"
-
-
-def _clock(at: float) -> str:
-    return time.strftime("%Y-%m-%d %H:%M", time.localtime(at))
-
-
-def _ago(at: float) -> str:
-    return f"{duration(max(0.0, time.time() - at))} ago"
 
 
 def _part(text: str) -> tuple[int, int] | None:

@@ -1,6 +1,6 @@
 """Custom torch operations, each with a slow readable reference and compiled kernels."""
 
-from grokfast.ops._native import advise_huge_pages
+from grokfast.ops._native import advise_huge_pages, instruction_set
 from grokfast.ops.cnn import cnn_cross_entropy_, cnn_cross_entropy_direct, cnn_cross_entropy_reference
 from grokfast.ops.conv_pool import conv_relu_pool
 from grokfast.ops.cross_entropy import cross_entropy, cross_entropy_reference
@@ -41,6 +41,7 @@ __all__ = [
     "fisher_patches_reference",
     "fisher_two_layer",
     "fisher_two_layer_reference",
+    "instruction_set",
     "metric_gram",
     "metric_gram_reference",
     "mlp_cross_entropy_",

@@ -116,6 +116,12 @@ def check_range(name: str, indices: Tensor, size: int) -> None:
         torch._assert_async(((indices >= 0) & (indices < size)).all())
 
 
+def instruction_set() -> str:
+    """The instruction sets that results on the CPU depend on: this package's kernels' and torch's own."""
+    core = native()
+    return f"{'reference' if core is None else core.isa()}, torch {torch.backends.cpu.get_cpu_capability()}"
+
+
 def advise_huge_pages(block: Tensor) -> None:
     """Ask the system for huge pages under a fresh CPU tensor; where it has none, nothing happens."""
     core = native()

@@ -1,9 +1,9 @@
 """What is computed from stored runs afterwards: a cache beside them that can always be made anew.
 
-``ROOT/.measures/<key>/<name>.safetensors`` holds arrays computed from the version of a run that is in force. Runs
-themselves are never touched. An entry counts only if it says that it was computed from that version of the run and
-by that version of the computation, and its checksum is right; otherwise it is computed again. It is written under a
-temporary name and renamed, so a reader never sees half of it; on a read-only store it is computed and not kept.
+``ROOT/.measures/<folder of the run>/<name>.safetensors`` holds arrays computed from the version of a run that is in
+force. Runs themselves are never touched. An entry counts only if it says that it was computed from that version of the
+run and by that version of the computation, and its checksum is right; otherwise it is computed again. It is written
+under a temporary name and renamed, so a reader never sees half of it; on a read-only store it is computed and not kept.
 """
 
 from __future__ import annotations
@@ -79,11 +79,11 @@ def read_derived(store: Store, key: str, name: str, version: str) -> Arrays | No
 def derived_keys(store: Store) -> list[str]:
     """Keys of the runs from which something has been computed."""
     folder = store.root / DERIVED
-    return sorted(entry.name for entry in folder.iterdir() if entry.is_dir()) if folder.is_dir() else []
+    return sorted(store.key_in(entry.name) for entry in folder.iterdir() if entry.is_dir()) if folder.is_dir() else []
 
 
 def _file(store: Store, key: str, name: str) -> Path:
-    return store.root / DERIVED / key / f"{name}.safetensors"
+    return store.root / DERIVED / store.home(key).name / f"{name}.safetensors"
 
 
 def _digest(arrays: Mapping[str, NDArray[Any]]) -> str:

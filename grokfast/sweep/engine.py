@@ -122,6 +122,7 @@ def run_sweep(
         part=part,
         retry_failed=retry_failed,
         force=force,
+        observers=observers,
     )
     report = SweepReport(plan)
     tell = listener or _ignore

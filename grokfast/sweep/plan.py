@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
+import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,8 +17,11 @@ import torch
 from grokfast._checks import check_at_least
 from grokfast.errors import ConfigError, StoreError
 from grokfast.store import Store
-from grokfast.sweep.lock import is_held
-from grokfast.training import RunConfig, plan_stacks, schedule_epochs
+from grokfast.store.atomic import write_json
+from grokfast.store.lock import is_held, lock
+from grokfast.training import Observer, RunConfig, missing_looks, plan_stacks, schedule_epochs
+from grokfast.training.looks import observer_looks
+from grokfast.training.stored import outstanding, united, warn_unseen
 from grokfast.training.train import STACK_SIZE
 
 SHARDS = ".shards"
@@ -39,13 +43,19 @@ class Shard:
 
     @property
     def id(self) -> str:
-        """Name of the shard, from the keys of its members."""
-        return hashlib.sha256(" ".join(config.key for config in self.configs).encode()).hexdigest()[:16]
+        """Name of the shard, from the keys of its members and what is looked at."""
+        text = json.dumps([self.keys, self.looks], sort_keys=True)
+        return hashlib.sha256(text.encode()).hexdigest()[:16]
 
     @property
     def keys(self) -> list[str]:
         """Keys of the members."""
         return [config.key for config in self.configs]
+
+    @property
+    def looks(self) -> dict[str, list[str]]:
+        """What is looked at, the same in all members."""
+        return self.configs[0].looks()
 
     @property
     def epochs(self) -> int:
@@ -81,6 +91,7 @@ class Plan:
         stored: Keys that the store holds, sound.
         failed: Keys that failed earlier, with their reasons; they are left out unless retried.
         damaged: Keys whose stored run is damaged, with what is wrong; they are in the shards again.
+        looking: Keys whose stored run has not looked at everything; they are in the shards again, with all looks.
         redo: Keys that are trained although the store holds a run.
     """
 
@@ -89,6 +100,7 @@ class Plan:
     stored: tuple[str, ...] = ()
     failed: Mapping[str, str] = field(default_factory=dict)
     damaged: Mapping[str, str] = field(default_factory=dict)
+    looking: tuple[str, ...] = ()
     redo: frozenset[str] = frozenset()
 
     @property
@@ -107,12 +119,14 @@ def make_plan(
     part: tuple[int, int] | None = None,
     retry_failed: bool = False,
     force: bool = False,
+    observers: Sequence[Observer] = (),
 ) -> Plan:
     """Group the runs that a store lacks into shards.
 
     Configurations that can share a stack do; stacks are evenly filled, at most ``stack_size``, and at least
     as many as workers where there are enough runs. Shards that were begun and are part of the sweep stay as
-    they were, so that their state can be taken up by any number of workers.
+    they were, so that their state can be taken up by any number of workers. A stored run that lacks a look is trained
+    again with all that it has looked at and is asked to.
 
     Args:
         configs: All runs of the sweep.
@@ -122,55 +136,87 @@ def make_plan(
         part: ``(i, n)``, the i-th of n fixed parts, i from 1, by ``configs``, n and ``stack_size`` alone.
         retry_failed: Train again what failed earlier.
         force: Train again what is stored.
+        observers: Observers given as objects, which are looks too.
 
     Returns:
         The plan.
 
     Raises:
-        ConfigError: If a number is out of range.
+        ConfigError: If a number is out of range, or a stored run of the same key was another training.
+        StoreError: If a later version of grokfast wrote a run, or an earlier one is training a shard of the sweep.
     """
     check_at_least("workers", workers, 1, error=ConfigError)
     if stack_size is not None:
         check_at_least("stack_size", stack_size, 1, error=ConfigError)
+    configs = united(configs)
     if part is not None:
         mine = part_of(configs, *part, stack_size or STACK_SIZE)
         configs = [config for shard in mine for config in shard.configs]
-    stored, failed, damaged = [], {}, {}
-    for config in configs:
-        if not store.has(config.key):
-            continue
-        try:
-            store.check(config.key)
-            record = store.record(config.key)
-        except StoreError as error:
-            damaged[config.key] = str(error)
-            continue
-        if record.get("status") == "failed":
-            failed[config.key] = str(record.get("reason"))
-        else:
-            stored.append(config.key)
-    redo = frozenset([*(stored if force else ()), *(failed if force or retry_failed else ())])
-    stored = [key for key in stored if key not in redo]
-    failed = {key: reason for key, reason in failed.items() if key not in redo}
-    done = {*stored, *failed}
-    missing = {config.key: config for config in configs if config.key not in done}
-    begun = _begun(store.root, {config.key for config in configs}, set(missing))
+    found = _compared(configs, store, observers, force=force, retry_failed=retry_failed)
+    missing = dict(found.missing)
+    begun = _begun(store.root, {config.key for config in configs}, missing)
     for shard in begun:
         for key in shard.keys:
             missing.pop(key, None)
     if part is not None:
-        groups = [[config for config in shard.configs if config.key in missing] for shard in mine]
+        members = [[missing[config.key] for config in shard.configs if config.key in missing] for shard in mine]
+        groups = [stack for group in members for stack in plan_stacks(group, size=max(1, len(group)))]
     else:
         groups = _grouped(list(missing.values()), workers, stack_size)
     shards = [*begun, *(Shard(tuple(group)) for group in groups if group)]
     return Plan(
         shards=tuple(sorted(shards, key=lambda shard: -shard.work)),
         workers=workers,
-        stored=tuple(stored),
-        failed=failed,
-        damaged=damaged,
-        redo=redo,
+        stored=tuple(found.stored),
+        failed=found.failed,
+        damaged=found.damaged,
+        looking=tuple(found.looking),
+        redo=frozenset(found.redo),
     )
+
+
+@dataclass
+class _Found:
+    """Configurations compared with a store."""
+
+    missing: dict[str, RunConfig] = field(default_factory=dict)
+    stored: list[str] = field(default_factory=list)
+    failed: dict[str, str] = field(default_factory=dict)
+    damaged: dict[str, str] = field(default_factory=dict)
+    looking: list[str] = field(default_factory=list)
+    redo: list[str] = field(default_factory=list)
+
+
+def _compared(
+    configs: Sequence[RunConfig], store: Store, observers: Sequence[Observer], *, force: bool, retry_failed: bool
+) -> _Found:
+    found = _Found()
+    nameless: list[str] = []
+    for config in configs:
+        key = config.key
+        looks, nameless = observer_looks(observers, config.task)
+        if store.has(key):
+            try:
+                store.check(key)
+                record = store.record(key)
+            except StoreError as error:
+                found.damaged[key] = str(error)
+                found.missing[key] = config
+                continue
+            if record["status"] == "failed" and not (force or retry_failed):
+                found.failed[key] = str(record["reason"])
+                continue
+            if record["status"] == "failed" or force:
+                found.redo.append(key)
+        left = outstanding(config, store, looks, force=force)
+        if left is None:
+            found.stored.append(key)
+        else:
+            found.missing[key] = left
+            if store.has(key) and key not in found.redo:
+                found.looking.append(key)
+    warn_unseen(len(found.stored), nameless)
+    return found
 
 
 def part_of(configs: Sequence[RunConfig], i: int, n: int, stack_size: int = STACK_SIZE) -> list[Shard]:
@@ -223,14 +269,17 @@ def _grouped(configs: Sequence[RunConfig], workers: int, stack_size: int | None)
     return stacks
 
 
-def _begun(root: Path, wanted: set[str], missing: set[str]) -> list[Shard]:
-    """Shards with a saved state or in training elsewhere, whose members all belong to the sweep."""
+def _begun(root: Path, wanted: set[str], missing: Mapping[str, RunConfig]) -> list[Shard]:
+    """Shards with a saved state or in training elsewhere, whose members all belong to the sweep and look at enough."""
     found: list[Shard] = []
     for folder in sorted((root / SHARDS).glob("*")):
         shard = read_shard(folder)
-        if shard is None or not set(shard.keys) <= wanted or not set(shard.keys) & missing:
+        if shard is None or not set(shard.keys) <= wanted or not set(shard.keys) & missing.keys():
+            continue
+        if any(missing_looks(missing[key].looks(), shard.looks, shard.epochs) for key in shard.keys if key in missing):
             continue
         if any(folder.rglob("state-*.json")) or (folder / "split").exists() or is_held(folder / "lock"):
+            _adopt(folder, shard)
             found.append(shard)
     chosen: list[Shard] = []
     taken: set[str] = set()
@@ -241,9 +290,75 @@ def _begun(root: Path, wanted: set[str], missing: set[str]) -> list[Shard]:
     return chosen
 
 
+def _adopt(folder: Path, shard: Shard) -> None:
+    """Give the folder of a shard that an earlier version of grokfast began the name that it has now."""
+    target = shard.folder(folder.parent.parent)
+    if folder == target:
+        return
+    with lock(folder / "lock") as ours:
+        if not ours:
+            raise StoreError(
+                f"{folder} is being trained by an earlier version of grokfast: let it end or stop it, then start again"
+            )
+        if target.exists():
+            shutil.rmtree(folder, ignore_errors=True)  # begun anew since: the states there are the later ones
+        else:
+            folder.rename(target)
+
+
 def read_shard(folder: Path) -> Shard | None:
-    """The shard that a folder was made for; None if that cannot be read any more."""
+    """The shard that a folder was made for; None if that cannot be read (any more, or without the task's module)."""
     try:
         return Shard.from_dicts(json.loads((folder / "shard.json").read_text())["configs"])
     except (OSError, ValueError, KeyError, TypeError):
         return None
+
+
+@dataclass(frozen=True)
+class ShardNote:
+    """What a shard's folder tells of it without its task.
+
+    Attributes:
+        name: The shard's name.
+        keys: Its members.
+        epochs: Epochs of each member.
+        looks: What is looked at.
+    """
+
+    name: str
+    keys: tuple[str, ...]
+    epochs: int
+    looks: Mapping[str, Sequence[str]]
+
+    def is_published(self, store: Store) -> bool:
+        """Whether the store holds all its runs, with all looks."""
+        for key in self.keys:
+            try:
+                record = store.record(key)
+            except StoreError:
+                return False
+            if record["status"] != "failed" and missing_looks(self.looks, record["looks"], self.epochs):
+                return False
+        return True
+
+
+def write_shard(folder: Path, shard: Shard) -> None:
+    """Say in a folder what shard it is for.
+
+    Raises:
+        OSError: If it cannot be written.
+    """
+    note = {"keys": shard.keys, "epochs": shard.epochs, "looks": shard.looks}
+    write_json(folder / "shard.json", {"configs": shard.to_dicts(), **note}, durable=False)
+
+
+def shard_note(folder: Path) -> ShardNote | None:
+    """What the folder of a shard tells of it; None if nothing can be read."""
+    try:
+        found = json.loads((folder / "shard.json").read_text())
+        if "keys" in found:
+            return ShardNote(folder.name, tuple(found["keys"]), int(found["epochs"]), found["looks"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+    shard = read_shard(folder)  # of an earlier version, which knew two tasks
+    return None if shard is None else ShardNote(folder.name, tuple(shard.keys), shard.epochs, shard.looks)

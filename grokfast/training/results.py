@@ -3,23 +3,22 @@
 from __future__ import annotations
 
 import math
-import platform
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
 from grokfast.errors import InputError
 from grokfast.measures import grokking_times, weight_norm
 from grokfast.pruning import compressibility, pruning_fractions, size_at_drop
-from grokfast.training.config import SCHEMA, RunConfig
+from grokfast.training.config import RunConfig
 from grokfast.training.history import History
 from grokfast.training.loop import METRICS, StackState
 from grokfast.training.observers import stack_pruning_curve
+from grokfast.training.record import run_record
 from grokfast.training.schedule import schedule_epochs
 
 Arrays = dict[str, NDArray[Any]]
@@ -85,19 +84,16 @@ def stack_results(
             **{f"end_{name}": _plain(history[name][-1]) for name in METRICS},
             **{name: _plain(values[e].item()) for name, values in ends.items()},
         }
-        record = {
-            "schema": SCHEMA,
-            "key": config.key,
-            "config": config.to_dict(),
-            "status": "diverged" if diverged else "finished",
-            "diverged_epoch": diverged or None,
-            "reason": f"the loss was not finite in epoch {diverged}" if diverged else None,
-            "summary": summary,
-            "seconds": seconds / len(state.configs),
-            "stacked_with": len(state.configs) - 1,
-            "host": platform.node(),
-            "versions": {"torch": torch.__version__, "python": platform.python_version()},
-        }
+        record = run_record(
+            config,
+            state.batches.device,
+            status="diverged" if diverged else "finished",
+            diverged_epoch=diverged or None,
+            reason=f"the loss was not finite in epoch {diverged}" if diverged else None,
+            summary=summary,
+            seconds=seconds / len(state.configs),
+            stacked_with=len(state.configs) - 1,
+        )
         checkpoints = {
             f"{epoch}/{name}": tensor.cpu().numpy()
             for epoch, members in state.checkpoints.items()
@@ -120,19 +116,7 @@ def failed_result(config: RunConfig, reason: str) -> RunResult:
     Returns:
         A result whose status is ``"failed"``.
     """
-    record = {
-        "schema": SCHEMA,
-        "key": config.key,
-        "config": config.to_dict(),
-        "status": "failed",
-        "diverged_epoch": None,
-        "reason": reason,
-        "summary": {},
-        "seconds": 0.0,
-        "stacked_with": 0,
-        "host": platform.node(),
-        "versions": {"torch": torch.__version__, "python": platform.python_version()},
-    }
+    record = run_record(config, status="failed", reason=reason, looks={})
     history = {"epoch": np.zeros(0, dtype=np.int64), **{name: np.zeros(0) for name in METRICS}}
     return RunResult(config.key, record, history, {})
 
@@ -149,7 +133,7 @@ def _history(state: StackState, e: int, last: Mapping[str, Tensor]) -> History:
 
 
 def _times(config: RunConfig, history: Mapping[str, NDArray[Any]]) -> dict[str, Any]:
-    found: dict[str, Any] = {}
+    found: dict[str, Any] = {"test_looks": ",".join(config.looks()["test"])}
     tested = np.array(sorted(schedule_epochs(config.test_schedule, config.epochs) | {config.epochs}))
     train, test = history["train_accuracy"], history["test_accuracy"][tested - 1]
     for suffix, threshold in THRESHOLDS.items():

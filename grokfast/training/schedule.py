@@ -14,7 +14,7 @@ def schedule_epochs(spec: str, epochs: int) -> frozenset[int]:
 
     Args:
         spec: ``every:N`` (N, 2N, ... and the last), ``log:N`` (about N epochs, logarithmically spaced from 1 to the
-            last), ``at:1+10+100`` (these), ``last`` or ``never``.
+            last), ``at:1+10+100`` (these), ``last`` or ``never``; or several of these, joined by commas.
         epochs: Length of the run.
 
     Returns:
@@ -23,6 +23,8 @@ def schedule_epochs(spec: str, epochs: int) -> frozenset[int]:
     Raises:
         ConfigError: If the form is unknown, a number is missing, or a listed epoch lies outside the run.
     """
+    if "," in spec:
+        return frozenset().union(*(schedule_epochs(part, epochs) for part in spec.split(",")))
     kind, _, rest = spec.partition(":")
     if spec == "never":
         return frozenset()

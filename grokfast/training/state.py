@@ -25,7 +25,8 @@ from torch import Tensor
 
 from grokfast.errors import StoreError
 from grokfast.store.atomic import sha256_of, write_atomically, write_json
-from grokfast.training.config import SCHEMA, RunConfig
+from grokfast.store.identity import SCHEMA
+from grokfast.training.config import RunConfig, TrainMetrics
 from grokfast.training.history import Series
 from grokfast.training.loop import StackState, initial_stack
 from grokfast.training.observers import Observer
@@ -250,10 +251,21 @@ def _check_version(file: Path, record: Mapping[str, Any]) -> None:
 
 
 def _check_configs(file: Path, record: Mapping[str, Any], configs: Sequence[RunConfig]) -> None:
-    saved = [RunConfig.from_dict(values).key for values in record["configs"]]
-    wanted = [config.key for config in configs]
-    if saved != wanted:
-        raise StoreError(f"{file} belongs to the runs {saved}, not to {wanted}: give those a folder of their own")
+    saved = [RunConfig.from_dict(values) for values in record["configs"]]
+    keys, wanted = [config.key for config in saved], [config.key for config in configs]
+    if keys != wanted:
+        raise StoreError(f"{file} belongs to the runs {keys}, not to {wanted}: give those a folder of their own")
+    for ours, theirs in zip(configs, saved, strict=True):
+        if ours.looks() != theirs.looks():
+            raise StoreError(
+                f"{file} belongs to runs that look at {theirs.looks()}, not at {ours.looks()}: give those a folder of "
+                "their own"
+            )
+    if record["schema"] == 1 and configs[0].train_metrics is TrainMetrics.FULL:
+        raise StoreError(
+            f"{file} was saved by an earlier version of grokfast in the middle of runs with train_metrics 'full', "
+            f"whose train losses have names of their own since: remove {file.parent} to train them from the start"
+        )
 
 
 def _newest(folder: Path, epoch: int) -> dict[str, Any] | None:

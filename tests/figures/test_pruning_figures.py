@@ -20,7 +20,7 @@ NAMES = [f"fig{k}" for k in (*range(14, 20), *range(21, 28))]
 def folder(tmp_path_factory):
     """Both tasks, and for modular addition every setting of these figures."""
     folder = tmp_path_factory.mktemp("settings") / "runs"
-    modular = ModularAddition(P=7, hidden=(16,), train_fraction=0.8)
+    modular = ModularAddition(P=17, hidden=(16,), train_fraction=0.8)
     ising = Ising(L=8, temperatures=6, snapshots=40, sweeps=10, train_size=40, test_size=60, hidden=(9,))
     configs = [
         RunConfig(task=modular, w0=w0, seed=seed, epochs=40, **setting)

@@ -6,7 +6,7 @@ import errno
 import fcntl
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from grokfast.errors import StoreError
@@ -31,6 +31,28 @@ def lock(file: Path) -> Iterator[bool]:
         return
     try:
         yield True
+    finally:
+        os.close(handle)
+
+
+@contextmanager
+def waiting(file: Path) -> Iterator[None]:
+    """Hold ``file`` for the time of the context; wait for whoever holds it.
+
+    Where a file system has no locks, nothing is held: writers in the same instant are then told apart by nothing but
+    the order of their renames.
+
+    Args:
+        file: Made if it is missing; its folder must be there.
+
+    Raises:
+        OSError: If it cannot be made.
+    """
+    handle = os.open(file, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
+    try:
+        with suppress(OSError):
+            fcntl.flock(handle, fcntl.LOCK_EX)
+        yield
     finally:
         os.close(handle)
 
