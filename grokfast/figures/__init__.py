@@ -1,6 +1,5 @@
 """Figures: the paper's and those of any task, drawn from a store of runs."""
 
-# Each of these registers the figures that it draws, in the order of the listing.
 from grokfast.figures import (  # isort: skip
     training_curves,
     pruning_curves,
@@ -28,6 +27,29 @@ from grokfast.figures.kept import measured, values_of
 from grokfast.figures.listing import draw, draw_all, listing, suggested, suggested_command
 from grokfast.figures.spec import FIGURES, FigureSpec, find_figure, register_figure
 from grokfast.figures.style import band, new_figure, save, scale_colors
+
+_HOMES = (
+    training_curves,
+    pruning_curves,
+    losses,
+    dynamics,
+    scatter,
+    snapshots,
+    fig03,
+    fig04,
+    fig08,
+    by_seed,
+    neuron_correlations,
+    fig20,
+    schemes,
+    layer_dynamics,
+    fig31,
+    fig32,
+    fig33,
+    fig34,
+    demo,
+)
+"""The modules that register the figures, in the order of the listing."""
 
 __all__ = [
     "FIGURES",

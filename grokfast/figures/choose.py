@@ -112,7 +112,7 @@ def groups_of(
 
 
 def the_one(name: str, groups: Sequence[Group], table: RunTable, preferred: Collection[Setting] = ()) -> Group:
-    """The one group there is, or the one of the study.
+    """The one group there is, or the one of the study, or the one of the study's task.
 
     Args:
         name: Of what it is shown in, for the message.
@@ -121,10 +121,12 @@ def the_one(name: str, groups: Sequence[Group], table: RunTable, preferred: Coll
         preferred: The study's settings, of any length.
 
     Raises:
-        InputError: If there are several.
+        InputError: If there are several; they are listed, each with the condition that chooses it.
     """
+    tasks = {setting.fields["task.name"] for setting in preferred}
     of_study = [group for group in groups if group.setting.of_any_length in preferred]
-    groups = of_study or groups
+    of_task = [group for group in groups if group.setting.fields["task.name"] in tasks]
+    groups = of_study or (of_task if len(of_task) == 1 else groups)
     if len(groups) == 1:
         return groups[0]
     raise InputError(
@@ -148,8 +150,11 @@ def condition(group: Group, groups: Sequence[Group], table: RunTable) -> str:
         table: Whose rows have the columns.
     """
     (row,) = (row for row in table.rows if row["key"] == group.runs[0].key)
-    names = [_column(name, row) for name in varying([other.setting for other in groups])]
-    return " AND ".join(_equals(name, row) for name in names if name in row) or "true"
+    task = group.setting.fields["task.name"]
+    alike = [other.setting for other in groups if other.setting.fields["task.name"] == task]
+    names = varying(alike) if len(alike) == len(groups) else ["task.name", *varying(alike)]
+    columns = [_column(name, row) for name in names]
+    return " AND ".join(_equals(name, row) for name in columns if name in row) or "true"
 
 
 def _one_each(
@@ -240,7 +245,8 @@ _TITLES = {"modular-addition": "Modular addition", "ising": "Ising phases"}
 def title_of(runs: Sequence[Run]) -> str:
     """The title of the runs' task."""
     name = task_of(runs[0])
-    return str(runs[0].record.get("title") or _TITLES.get(name, name))
+    title = runs[0].record.get("title")
+    return str(title) if title and title != name else _TITLES.get(name, name)
 
 
 def by_scale(runs: Sequence[Run]) -> dict[float, list[Run]]:

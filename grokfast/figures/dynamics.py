@@ -58,7 +58,7 @@ def draw_dynamics(runs: Sequence[Run], features: Features, ylabel: str) -> Figur
     figure = new_figure(4, len(sides), width=4.2 * len(sides), height=8.4, sharex=True, sharey="row")
     grid = np.array(figure.axes).reshape(4, len(sides))
     for column, (w0, members), color in zip(grid.T, sides, (LEARNING, GROKKING), strict=False):
-        _column(column, members, features, color)
+        _column(list(column), members, features, color)
         column[0].set_title(f"$w_0$ = {w0:g}: {regime(members)} ({counted(len(members))})")
     labels = (ylabel, "compressibility $c$", "accuracy", f"{loss_label(runs)},\ngeometric mean")
     for axes, name in zip(grid[:, 0], labels, strict=True):

@@ -8,7 +8,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from grokfast.figures.choose import title_of
-from grokfast.figures.geometry import STUDIES, by_task, looked, metric_title, shown_metrics, sides
+from grokfast.figures.geometry import STUDIES, by_task, look_of, metric_title, shown_metrics, sides
 from grokfast.figures.spec import FigureSpec, register_figure
 from grokfast.figures.style import NEUTRAL, band, new_figure
 from grokfast.runs import Run
@@ -26,7 +26,7 @@ def _draw(runs: Sequence[Run]) -> Figure:
             ranks = side.runs[0].arrays["spectrum_ranks"] + 1
             name = f"spectrum_{metric.replace('-', '_')}"
             spectra = np.stack([run.arrays[name] for run in side.runs]).astype(np.float64)
-            start = looked(side.runs[0], "geometry_stiff") or 0.1
+            start = look_of(side.runs[0]).stiff or 0.1
             share = np.mean([run.summary[f"stiff_{name.replace('spectrum', 'share')}"] for run in side.runs])
             # What is exactly zero (dead neurons) has no place on a logarithmic axis.
             shown = (spectra > 0).all(0)

@@ -19,6 +19,7 @@ from grokfast.runs import Run
 STUDIES = ("geometry-diagonal", "geometry")
 """The studies that figures of geometry show."""
 
+_LOOK = re.compile(r"geometry:[^:]+:(?P<step>\d+):(?P<stiff>[^:]+)")
 _LENGTH = re.compile(r"geometry_([a-z]+_(?:all|\d+)(?:_full)?)_length")
 
 _SHOWN = ("logit-16", "softmax-all")
@@ -55,9 +56,30 @@ def by_task(runs: Sequence[Run]) -> dict[str, list[Run]]:
     return dict(sorted(split_by(runs, "task").items()))
 
 
-def looked(run: Run, field: str) -> object:
-    """A field of the configuration that says how geometry was looked at: ``geometry_step``, ``geometry_stiff``."""
-    return getattr(run.config, field)
+@dataclass(frozen=True)
+class Look:
+    """How a run's geometry was looked at.
+
+    Attributes:
+        steps: Epochs between the checkpoints that a step joins.
+        schedules: The epochs.
+        stiff: Final Fisher diagonal from which a parameter is stiff; 0 without a split.
+    """
+
+    steps: tuple[str, ...]
+    schedules: tuple[str, ...]
+    stiff: float
+
+
+def look_of(run: Run) -> Look:
+    """How a run's geometry was looked at, from its record."""
+    found = [(_LOOK.fullmatch(name), schedules) for name, schedules in run.record["looks"].items()]
+    looks = [(match, schedules) for match, schedules in found if match is not None]
+    return Look(
+        tuple(sorted({match["step"] for match, _ in looks})),
+        tuple(sorted({schedule for _, schedules in looks for schedule in schedules})),
+        max((float(match["stiff"]) for match, _ in looks), default=0.0),
+    )
 
 
 def sides(runs: Sequence[Run]) -> list[Side]:
@@ -66,13 +88,17 @@ def sides(runs: Sequence[Run]) -> list[Side]:
     Raises:
         InputError: If the runs measured steps of different lengths, or at different epochs.
     """
-    for field in ("geometry_step", "geometry_schedule", "geometry_stiff"):
-        values = sorted({looked(run, field) for run in runs}, key=str)
-        if len(values) > 1:
-            raise InputError(
-                f"geometry would mix runs whose {field} is {values}; choose with --where, for example "
-                f'--where "{field} = {values[0]!r}"'
-            )
+    looks = sorted({look_of(run) for run in runs}, key=str)
+    if len(looks) > 1:
+        field, one, other = next(
+            (field, getattr(looks[0], field), getattr(looks[1], field))
+            for field in ("steps", "schedules", "stiff")
+            if getattr(looks[0], field) != getattr(looks[1], field)
+        )
+        raise InputError(
+            f"geometry would mix runs that looked differently ({field}: {one} and {other}); choose with --where, for "
+            'example by "geometry_step = 1", geometry_schedule or geometry_stiff'
+        )
     groups = by_scale(runs)
     found = [Side("learning", groups[min(groups)], LEARNING)]
     if len(groups) > 1:
@@ -134,8 +160,8 @@ def mark_learning(axes: Axes, side: Side) -> None:
 def title(figure: Figure, what: str, runs: Sequence[Run], shown: str = "mean and standard deviation") -> None:
     """What is shown, over how many seeds, and how long a step is."""
     seeds = max(len(side.runs) for mine in by_task(runs).values() for side in sides(mine))
-    steps = [(title_of(mine), looked(mine[0], "geometry_step")) for mine in by_task(runs).values()]
-    spans = ", ".join(f"{task} f = {step}" for task, step in steps)
+    steps = [(title_of(mine), look_of(mine[0]).steps) for mine in by_task(runs).values()]
+    spans = ", ".join(f"{task} f = {'/'.join(step)}" for task, step in steps)
     figure.suptitle(f"{what}: {shown} over {counted(seeds)} ({spans})")
 
 

@@ -112,9 +112,7 @@ def _not_grokking(runs: Sequence[Run]) -> set[str]:
 _NEEDED = ("compressibility", "end_train_loss", "end_test_loss")
 
 register_figure(
-    FigureSpec(
-        "losses", "compressibility of any task against train and test loss at the end", _draw_both, columns=_NEEDED
-    )
+    FigureSpec("losses", "compressibility of any task against its losses at the end", _draw_both, columns=_NEEDED)
 )
 register_figure(
     FigureSpec(

@@ -37,7 +37,7 @@ def _regime_figure(name: str, which: Callable[[Sequence[float]], float], what: s
         grid = np.array(figure.axes).reshape(len(QUANTITIES), len(layers))
         for column, layer in zip(grid.T, layers, strict=True):
             found = np.stack([run.arrays[f"r_{layer}"] for run in members])  # [seeds, K, Q]
-            _layer_column(column, found)
+            _layer_column(list(column), found)
             constant = int(np.isnan(found).all(-1).sum())
             column[0].set_title(_LAYERS[layer] + (f"\n{constant} constant" if constant else ""), fontsize=8)
             column[-1].set_xlabel("seeds, neurons in each", fontsize=8)

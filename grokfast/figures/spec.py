@@ -56,7 +56,8 @@ class FigureSpec:
     def __post_init__(self) -> None:
         if not isinstance(self.name, str) or not _NAME.fullmatch(self.name) or self.name.lower() == "all":
             raise ConfigError(
-                f"a figure's name must be letters, digits, dots, hyphens and underscores and not 'all', got {self.name!r}"
+                "a figure's name must be letters, digits, dots, hyphens and underscores and not 'all', got "
+                f"{self.name!r}"
             )
         check_at_least("scales", self.scales, 1, error=ConfigError)
         for field in ("columns", "curves", "kept"):
@@ -151,8 +152,8 @@ def _imported(module: str, attribute: str, reference: str) -> FigureSpec:
         found: Any = importlib.import_module(module)
     except Exception as error:
         raise InputError(
-            f"figure {reference!r}: module {module} cannot be imported ({type(error).__name__}: {error}); it must lie in "
-            "the folder the command is called in, or be installed"
+            f"figure {reference!r}: module {module} cannot be imported ({type(error).__name__}: {error}); it must lie "
+            "in the folder the command is called in, or be installed"
         ) from error
     for part in attribute.split("."):
         if not hasattr(found, part):

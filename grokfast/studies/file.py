@@ -40,6 +40,7 @@ from grokfast._checks import nearest
 from grokfast.errors import ConfigError
 from grokfast.tasks import ModularAddition
 from grokfast.training import RunConfig
+from grokfast.training.stored import united
 
 _TABLES = ("title", "figures", "run", "grid", "list", "sizes")
 
@@ -50,7 +51,8 @@ class Sweep:
 
     Args:
         title: What they are for.
-        configs: The runs, all different.
+        configs: The runs, all different. Those that differ in nothing but what they look at become one that looks at
+            all of it.
 
     Raises:
         ConfigError: If there is none, or two are equal.
@@ -63,14 +65,15 @@ class Sweep:
         object.__setattr__(self, "configs", tuple(self.configs))
         if not self.configs:
             raise ConfigError(f"sweep {self.title!r} has no run: expected at least one configuration")
-        seen: dict[str, RunConfig] = {}
+        seen: set[RunConfig] = set()
         for config in self.configs:
-            if config.key in seen:
+            if config in seen:
                 raise ConfigError(
                     f"sweep {self.title!r} names the run w0 = {config.w0:g}, seed = {config.seed} twice; "
                     "remove repeated values and entries"
                 )
-            seen[config.key] = config
+            seen.add(config)
+        object.__setattr__(self, "configs", tuple(united(self.configs)))
 
 
 def read_sweep(file: str | Path, size: str | None = None) -> Sweep:

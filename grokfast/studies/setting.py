@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from grokfast.store.identity import identity
 from grokfast.tasks import TASKS
 
 _APART = ("w0", "seed")
@@ -38,19 +39,22 @@ class Setting:
         return _setting({name: value for name, value in self.fields.items() if name not in names})
 
 
-def setting_of(config: Mapping[str, Any]) -> Setting:
+def setting_of(training: Mapping[str, Any]) -> Setting:
     """The setting of a run.
 
     Args:
-        config: Its configuration as plain values: ``config`` of its record, or :meth:`RunConfig.to_dict`. What is
-            looked at is no part of a setting, nor are fields that the optimiser does not read.
+        training: What was trained as plain values: ``config`` of its record, or :meth:`RunConfig.training`. Fields that
+            the optimiser does not read are no part of a setting, nor are those that say where the task's data lie.
     """
-    values = {name: value for name, value in config.items() if name not in (*_APART, "task", *_LOOKS)}
-    unread = _UNREAD.get(str(config["optimizer"]), ())
-    values = {name: value for name, value in values.items() if name not in unread}
-    task = dict(config["task"])
-    unkeyed = getattr(TASKS.get(task["name"]), "unkeyed", ())
-    return _setting({**values, **{f"task.{name}": value for name, value in task.items() if name not in unkeyed}})
+    unkeyed = getattr(TASKS.get(training["task"]["name"]), "unkeyed", ())
+    values = identity(training, defaults={}, unkeyed=unkeyed)
+    task = values.pop("task")
+    return _setting(
+        {
+            **{name: value for name, value in values.items() if name not in _APART},
+            **{f"task.{name}": value for name, value in task.items()},
+        }
+    )
 
 
 def varying(settings: Sequence[Setting]) -> list[str]:
@@ -61,28 +65,4 @@ def varying(settings: Sequence[Setting]) -> list[str]:
 
 
 def _setting(values: Mapping[str, Any]) -> Setting:
-    return Setting(json.dumps(_plain(values), sort_keys=True))
-
-
-def _plain(value: Any) -> Any:
-    """One spelling of each number: 1 for 1.0."""
-    if isinstance(value, Mapping):
-        return {name: _plain(inner) for name, inner in value.items()}
-    if isinstance(value, list | tuple):
-        return [_plain(inner) for inner in value]
-    return int(value) if isinstance(value, float) and value.is_integer() else value
-
-
-_LOOKS = (
-    "checkpoint_schedule",
-    "feature_schedule",
-    "compressibility_schedule",
-    "test_schedule",
-    "train_metrics",
-    "geometry",
-    "geometry_schedule",
-    "geometry_step",
-    "geometry_stiff",
-    "observe",
-)
-_UNREAD = {"sgd": ("beta1", "beta2", "eps"), "adam": ("momentum",), "adamw": ("momentum",)}
+    return Setting(json.dumps(values, sort_keys=True))

@@ -53,7 +53,7 @@ class Study:
     def settings(self) -> frozenset[Setting]:
         """Every setting of its runs at any size: what they have in common but w0, seed and length."""
         sweeps = [self.sweep(size) for size in self.sizes or (None,)]
-        return frozenset(setting_of(config.to_dict()).of_any_length for sweep in sweeps for config in sweep.configs)
+        return frozenset(setting_of(config.training()).of_any_length for sweep in sweeps for config in sweep.configs)
 
 
 class _Library(Mapping[str, Study]):

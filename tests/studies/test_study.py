@@ -69,7 +69,7 @@ def test_a_file_of_ones_own(tmp_path: Path) -> None:
 
 
 def _setting(**fields: object):
-    return setting_of(RunConfig(**fields).to_dict())
+    return setting_of(RunConfig(**fields).training())
 
 
 def test_a_setting_is_all_but_scale_seed_and_looks() -> None:
