@@ -18,12 +18,11 @@ from grokfast.measures import Column
 from grokfast.models import Params
 from grokfast.query import export, select
 from grokfast.rows import ROWS, row_of
-from grokfast.store import Store, derived_keys, indexed_rows, read_derived
-from grokfast.tasks import Split
+from grokfast.store import Store, derived_keys, derived_names, indexed_rows, read_derived
+from grokfast.tasks import Split, fresh_module, load_parameters
 from grokfast.training import SCHEMA, RunConfig, config_of
 
-MEASURED = "1"
-"""Version of the scalars of stored end models, which :mod:`grokfast.endmodel` computes."""
+_MEASURED = ("scalars", "measure-")  # names of entries with measures of end models; the first is an early version's
 
 
 class Run:
@@ -87,8 +86,7 @@ class Run:
     def _checkpoints(self) -> dict[int, Params]:
         stored = self.store.tensors(self.key, "checkpoints")
         # The file keeps its names sorted; stacked operations take parameters in the module's order.
-        with torch.device("meta"):
-            names = list(self.config.task.module().state_dict())
+        names = [name for name, _ in fresh_module(self.config.task).named_parameters()]
         epochs = {int(name.split("/", 1)[0]) for name in stored}
         return {epoch: {name: torch.from_numpy(stored[f"{epoch}/{name}"]) for name in names} for epoch in epochs}
 
@@ -114,9 +112,8 @@ class Run:
 
         Its input is what ``config.task.encode(inputs, dtype)`` gives.
         """
-        module = self.config.task.module().to(self.config.precision.dtype)
-        module.load_state_dict(self.checkpoint(epoch))
-        return module.eval()
+        module = fresh_module(self.config.task).to(self.config.precision.dtype)
+        return load_parameters(module, self.checkpoint(epoch)).eval()
 
     def data(self) -> Split:
         """Its train and test data, drawn again from its seed."""
@@ -255,9 +252,8 @@ def load(folder: str | Path) -> RunTable:
     rows, damaged = indexed_rows(store, row_of, f"{ROWS}-{SCHEMA}")
     measured = set(derived_keys(store))
     for row in rows:
-        # Measured afterwards (`grokfast measure`, or a figure that needed it).
-        scalars = read_derived(store, row["key"], "scalars", MEASURED) if row["key"] in measured else None
-        row |= {name: _finite(values) for name, values in (scalars or {}).items()}
+        if row["key"] in measured:
+            row |= _measured_later(store, row["key"])
     rows.sort(key=lambda row: (row["task"], row["weight_decay"], row["batch_size"], row["w0"], row["seed"]))
     return RunTable(store, rows, damaged)
 
@@ -277,6 +273,16 @@ def regime_of(summary: Mapping[str, Any]) -> str:
     if not learned or summary["end_test_accuracy"] < 0.5 * summary[f"end_train_accuracy{taken}"]:
         return "not generalised"
     return "groks" if summary[f"groks{taken}"] else "learns"
+
+
+def _measured_later(store: Store, key: str) -> dict[str, Any]:
+    """Measures taken of a stored end model, by column."""
+    found: dict[str, Any] = {}
+    for name in derived_names(store, key):
+        if name.startswith(_MEASURED) and "@" not in name:
+            scalars = read_derived(store, key, name, None) or {}
+            found |= {column: _finite(value) for column, value in scalars.items()}
+    return found
 
 
 def _finite(value: NDArray[Any]) -> float | None:

@@ -19,7 +19,7 @@ def helps(cls: type) -> dict[str, str]:
     found: dict[str, str] = {}
     for base in reversed(cls.__mro__):
         for parameter in docstring_parser.parse(base.__doc__ or "").params:
-            found[parameter.arg_name] = " ".join((parameter.description or "").split())
+            found[parameter.arg_name] = " ".join((parameter.description or "").replace("``", "").split())
     return found
 
 
@@ -43,14 +43,11 @@ def option_fields(cls: type, leave_out: Sequence[str] = (), given: Mapping[str, 
             continue
         required = field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING
         if field.name not in told and not required:
-            told[field.name] = (
-                field.default if field.default is not dataclasses.MISSING else field.default_factory()  # type: ignore[misc]
-            )
-        text = texts.get(field.name, "")
-        if field.name in told:
-            text = f"{text} (default: {_shown(told[field.name])})".strip()
+            factory: Any = field.default_factory
+            told[field.name] = factory() if field.default is dataclasses.MISSING else field.default
         hint, metavar = _plain(hints[field.name])
-        argument = tyro.conf.arg(help=text or None, metavar=metavar)
+        told_default = f"(default: {_shown(told[field.name])})" if field.name in told else "(required)"
+        argument = tyro.conf.arg(help=texts.get(field.name), metavar=metavar, help_behavior_hint=told_default)
         if required:
             fields.append((field.name, Annotated[hint, argument], dataclasses.field()))
         else:
@@ -78,7 +75,7 @@ def _plain(hint: Any) -> tuple[Any, str]:
     origin, inner = typing.get_origin(hint), typing.get_args(hint)
     if origin is tuple and inner[-1:] == (Ellipsis,):
         plain, metavar = _plain(inner[0])
-        return tuple[plain, ...], f"[{metavar} ...]"
+        return tuple[plain, ...], f"[{metavar} ...]"  # type: ignore[valid-type]
     names = {bool: "{True,False}", str: "TEXT"}
     return hint, names.get(hint, getattr(hint, "__name__", str(hint)).upper())
 

@@ -6,7 +6,6 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy import stats
 
 from grokfast._checks import check_fraction
 from grokfast.errors import InputError
@@ -48,6 +47,8 @@ def mean_interval(values: ArrayLike, confidence: float = 0.95) -> Estimate:
     Raises:
         InputError: If there is no value or one is not finite.
     """
+    from scipy import stats
+
     check_fraction("confidence", confidence)
     sample = np.asarray(values, dtype=np.float64)
     if sample.ndim != 1 or sample.size == 0 or not np.isfinite(sample).all():
@@ -105,6 +106,8 @@ def linear_fit(x: ArrayLike, y: ArrayLike, confidence: float = 0.95) -> LinearFi
     Raises:
         InputError: If there are fewer than three points, values are not finite or all x are equal.
     """
+    from scipy import stats
+
     check_fraction("confidence", confidence)
     xs, ys = np.asarray(x, dtype=np.float64), np.asarray(y, dtype=np.float64)
     if xs.ndim != 1 or xs.shape != ys.shape or xs.size < 3 or not (np.isfinite(xs).all() and np.isfinite(ys).all()):

@@ -168,13 +168,14 @@ def pruning_order(
     """The order in which a scheme removes the parameters of every member of a stack.
 
     Ranks are exact. Equal scores go by index: tensors in the order of ``params``, entries of a tensor in row-major
-    order. A layer is what shares a name up to the last dot, so a group never reaches into the next layer.
+    order. A layer is a weight with its bias (:func:`layers_of`), so a group never reaches into the next layer.
 
     Args:
         params: Stacked parameters ``[E, ...]``.
         scheme: A :class:`Scheme` or its value.
-        names: Which parameters to prune. By default magnitude and random pruning take the weight matrices and kernels
-            (biases stay), Fisher pruning takes every parameter, biases included, as the paper says "parameters".
+        names: Which parameters to prune. By default magnitude and random pruning take the weight matrices, kernels
+            and embeddings (biases stay; a network without any matrix gives all its parameters), Fisher pruning takes
+            every parameter, biases included, as the paper says "parameters".
         fisher: Fisher diagonal ``[E, ...]`` by name, for the Fisher schemes.
         generators: One for each member, for random pruning.
 
@@ -205,7 +206,7 @@ def pruning_order(
 
 def _chosen(params: Mapping[str, Tensor], scheme: Scheme, names: Sequence[str] | None) -> list[str]:
     if names is None:
-        chosen = list(params) if scheme.uses_fisher else weight_names(params)
+        chosen = (not scheme.uses_fisher and weight_names(params)) or list(params)
     else:
         chosen = [name for name in params if name in names]
     unknown = [name for name in names or () if name not in params]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping
 from enum import StrEnum
 
@@ -39,19 +40,29 @@ class Scheme(StrEnum):
 
 
 def weight_names(params: Mapping[str, Tensor], stacked: bool = True) -> list[str]:
-    """Weight matrices and kernels: parameters called weight with at least two dimensions.
+    """Weight matrices, kernels and embeddings: parameters with at least two dimensions that are not called biases.
+
+    A bias is called so where the last part of its name has the word ``bias``, or ``b`` for ``W``, as in ``b_Q``.
 
     Args:
         params: Parameters by name.
         stacked: Whether they have a leading axis of members.
     """
     least = 3 if stacked else 2
-    return [name for name, tensor in params.items() if "weight" in name.rsplit(".", 1)[-1] and tensor.dim() >= least]
+    return [name for name, tensor in params.items() if tensor.dim() >= least and not _BIAS.search(name)]
 
 
 def layers_of(names: Iterable[str]) -> dict[str, list[str]]:
-    """Parameter names by layer, the part before the last dot: ``{"0": ["0.weight", "0.bias"], ...}``."""
+    """Parameter names by layer: ``{"0": ["0.weight", "0.bias"], "W_E": ["W_E"], ...}``.
+
+    What is called ``weight`` and ``bias`` belongs to one layer, named by the rest of the name (``in_proj`` of
+    ``in_proj_weight`` and ``in_proj_bias``); every other parameter is a layer of its own.
+    """
     layers: dict[str, list[str]] = {}
     for name in names:
-        layers.setdefault(name.rpartition(".")[0], []).append(name)
+        layers.setdefault(_WEIGHT_OR_BIAS.sub("", name).strip("._"), []).append(name)
     return layers
+
+
+_BIAS = re.compile(r"(^|[._])(bias|b)(?=$|_[^.]*$|\d*$)")
+_WEIGHT_OR_BIAS = re.compile(r"(?:^|[._])(?:weight|bias)(?=$|_[^.]*$)")

@@ -62,13 +62,13 @@ def derived(store: Store, key: str, name: str, version: str, compute: Callable[[
     return arrays
 
 
-def read_derived(store: Store, key: str, name: str, version: str) -> Arrays | None:
-    """The arrays of an entry, or None if there is none that is whole and up to date."""
+def read_derived(store: Store, key: str, name: str, version: str | None) -> Arrays | None:
+    """The arrays of an entry, or None if there is none that is whole and up to date; of any version if None."""
     try:
         run = store.path(key).name
         with safe_open(_file(store, key, name), framework="np") as file:
             about = file.metadata() or {}
-            if about.get("run") != run or about.get("version") != version:
+            if about.get("run") != run or version not in (None, about.get("version")):
                 return None
             arrays = {label: file.get_tensor(label) for label in file.keys()}  # noqa: SIM118
     except (OSError, SafetensorError, StoreError):
@@ -80,6 +80,11 @@ def derived_keys(store: Store) -> list[str]:
     """Keys of the runs from which something has been computed."""
     folder = store.root / DERIVED
     return sorted(store.key_in(entry.name) for entry in folder.iterdir() if entry.is_dir()) if folder.is_dir() else []
+
+
+def derived_names(store: Store, key: str) -> list[str]:
+    """Names of the entries that there are of a run."""
+    return sorted(file.stem for file in (store.root / DERIVED / key).glob("*.safetensors"))
 
 
 def _file(store: Store, key: str, name: str) -> Path:

@@ -1,16 +1,14 @@
 """The stacked training engine."""
 
+from grokfast.observe import Dated, GeometryMeasure, Observer, Remembers, Snapshot, observe_quantities, schedule_epochs
 from grokfast.store.identity import SCHEMA
 from grokfast.training.config import Optimizer, Precision, RunConfig, TrainMetrics
-from grokfast.training.geometry import GeometryMeasure
 from grokfast.training.keeper import StateKeeper
 from grokfast.training.looks import look_fields, missing_looks, only_looks, with_looks
 from grokfast.training.loop import Interrupted, StackState, initial_stack, run_epochs
-from grokfast.training.observers import Dated, Observer, Snapshot, observe_quantities
 from grokfast.training.record import ENGINE, config_of, run_record, versions
 from grokfast.training.results import RunResult
-from grokfast.training.schedule import schedule_epochs
-from grokfast.training.state import Remembers, load_state, save_state
+from grokfast.training.state import load_state, save_state
 from grokfast.training.train import plan_stacks, train_runs, train_stack
 
 __all__ = [

@@ -21,11 +21,11 @@ from grokfast._checks import (
 )
 from grokfast.errors import ConfigError
 from grokfast.geometry import parse_variants
+from grokfast.observe import check_schedule
 from grokfast.store.identity import family_of, identity, key_of, plain
-from grokfast.tasks import TASKS, ModularAddition, Task
+from grokfast.tasks import TASKS, ModularAddition, Task, task_from_dict, task_to_dict
 from grokfast.training.fields import INTRODUCED, check_of
 from grokfast.training.looks import LOOK_FIELDS, looks_of
-from grokfast.training.schedule import schedule_epochs
 
 
 class _OfTask:
@@ -165,11 +165,11 @@ class RunConfig:
             if not (at and reference.strip()):
                 raise ConfigError(f"observe must name measures as 'reference@schedule', got {entry!r}")
             self._check_schedule(f"observe {reference}", schedule)
-        plain("task", _task_to_dict(self.task))
+        plain("task", task_to_dict(self.task))
 
     def _check_schedule(self, name: str, schedule: str) -> None:
         try:
-            schedule_epochs(schedule, self.epochs)
+            check_schedule(schedule, self.epochs)
         except ConfigError as error:
             raise ConfigError(f"{name}: {error}") from error
 
@@ -188,7 +188,7 @@ class RunConfig:
     def to_dict(self) -> dict[str, Any]:
         """All fields as plain JSON values; ``task`` is a mapping with its name."""
         values = {f.name: getattr(self, f.name) for f in dataclasses.fields(self)}
-        values["task"] = _task_to_dict(self.task)
+        values["task"] = task_to_dict(self.task)
         return typing.cast("dict[str, Any]", plain("the run configuration", values))
 
     @classmethod
@@ -200,7 +200,7 @@ class RunConfig:
         """
         values = dict(values)
         if "task" in values:
-            values["task"] = _task_from_dict(values["task"])
+            values["task"] = task_from_dict({"name": ModularAddition.name, **values["task"]})
         _check_names(cls, values, "the run configuration")
         if isinstance(values.get("observe"), list):
             values["observe"] = tuple(values["observe"])
@@ -271,20 +271,6 @@ def _check_names(cls: type[Any], values: Mapping[str, Any], what: str) -> None:
             raise ConfigError(f"{what} has no field {name!r}{nearest(name, fields)}")
 
 
-def _task_to_dict(task: Task) -> dict[str, Any]:
-    return {"name": task.name, **dataclasses.asdict(typing.cast("Any", task))}
-
-
-def _task_from_dict(values: Any) -> Task:
-    if not isinstance(values, Mapping):
-        raise ConfigError(f"task must be one of {sorted(TASKS)} with its fields, got {values!r}")
-    values = dict(values)
-    name = values.pop("name", ModularAddition.name)
-    if name not in TASKS:
-        raise ConfigError(f"task must be one of {sorted(TASKS)}, got {name!r}{nearest(str(name), TASKS)}")
-    return typing.cast("Task", _build(TASKS[name], values, f"task {name}"))
-
-
 def _task_defaults(cls: Any) -> dict[str, Any]:
     """Declared defaults of the task's fields, as JSON values."""
     found = {}
@@ -301,20 +287,3 @@ def _train_samples(task: Any) -> int | None:
         return int(task.train_fraction * task.P**2 + 1e-9)
     samples = getattr(task, "train_samples", getattr(task, "train_size", None))
     return None if samples is None else int(samples)
-
-
-def _build(cls: type[Any], values: dict[str, Any], what: str) -> Any:
-    _check_names(cls, values, what)
-    hints = typing.get_type_hints(cls)
-    return cls(**{name: _coerce(name, value, hints[name]) for name, value in values.items()})
-
-
-def _coerce(name: str, value: Any, hint: Any) -> Any:
-    """JSON and TOML know no tuples and write 1 for 1.0; everything else must have its type already."""
-    if typing.get_origin(hint) is tuple and isinstance(value, list | tuple):
-        return tuple(value)
-    if hint is float and isinstance(value, int) and not isinstance(value, bool):
-        return float(value)
-    if hint in (int, bool, str, float) and not (isinstance(value, hint) and isinstance(value, bool) == (hint is bool)):
-        raise ConfigError(f"{name} must be of type {hint.__name__}, got {value!r}")
-    return value

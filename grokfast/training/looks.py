@@ -14,13 +14,13 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from grokfast.errors import ConfigError
+from grokfast.observe import schedule_epochs
 from grokfast.store.identity import canonical
-from grokfast.training.schedule import schedule_epochs
 
 if TYPE_CHECKING:
+    from grokfast.observe import Observer
     from grokfast.tasks import Task
     from grokfast.training.config import RunConfig
-    from grokfast.training.observers import Observer
 
 Looks = Mapping[str, Sequence[str]]
 

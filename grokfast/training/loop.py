@@ -11,15 +11,18 @@ from torch import Tensor
 
 from grokfast._checks import check_at_least
 from grokfast.errors import ConfigError
+from grokfast.measures import Column
 from grokfast.models import Params, member, stack_members, zeros_together
+from grokfast.observe import FULL_TRAIN, Observer, Snapshot, Watch, schedule_epochs
+from grokfast.observe import METRICS as METRIC_COLUMNS
 from grokfast.tasks import Split, evaluate, stream
 from grokfast.training.config import RunConfig, TrainMetrics
 from grokfast.training.history import Series
-from grokfast.training.observers import Dated, Observer, Snapshot, observe_compressibility, observe_features
+from grokfast.training.observing import built_in_observers
 from grokfast.training.optimizers import OptimizerState, initial_state, optimizer_step
-from grokfast.training.schedule import schedule_epochs
 
-METRICS = ("train_loss", "train_accuracy", "test_loss", "test_accuracy")
+METRICS = tuple(column.name for column in METRIC_COLUMNS)
+FULL_METRICS = tuple(column.name for column in FULL_TRAIN)
 
 
 class Interrupted(Exception):  # noqa: N818 - not an error: the caller asked for it
@@ -42,6 +45,8 @@ class StackState:
         diverged: For each member the epoch at which it was frozen, 0 if it was not.
         history: By metric a series of ``[E]``, one row an epoch; NaN where there was no test pass.
         observed: By column, the epochs looked at and the ``[E]`` values.
+        columns: What the observed columns mean, by name.
+        problems: Columns whose measure failed, with what happened.
         checkpoints: Parameters of each member by epoch.
         train: The members' training data ``[E, n_train, ...]`` in this epoch's order, made when needed.
         test: Their test data ``[E, n_test, ...]``, made when needed.
@@ -58,6 +63,8 @@ class StackState:
     diverged: list[int] = field(default_factory=list)
     history: dict[str, Series] = field(default_factory=lambda: {name: Series() for name in METRICS})
     observed: dict[str, list[tuple[int, Tensor]]] = field(default_factory=dict)
+    columns: dict[str, tuple[str, Column]] = field(default_factory=dict)
+    problems: dict[str, str] = field(default_factory=dict)
     checkpoints: dict[int, list[Params]] = field(default_factory=dict)
     train: tuple[Tensor, Tensor] | None = None
     test: tuple[Tensor, Tensor] | None = None
@@ -106,7 +113,12 @@ def initial_stack(configs: Sequence[RunConfig], device: str | torch.device = "cp
         orders=orders,
         batches=_draw_order(splits, orders),
         diverged=[0] * len(configs),
+        history={name: Series() for name in _history_names(configs[0])},
     )
+
+
+def _history_names(config: RunConfig) -> tuple[str, ...]:
+    return (*METRICS, *FULL_METRICS) if config.train_metrics is TrainMetrics.FULL else METRICS
 
 
 def run_epochs(
@@ -127,23 +139,17 @@ def run_epochs(
         Interrupted: If ``stop`` was set before the last epoch.
     """
     config = state.configs[0]
-    watching = [
-        Observer(observe_features, config.feature_schedule),
-        Observer(observe_compressibility, config.compressibility_schedule),
-    ]
-    # The end model is measured once, by stack_results, which fills in the last epoch of these two.
-    looks = [observer.epochs(config.epochs) - {config.epochs} for observer in watching]
-    watching += observers
-    looks += [observer.epochs(config.epochs) for observer in observers]
+    watch = Watch([*built_in_observers(config), *observers], config.epochs)
+    if state.epoch < config.epochs:
+        watch.prepare(state.snapshot())
     keeps = schedule_epochs(config.checkpoint_schedule, config.epochs) | {config.epochs}
     tests = schedule_epochs(config.test_schedule, config.epochs) | {config.epochs}
     while state.epoch < config.epochs:
         _train_epoch(state, tests)
-        for observer, epochs in zip(watching, looks, strict=True):
-            if state.epoch in epochs:
-                for name, seen in observer.measure(state.snapshot()).items():
-                    epoch, values = (seen.epoch, seen.values) if isinstance(seen, Dated) else (state.epoch, seen)
-                    state.observed.setdefault(name, []).append((epoch, values.detach().double().cpu().clone()))
+        for name, look in watch.look(state.snapshot()).items():
+            state.observed.setdefault(name, []).append(look)
+        state.problems |= watch.problems
+        state.columns |= watch.columns
         if state.epoch in keeps:
             state.checkpoints[state.epoch] = [member(state.params, e) for e in range(len(state.configs))]
         if on_epoch is not None:
@@ -173,7 +179,8 @@ def _train_epoch(state: StackState, tests: Collection[int]) -> None:
     state.epoch += 1
     metrics = dict(zip(METRICS, (loss_sum / samples, correct / samples), strict=False))
     if config.train_metrics is TrainMetrics.FULL:
-        metrics["train_loss"], metrics["train_accuracy"] = evaluate(config.task, state.params, inputs, labels)
+        seen = evaluate(config.task, state.params, inputs, labels)
+        metrics |= dict(zip(FULL_METRICS, seen, strict=True))
     if state.epoch in tests:
         if state.test is None:
             state.test = _stacked_tests(state.splits)
@@ -182,8 +189,8 @@ def _train_epoch(state: StackState, tests: Collection[int]) -> None:
     else:
         metrics["test_loss"] = metrics["test_accuracy"] = torch.full_like(loss_sum, torch.nan)
     _mark_diverged(state, metrics)
-    for name in METRICS:
-        state.history[name].append(metrics[name].cpu())
+    for name, series in state.history.items():
+        series.append(metrics[name].cpu())
 
 
 def _mark_diverged(state: StackState, metrics: dict[str, Tensor]) -> None:
@@ -195,8 +202,8 @@ def _mark_diverged(state: StackState, metrics: dict[str, Tensor]) -> None:
     if not any(frozen):
         return
     lost = torch.tensor(frozen, device=metrics["test_loss"].device)
-    for name in METRICS:
-        metrics[name] = metrics[name].masked_fill(lost, torch.nan)
+    for name, values in metrics.items():
+        metrics[name] = values.masked_fill(lost, torch.nan)
 
 
 def _draw_order(splits: Sequence[Split], orders: Sequence[torch.Generator]) -> Tensor:

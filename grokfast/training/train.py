@@ -15,14 +15,15 @@ import torch
 
 from grokfast._checks import check_at_least
 from grokfast.errors import ConfigError
+from grokfast.observe import Closes, GeometryMeasure, Observer
 from grokfast.store import Store
 from grokfast.training.config import RunConfig
-from grokfast.training.geometry import GeometryMeasure, geometry_observers, geometry_of, learn_split
+from grokfast.training.geometry import geometry_observers, geometry_of, learn_split
 from grokfast.training.interventions import watched
 from grokfast.training.keeper import StateKeeper
 from grokfast.training.looks import joined_looks, observer_looks, with_looks
 from grokfast.training.loop import Interrupted, StackState, initial_stack, run_epochs
-from grokfast.training.observers import Closes, Observer
+from grokfast.training.observing import asked_observers
 from grokfast.training.results import RunResult, stack_results
 from grokfast.training.stored import Sink, outstanding, publish, united, warn_unseen
 
@@ -62,7 +63,8 @@ def train_stack(
     on_epoch = None if on_epoch is None else watched(on_epoch)
     given, _ = observer_looks(observers, configs[0].task) if configs else ({}, [])
     geometry = geometry_of(configs[0]) if configs else None
-    observers = [*observers, *geometry_observers(geometry, configs[0])] if configs else observers
+    if configs:
+        observers = [*asked_observers(configs[0]), *observers, *geometry_observers(geometry, configs[0])]
     with quiet_numerics(), _closing(observers):
         if keeper is None:
             state = initial_stack(configs, device)
@@ -200,8 +202,7 @@ def plan_stacks(configs: Sequence[RunConfig], threads: int = 1, size: int = STAC
 def _results(
     state: StackState, geometry: GeometryMeasure | None, seconds: float, given: Mapping[str, Sequence[str]]
 ) -> list[RunResult]:
-    ends, arrays = ({}, {}) if geometry is None else geometry.spectra(state.snapshot(), state.configs[0].geometry_stiff)
-    results = stack_results(state, seconds, ends, arrays)
+    results = stack_results(state, seconds, [] if geometry is None else [geometry])
     return [
         replace(result, record={**result.record, "looks": joined_looks(result.record["looks"], given)})
         for result in results
