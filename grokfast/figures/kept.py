@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from grokfast.errors import InputError, MissingRunsError
 from grokfast.measures import Column
 from grokfast.pruning import PruningCurve, Scheme
-from grokfast.runs import MEASURED, Run
+from grokfast.runs import Run, kept_measures
 from grokfast.store import read_derived
 
 CURVES = "1"
@@ -25,8 +25,7 @@ CURVES = "1"
 
 def measured(run: Run) -> dict[str, float]:
     """Scalars of a run: its summary, and what ``grokfast measure`` has kept; missing values are left out."""
-    kept = read_derived(run.store, run.key, "scalars", MEASURED) or {}
-    found = {**run.summary, **{name: float(value) for name, value in kept.items()}}
+    found = {**run.summary, **kept_measures(run.store, run.key)}
     return {name: float(value) for name, value in found.items() if _is_number(value)}
 
 
