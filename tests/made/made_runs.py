@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 
 from grokfast import Ising, ModularAddition, RunConfig
-from grokfast.runs import MEASURED
 from grokfast.store import Store, derived
 from grokfast.training import run_record
 
@@ -53,7 +52,7 @@ class Made:
         )
         if self.scalars:
             scalars = {name: np.float64(value) for name, value in self.scalars.items()}
-            derived(store, self.key, "scalars", MEASURED, lambda: scalars)
+            derived(store, self.key, "scalars", "1", lambda: scalars)
         for name, curve in self.curves.items():
             derived(store, self.key, f"pruning-{name}", "1", lambda curve=curve: curve)
 
