@@ -64,6 +64,32 @@ def test_every_run_opens_under_the_key_that_it_would_get_now(folder: Path) -> No
     assert np.isfinite(store.history(SEEN[2])["train_loss_full"]).all()
 
 
+def test_columns_of_old_runs_are_described_as_those_of_today(folder: Path, tmp_path: Path) -> None:
+    store, again = Store(folder), Store(tmp_path / "again")
+    looks = {"geometry": "logit-8+softmax-all", "geometry_stiff": 0.1, "feature_schedule": "last"}
+    ising, full = OTHERS["e71a832f9cca8b2f"], dataclasses.replace(MAIN, train_metrics="full", seed=7)
+    train_runs([dataclasses.replace(MAIN, **looks), ising, full], again)
+    for old, key in ((SEEN[1], MAIN.key), ("e71a832f9cca8b2f", ising.key), (SEEN[2], full.key)):
+        now = {(c["name"], c["kind"]): c for c in again.record(key)["columns"]}
+        then = {(c["name"], c["kind"]): c for c in store.record(old)["columns"]}
+        if old == SEEN[2]:  # it had no running train loss
+            now = {k: c for k, c in now.items() if k in then or k[0].endswith("_full")}
+        assert {name for name, _ in then} <= {name for name, _ in now}
+        scalars = {name for name, kind in now if kind != "array"}
+        assert scalars - {name for name, _ in then} == set()
+        for place, column in then.items():
+            wanted = now[place]
+            assert (column["unit"], column["headline"], column["measure"]) == (
+                wanted["unit"], wanted["headline"], wanted["measure"],
+            ), place  # fmt: skip
+            assert (column["meaning"], column["label"]) == (wanted["meaning"], wanted["label"])
+    for old in SEEN:
+        described = {column["name"] for column in store.record(old)["columns"]}
+        values = {*store.history(old), *store.record(old)["summary"], *store.tensors(old, "arrays")}
+        undescribed = {"epoch", "test_looks", "pruning_fractions", "order_generator", "train_loss", "train_accuracy"}
+        assert values - described - undescribed == set()
+
+
 def test_stored_trainings_are_the_ones_of_today(folder: Path, tmp_path: Path) -> None:
     configs = [dataclasses.replace(MAIN, feature_schedule="every:2"), *list(OTHERS.values())[:2]]
     geometry = {"geometry": "logit-8", "feature_schedule": "last", "test_schedule": "every:2"}
