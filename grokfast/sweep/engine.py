@@ -19,8 +19,8 @@ from distributed import Client, Future, KilledWorker
 from grokfast._checks import check_at_least, check_positive
 from grokfast.errors import ConfigError, StoreError, SweepError
 from grokfast.store import Store
+from grokfast.studies import Sweep
 from grokfast.sweep.cluster import connected, local_workers
-from grokfast.sweep.file import Sweep
 from grokfast.sweep.journal import Journal, journal, sweep_up
 from grokfast.sweep.plan import Plan, Shard, make_plan
 from grokfast.sweep.shard import Job, Outcome, Receipt
