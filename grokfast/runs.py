@@ -253,7 +253,7 @@ def load(folder: str | Path) -> RunTable:
     measured = set(derived_keys(store))
     for row in rows:
         if row["key"] in measured:
-            row |= _measured_later(store, row["key"])
+            row |= measured_later(store, row["key"])
     rows.sort(key=lambda row: (row["task"], row["weight_decay"], row["batch_size"], row["w0"], row["seed"]))
     return RunTable(store, rows, damaged)
 
@@ -275,7 +275,7 @@ def regime_of(summary: Mapping[str, Any]) -> str:
     return "groks" if summary[f"groks{taken}"] else "learns"
 
 
-def _measured_later(store: Store, key: str) -> dict[str, Any]:
+def measured_later(store: Store, key: str) -> dict[str, Any]:
     """Measures taken of a stored end model, by column."""
     found: dict[str, Any] = {}
     for name in derived_names(store, key):
