@@ -36,8 +36,7 @@ def _check_training(accuracy, loss, of, task):
         assert axes.get_xscale() == "log"
     assert (accuracy.get_yscale(), loss.get_yscale()) == ("linear", "log")
     assert (accuracy.get_ylabel(), loss.get_xlabel()) == ("accuracy", "epoch")
-    labels = [text.get_text() for text in accuracy.get_legend().get_texts()] if accuracy.get_legend() else []
-    return labels
+    return [text.get_text() for text in accuracy.get_legend().get_texts()] if accuracy.get_legend() else []
 
 
 @pytest.mark.parametrize(
