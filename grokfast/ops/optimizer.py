@@ -11,7 +11,10 @@ from grokfast.errors import InputError
 from grokfast.ops._native import call, check_same, kernel, native
 
 
-def _check(tensors: Sequence[Sequence[Tensor]], learning_rate: Tensor, weight_decay: Tensor, active: Tensor) -> None:
+def check_adam(
+    tensors: Sequence[Sequence[Tensor]], learning_rate: Tensor, weight_decay: Tensor, active: Tensor
+) -> None:
+    """Raise unless parameters, what belongs to them, and the members' rows fit together, as :func:`adam_step_` says."""
     params = tensors[0]
     if any(len(group) != len(params) for group in tensors):
         raise InputError(f"expected one gradient and state per parameter, got {[len(group) for group in tensors]}")
@@ -137,7 +140,7 @@ def _adam_compiled(
     eps: float,
     decoupled: bool,
 ) -> None:
-    _check([params, grads, means, squares], learning_rate, weight_decay, active)
+    check_adam([params, grads, means, squares], learning_rate, weight_decay, active)
     run, core = kernel("adam", params[0]), native()
     if run is None or core is None:
         adam_step_reference(
@@ -187,7 +190,7 @@ class BoundAdam:
         weight_decay: Tensor,
         active: Tensor,
     ) -> None:
-        _check([params, grads, means, squares], learning_rate, weight_decay, active)
+        check_adam([params, grads, means, squares], learning_rate, weight_decay, active)
         self._groups = [list(group) for group in (params, grads, means, squares)]
         self._rows = (learning_rate, weight_decay, active)
         on_cpu = params[0].device.type == "cpu"
@@ -278,7 +281,7 @@ def _sgd_compiled(
     active: Tensor,
     momentum: float,
 ) -> None:
-    _check([params, grads, velocities], learning_rate, weight_decay, active)
+    check_adam([params, grads, velocities], learning_rate, weight_decay, active)
     run = kernel("sgd", params[0])
     if run is None:
         sgd_step_reference(params, grads, velocities, learning_rate, weight_decay, active, momentum)
