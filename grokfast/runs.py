@@ -36,6 +36,7 @@ class Run:
     def __init__(self, store: Store, key: str) -> None:
         self.store = store
         self.key = key
+        self._seen: dict[str, tuple[NDArray[Any], NDArray[Any]]] = {}
 
     def __repr__(self) -> str:
         return f"Run({self.key}, {self.config.task.name}, w0={self.config.w0:g}, seed={self.config.seed})"
@@ -68,14 +69,16 @@ class Run:
         Raises:
             InputError: If there is no such column.
         """
-        whole = self.__dict__.get("history")
-        try:
-            found = whole if whole is not None else self.store.history(self.key, ["epoch", name])
-            values = found[name]
-        except (KeyError, StoreError) as error:
-            raise InputError(f"run {self.key} has no column {name!r} in its history") from error
-        known = ~np.isnan(values)
-        return found["epoch"][known], values[known]
+        if name not in self._seen:
+            whole = self.__dict__.get("history")
+            try:
+                found = whole if whole is not None else self.store.history(self.key, ["epoch", name])
+                values = found[name]
+            except (KeyError, StoreError) as error:
+                raise InputError(f"run {self.key} has no column {name!r} in its history") from error
+            known = ~np.isnan(values)
+            self._seen[name] = found["epoch"][known], values[known]
+        return self._seen[name]
 
     @cached_property
     def arrays(self) -> dict[str, NDArray[Any]]:
@@ -253,7 +256,7 @@ def load(folder: str | Path) -> RunTable:
     measured = set(derived_keys(store))
     for row in rows:
         if row["key"] in measured:
-            row |= kept_measures(store, row["key"])
+            row |= measured_later(store, row["key"])
     rows.sort(key=lambda row: (row["task"], row["weight_decay"], row["batch_size"], row["w0"], row["seed"]))
     return RunTable(store, rows, damaged)
 
@@ -275,9 +278,9 @@ def regime_of(summary: Mapping[str, Any]) -> str:
     return "groks" if summary[f"groks{taken}"] else "learns"
 
 
-def kept_measures(store: Store, key: str) -> dict[str, float | None]:
-    """Measures of a stored end model that have been taken and kept, by column; None where one is not finite."""
-    found: dict[str, float | None] = {}
+def measured_later(store: Store, key: str) -> dict[str, float | None]:
+    """Measures taken of a stored end model, by column."""
+    found: dict[str, Any] = {}
     for name in derived_names(store, key):
         if name.startswith(_MEASURED) and "@" not in name:
             scalars = read_derived(store, key, name, None) or {}

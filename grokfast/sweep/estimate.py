@@ -10,7 +10,8 @@ from threading import Event
 import torch
 
 from grokfast.errors import GrokfastError
-from grokfast.sweep.plan import Plan, Shard, free_memory, member_bytes, parameter_bytes
+from grokfast.sweep.plan import Plan, free_memory, member_bytes, parameter_bytes
+from grokfast.sweep.shards import Shard
 from grokfast.training import (
     Interrupted,
     RunConfig,

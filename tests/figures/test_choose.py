@@ -119,11 +119,13 @@ def test_missing_runs_name_the_study_and_its_size(tmp_path):
         draw("fig02b", table, "w0 > 100")
     with pytest.raises(MissingRunsError, match=r"2 or more values of w0.* at most 1 of one setting"):
         draw("fig05c", table)
-    with pytest.raises(MissingRunsError, match=r"hidden\*_weighted_energy at two epochs .*\n  grokfast sweep ising-ends"):
+    with pytest.raises(
+        MissingRunsError, match=r"hidden\*_weighted_energy at two epochs .*\n  grokfast sweep ising-ends"
+    ):
         draw("fig07", table)
     for figure in FIGURES.values():
         if figure.needs_runs:
-            with pytest.raises(MissingRunsError, match="grokfast (sweep|train)"):
+            with pytest.raises(MissingRunsError, match=r"grokfast (sweep|train)"):
                 draw(figure.name, table, "w0 > 100")
 
 
