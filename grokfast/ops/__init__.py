@@ -3,7 +3,7 @@
 from grokfast.ops._native import advise_huge_pages, instruction_set
 from grokfast.ops.cnn import cnn_cross_entropy_, cnn_cross_entropy_direct, cnn_cross_entropy_reference
 from grokfast.ops.conv_pool import conv_relu_pool
-from grokfast.ops.cross_entropy import cross_entropy, cross_entropy_reference
+from grokfast.ops.cross_entropy import cross_entropy, cross_entropy_direct, cross_entropy_reference
 from grokfast.ops.fisher_chain import fisher_chain, fisher_chain_reference
 from grokfast.ops.fisher_linear import fisher_linear, fisher_linear_reference
 from grokfast.ops.fisher_patches import fisher_patches, fisher_patches_reference
@@ -33,6 +33,7 @@ __all__ = [
     "cnn_cross_entropy_reference",
     "conv_relu_pool",
     "cross_entropy",
+    "cross_entropy_direct",
     "cross_entropy_reference",
     "fisher_chain",
     "fisher_chain_reference",
