@@ -119,7 +119,9 @@ def test_missing_runs_name_the_study_and_its_size(tmp_path):
         draw("fig02b", table, "w0 > 100")
     with pytest.raises(MissingRunsError, match=r"2 or more values of w0.* at most 1 of one setting"):
         draw("fig05c", table)
-    with pytest.raises(MissingRunsError, match=r"hidden\*_weighted_energy at two epochs .*\n  grokfast sweep ising-ends"):
+    with pytest.raises(
+        MissingRunsError, match=r"hidden\*_weighted_energy at two epochs .*\n  grokfast sweep ising-ends"
+    ):
         draw("fig07", table)
     for figure in FIGURES.values():
         if figure.needs_runs:
