@@ -97,7 +97,8 @@ def test_a_lock_goes_with_its_process(tmp_path: Path) -> None:
         """
     )
     file = tmp_path / "folder" / "lock"
-    with subprocess.Popen([sys.executable, "-c", code, str(file)], stdout=subprocess.PIPE, text=True) as other:
+    command = [sys.executable, "-c", code, str(file)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=tmp_path) as other:
         assert other.stdout is not None
         assert other.stdout.readline() == "True\n"
         with lock(file) as ours:

@@ -14,8 +14,6 @@ from torch import Tensor
 
 from grokfast import ModularAddition, Observer, RunConfig, Store, load, train_runs
 from grokfast.errors import ConfigError, StoreError
-from grokfast.measures import Column
-from grokfast.observe import measure, register_measure
 from grokfast.training import Snapshot, train_stack
 from grokfast.training.stored import publish
 
@@ -191,34 +189,42 @@ def test_a_damaged_run_is_trained_again_and_one_of_a_later_version_is_not(tmp_pa
     assert train_runs([BASE], store) == [BASE.key]
 
 
-def test_a_measure_of_the_end_alone_is_taken_from_the_stored_model(tmp_path: Path) -> None:
+MEASURE = """
+from grokfast import Column
+from grokfast.observe import measure
+
+@measure(columns=[Column("first_norm", "norm of the first matrix"), Column("accuracy_seen", "test accuracy")])
+def first_norm(snapshot):
+    accuracy = snapshot.metrics["test_accuracy"]
+    return {"first_norm": snapshot.params["0.weight"].flatten(1).norm(dim=1), "accuracy_seen": accuracy}
+"""
+
+
+def test_a_measure_of_the_end_alone_is_taken_from_the_stored_model(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     config = _with(task=ModularAddition(P=7, hidden=(8,)))
-    train_runs([config], tmp_path, observers=[Observer(bias_sum, "every:4")])
-    store = Store(tmp_path)
+    root = tmp_path / "runs"
+    train_runs([config], root, observers=[Observer(bias_sum, "every:4")])
+    store = Store(root)
     before = store.path(BASE.key)
-    asked = dataclasses.replace(config, observe=("rank_of_these_tests@last",))
-
-    @measure(columns=[Column("first_norm", "norm of the first matrix"), Column("accuracy_seen", "test accuracy")])
-    def rank_of_these_tests(snapshot: Snapshot) -> Mapping[str, Tensor]:
-        return {
-            "first_norm": snapshot.params["0.weight"].flatten(1).norm(dim=1),
-            "accuracy_seen": snapshot.metrics["test_accuracy"],
-        }
-
-    register_measure(rank_of_these_tests)
+    (tmp_path / "modules").mkdir()
+    (tmp_path / "modules" / "end_norm.py").write_text(MEASURE)
+    monkeypatch.syspath_prepend(tmp_path / "modules")
+    asked = dataclasses.replace(config, observe=("end_norm:first_norm@last",))
     trained = train_runs([asked], store, on_epoch=lambda state: pytest.fail("it was trained"))
     assert trained == []
-    (run,) = load(tmp_path)
+    (run,) = load(root)
     assert store.path(BASE.key) != before
     assert run.seen("first_norm")[0].tolist() == [8]
     expected = run.checkpoint()["0.weight"].norm().item()
     assert run.summary["first_norm"] == pytest.approx(expected, rel=1e-6)
     assert run.summary["accuracy_seen"] == run.summary["end_test_accuracy"]
     assert run.seen("bias_sum")[0].tolist() == [4, 8]
-    assert run.record["looks"]["rank_of_these_tests"] == ["last"]
+    assert run.record["looks"]["end_norm:first_norm"] == ["last"]
     assert {"first_norm", "accuracy_seen"} <= {column["name"] for column in run.record["columns"]}
     # The path needs training, and gives the same at the end.
-    assert train_runs([dataclasses.replace(asked, observe=("rank_of_these_tests@every:4",))], store) == [BASE.key]
-    (again,) = load(tmp_path)
+    assert train_runs([dataclasses.replace(asked, observe=("end_norm:first_norm@every:4",))], store) == [BASE.key]
+    (again,) = load(root)
     assert again.seen("first_norm")[0].tolist() == [4, 8]
     assert again.summary["first_norm"] == pytest.approx(expected, rel=1e-6)
