@@ -7,11 +7,11 @@ import torch
 from partial_runs import train_until
 from torch import nn
 
+from grokfast.observe import stack_pruning_curve
 from grokfast.ops import mlp_cross_entropy_, mlp_losses
 from grokfast.pruning import magnitude_ranks, prune_layerwise, pruned_count, pruning_fractions
 from grokfast.tasks import ModularAddition, evaluate
 from grokfast.training import RunConfig, initial_stack
-from grokfast.observe import stack_pruning_curve
 
 
 def _trained(members, quick, epochs):

@@ -261,7 +261,7 @@ def _pruning_curve(found: Mapping[str, NDArray[Any]]) -> PruningCurve:
 
 def _curve(run: Run, scheme: Scheme, layer: str | None, fisher: MetricFisher) -> Mapping[str, Any]:
     params, task = end_params(run), run.config.task
-    names = None
+    names = task.pruned
     if layer is not None:
         names = layers_of(params if scheme.uses_fisher else weight_names(params)).get(layer, [layer])
     order = pruning_order(

@@ -14,6 +14,7 @@ from pathlib import Path
 import matplotlib as mpl
 import numpy as np
 import torch
+from grokfast.figures.registry import ISING_TEXT, MAIN_TEXT, by_scale, choose, one_setting, regime
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
@@ -34,7 +35,6 @@ from grokfast.figures.geometry import (
     task_title,
     zero_line,
 )
-from grokfast.figures.registry import ISING_TEXT, MAIN_TEXT, by_scale, choose, one_setting, regime
 from grokfast.figures.style import FEATURE_COLORS, GROKKING, LEARNING, NEUTRAL, new_figure, scale_colors, style
 from grokfast.measures import gini, layer_norms
 from grokfast.models import stack_members

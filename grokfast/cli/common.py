@@ -52,11 +52,11 @@ def train_into(
     return RunTable(store, [row for row in table.rows if row["key"] in keys], [])
 
 
-def next_figure(table: RunTable, folder: Path) -> str:
+def next_figure(table: RunTable) -> str:
     """The command that draws these runs."""
-    from grokfast.figures import suggested
+    from grokfast.figures import suggested_command
 
-    return f"next: {shlex.join(['grokfast', 'figure', suggested(table), '--runs', str(folder)])}"
+    return f"next: {shlex.join(suggested_command(table))}"
 
 
 def _device(name: str) -> str:

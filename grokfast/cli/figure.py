@@ -11,8 +11,8 @@ import tyro
 
 from grokfast.cli.common import Runs, load_runs
 from grokfast.cli.progress import make_console
-from grokfast.errors import InputError, MissingRunsError, StoreError
-from grokfast.figures import draw, find_figure, listing, save
+from grokfast.errors import MissingRunsError, StoreError
+from grokfast.figures import draw, draw_all, find_figure, listing, save
 from grokfast.runs import RunTable
 from grokfast.store import Store
 
@@ -64,21 +64,12 @@ def _list(folder: Path) -> None:
 
 def _draw_all(table: RunTable, where: str, out: Path) -> None:
     drawn = 0
-    for entry in figures_of(table):
-        try:
-            files = save(draw(entry, table, where or None), out, entry)
-        except (MissingRunsError, InputError) as error:
-            print(f"{entry}: left out: {str(error).splitlines()[0]}", file=sys.stderr)
+    for name, found in draw_all(table, where or None):
+        if isinstance(found, str):
+            print(f"{name}: left out: {found}", file=sys.stderr)
             continue
         drawn += 1
-        for file in files:
+        for file in save(found, out, name):
             print(f"figure: {file.resolve()}")
     if not drawn:
         raise MissingRunsError(f"{table.store.root} has the runs of no figure; `grokfast figure` lists what each needs")
-
-
-def figures_of(table: RunTable) -> list[str]:
-    """The names of all figures, in their order."""
-    from grokfast.figures import FIGURES
-
-    return list(FIGURES)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
@@ -42,12 +43,19 @@ def runs(
         upgrade: Rewrite what an earlier version of grokfast stored; it is read as it is without that, too.
     """
     if upgrade:
-        for line in upgrade_store(Store(folder)):
-            print(line)
+        done = upgrade_store(Store(folder))
+        for message in done.kept:
+            print(f"grokfast: warning: {message}", file=sys.stderr)
+        print(
+            f"{len(done.moved)} runs lie under their new keys now, {len(done.joined)} have joined another of the same "
+            f"training, {len(done.kept)} stay as they were, in {folder.resolve()}"
+        )
         return
     if prune:
-        removed, freed = prune_versions(Store(folder))
-        print(f"{removed} older versions removed, {freed / 1e6:.1f} MB freed, in {folder.resolve()}")
+        pruned = prune_versions(Store(folder))
+        for message in pruned.kept:
+            print(f"grokfast: warning: {message}", file=sys.stderr)
+        print(f"{pruned.versions} older versions removed, {pruned.bytes / 1e6:.1f} MB freed, in {folder.resolve()}")
         return
     table = load_runs(folder, where)
     if sort:

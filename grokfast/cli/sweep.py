@@ -11,17 +11,15 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import tyro
-from rich import box
 from rich.console import Console
-from rich.table import Table
 
 from grokfast.cli.common import Runs
 from grokfast.cli.progress import make_console
 from grokfast.cli.sweep_progress import SweepDisplay, duration, size
 from grokfast.errors import ConfigError
 from grokfast.store import Store
-from grokfast.sweep import Plan, SweepReport, make_plan, read_sweep, run_sweep, sizes_of
-from grokfast.sweep.catalog import find_sweep, ready_made
+from grokfast.studies import find_study, listing
+from grokfast.sweep import Plan, SweepReport, make_plan, run_sweep
 from grokfast.sweep.engine import cores
 from grokfast.sweep.estimate import estimate
 from grokfast.training import Observer
@@ -55,12 +53,12 @@ def sweep(
     wandb: Path | None = None,
     log_schedule: str = "every:10",
 ) -> None:
-    """Train all runs that a sweep file names and the folder lacks; after a kill it goes on where it was.
+    """Train all runs of a study that the folder lacks; after a kill it goes on where it was.
 
-    Without a file, list the ready-made ones. Ctrl-C once finishes the epoch and saves, twice stops at once.
+    Without a name, list the studies. Ctrl-C once finishes the epoch and saves, twice stops at once.
 
     Args:
-        file: A .toml file, or the name of a ready-made sweep such as fig05a.
+        file: A study, a figure whose study is meant, or a .toml file of your own.
         folder: Folder of runs; on a cluster one that all workers share.
         size_name: Size, where the file has sizes: quick (minutes), laptop (overnight) or paper.
         plan: Only say how many runs, how long and how much disk.
@@ -81,10 +79,10 @@ def sweep(
     """
     console = make_console()
     if not file:
-        _list_files(console)
+        print(f"studies: grokfast sweep NAME --size SIZE\n\n{listing()}")
         return
     part = _part(shard)
-    chosen = read_sweep(find_sweep(file), size_name or None)
+    chosen = find_study(file).sweep(size_name or None)
     observers = _loggers(tensorboard, wandb, log_schedule)
     options: dict[str, Any] = {
         "part": part,
@@ -136,18 +134,6 @@ def _loggers(tensorboard: Path | None, wandb: Path | None, schedule: str) -> lis
     if wandb is not None:
         observers.append(Observer(WandbLog(wandb.resolve()), schedule))
     return observers
-
-
-def _list_files(console: Console) -> None:
-    table = Table(title="ready-made sweeps: grokfast sweep NAME --size SIZE", box=box.SIMPLE_HEAD)
-    for name in ("name", "for", "size", "runs"):
-        table.add_column(name)
-    for name, file in ready_made().items():
-        for k, which in enumerate(sizes_of(file)):
-            found = read_sweep(file, which)
-            title = found.title.removesuffix(f" ({which})")
-            table.add_row(*(("", "") if k else (name, title)), which, str(len(found.configs)))
-    console.print(table)
 
 
 def _tell_plan(console: Console, plan: Plan, folder: Path, device: str, *, remote: bool) -> None:

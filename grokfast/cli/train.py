@@ -104,7 +104,7 @@ def train(task: type[Task], options: Any) -> None:
     )
     console.print(summary_table(table))
     console.print(f"\n{len(table)} runs lie in {options.runs.resolve()}", soft_wrap=True)
-    console.print(next_figure(table, options.runs), soft_wrap=True)
+    console.print(next_figure(table), soft_wrap=True)
 
 
 def _defaults(task: type[Task]) -> dict[str, Any]:

@@ -47,8 +47,6 @@ def mean_interval(values: ArrayLike, confidence: float = 0.95) -> Estimate:
     Raises:
         InputError: If there is no value or one is not finite.
     """
-    from scipy import stats
-
     check_fraction("confidence", confidence)
     sample = np.asarray(values, dtype=np.float64)
     if sample.ndim != 1 or sample.size == 0 or not np.isfinite(sample).all():
@@ -56,7 +54,7 @@ def mean_interval(values: ArrayLike, confidence: float = 0.95) -> Estimate:
     mean = float(sample.mean())
     if sample.size < 2:
         return Estimate(mean, np.nan, np.nan, 1)
-    half = float(stats.t.ppf((1 + confidence) / 2, sample.size - 1) * sample.std(ddof=1) / np.sqrt(sample.size))
+    half = float(_student((1 + confidence) / 2, sample.size - 1) * sample.std(ddof=1) / np.sqrt(sample.size))
     return Estimate(mean, mean - half, mean + half, int(sample.size))
 
 
@@ -88,7 +86,7 @@ class LinearFit:
         line = self.intercept.mean + self.slope.mean * at
         spread = ((self.x - self.x.mean()) ** 2).sum()
         error = self.residual_error * np.sqrt(1 / self.x.size + (at - self.x.mean()) ** 2 / spread)
-        half = stats.t.ppf((1 + self.confidence) / 2, self.x.size - 2) * error
+        half = _student((1 + self.confidence) / 2, self.x.size - 2) * error
         return line, line - half, line + half
 
 
@@ -106,16 +104,16 @@ def linear_fit(x: ArrayLike, y: ArrayLike, confidence: float = 0.95) -> LinearFi
     Raises:
         InputError: If there are fewer than three points, values are not finite or all x are equal.
     """
-    from scipy import stats
-
     check_fraction("confidence", confidence)
     xs, ys = np.asarray(x, dtype=np.float64), np.asarray(y, dtype=np.float64)
     if xs.ndim != 1 or xs.shape != ys.shape or xs.size < 3 or not (np.isfinite(xs).all() and np.isfinite(ys).all()):
         raise InputError(f"expected at least three finite points, got shapes {xs.shape} and {ys.shape}")
     if xs.min() == xs.max():
         raise InputError(f"a line needs different x, got {xs.size} times {xs[0]:g}")
-    found = stats.linregress(xs, ys)
-    quantile = float(stats.t.ppf((1 + confidence) / 2, xs.size - 2))
+    from scipy.stats import linregress
+
+    found = linregress(xs, ys)
+    quantile = _student((1 + confidence) / 2, xs.size - 2)
 
     def estimate(value: float, error: float) -> Estimate:
         return Estimate(float(value), float(value - quantile * error), float(value + quantile * error), xs.size)
@@ -151,3 +149,10 @@ def grokking_onset(w0: ArrayLike, groks: ArrayLike) -> float:
     order = np.argsort(scales)
     tail = np.logical_and.accumulate(labels[order][::-1])[::-1]
     return float(scales[order][tail].min()) if tail.any() else float("nan")
+
+
+def _student(share: float, freedom: int) -> float:
+    """Quantile of Student's t; SciPy takes a while to import, and only those who ask for intervals wait."""
+    from scipy.stats import t
+
+    return float(t.ppf(share, freedom))

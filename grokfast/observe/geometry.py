@@ -14,7 +14,7 @@ from grokfast.measures import Column, Kind, fisher_spectrum
 from grokfast.models import Params, stack_members
 from grokfast.observe.protocol import Need
 from grokfast.observe.snapshot import Dated, Snapshot
-from grokfast.tasks import Task
+from grokfast.tasks import Task, fresh_module
 
 PAPER_THRESHOLD = 0.1
 
@@ -134,7 +134,7 @@ class GeometryMeasure:
     def _ready(self, snapshot: Snapshot) -> GeometryStream:
         if self._stream is None:
             like = next(iter(snapshot.params.values()))
-            module = snapshot.task.module().to(like.device, like.dtype).eval()
+            module = fresh_module(snapshot.task).to(like.device, like.dtype).eval()
             meter = GeometryMeter(module, self._inputs(snapshot, like.dtype), self.variants, forgiving=True)
             self._stream = GeometryStream(meter, self._points, self.step, self._last)
             if self._memory:

@@ -109,10 +109,8 @@ def _plain(name: str) -> str:
 
 
 def _names(task: Task) -> list[str]:
-    with torch.device("meta"):
-        return [name for name, _ in fresh_module(task).named_parameters()]
+    return [name for name, _ in fresh_module(task).named_parameters()]
 
 
 def _weights(task: Task) -> list[str]:
-    with torch.device("meta"):
-        return weight_names(dict(fresh_module(task).named_parameters()), stacked=False)
+    return weight_names(dict(fresh_module(task).named_parameters()), stacked=False)

@@ -37,7 +37,9 @@ def check_schedule(spec: str, epochs: int) -> None:
 
 
 def canonical_schedule(spec: str, epochs: int) -> str:
-    """One spelling of a schedule: no leading zeros, epochs rising and named once, parts sorted and named once.
+    """One spelling of a schedule: no leading zeros, listed epochs rising in one list, parts sorted and named once.
+
+    What names the last epoch alone is ``last``, which is left out beside what always names it.
 
     Args:
         spec: As :func:`schedule_epochs` takes it.
@@ -46,10 +48,22 @@ def canonical_schedule(spec: str, epochs: int) -> str:
     Raises:
         ConfigError: As there.
     """
-    parts = sorted({_spelled(kind, numbers) for kind, numbers in _parts(spec, epochs)} - {"never"})
-    if len(parts) > 1 and "last" in parts and any(part.startswith(("every", "log")) for part in parts):
-        parts.remove("last")  # these two always name it
-    return ",".join(parts) or "never"
+    parts: set[str] = set()
+    listed: set[int] = set()
+    for kind, numbers in _parts(spec, epochs):
+        if kind == "at":
+            listed |= set(numbers)
+        elif kind == "every" and numbers[0] >= epochs:
+            parts.add("last")
+        elif kind != "never":
+            parts.add(_spelled(kind, numbers))
+    named = any(part.startswith(("every", "log")) for part in parts)
+    if named or "last" in parts or listed == {epochs}:
+        listed.discard(epochs)
+        parts = parts - {"last"} if named else {"last"}
+    if listed:
+        parts.add(_spelled("at", sorted(listed)))
+    return ",".join(sorted(parts)) or "never"
 
 
 def union(specs: Iterable[str]) -> str:

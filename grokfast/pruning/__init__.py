@@ -12,7 +12,7 @@ from grokfast.pruning.curves import pruning_curves
 from grokfast.pruning.magnitude import magnitude_ranks, prune_layerwise, pruning_curve
 from grokfast.pruning.modules import PruningCurve, apply_masks, measure_pruning, prune_module, pruning_masks
 from grokfast.pruning.order import PruningOrder, masked, pruned_count, pruning_order
-from grokfast.pruning.schemes import Scheme, layers_of, weight_names
+from grokfast.pruning.schemes import Scheme, layer_of, layers_of, weight_names
 
 __all__ = [
     "PruningCurve",
@@ -22,6 +22,7 @@ __all__ = [
     "compressibility",
     "compressibility_bounds",
     "compressibility_error",
+    "layer_of",
     "layers_of",
     "magnitude_ranks",
     "masked",

@@ -206,7 +206,7 @@ def pruning_order(
 
 def _chosen(params: Mapping[str, Tensor], scheme: Scheme, names: Sequence[str] | None) -> list[str]:
     if names is None:
-        chosen = (not scheme.uses_fisher and weight_names(params)) or list(params)
+        chosen = list(params) if scheme.uses_fisher else weight_names(params)
     else:
         chosen = [name for name in params if name in names]
     unknown = [name for name in names or () if name not in params]

@@ -42,6 +42,7 @@ class Scheme(StrEnum):
 def weight_names(params: Mapping[str, Tensor], stacked: bool = True) -> list[str]:
     """Weight matrices, kernels and embeddings: parameters with at least two dimensions that are not called biases.
 
+    Where there are none, all parameters.
     A bias is called so where the last part of its name has the word ``bias``, or ``b`` for ``W``, as in ``b_Q``.
 
     Args:
@@ -49,7 +50,13 @@ def weight_names(params: Mapping[str, Tensor], stacked: bool = True) -> list[str
         stacked: Whether they have a leading axis of members.
     """
     least = 3 if stacked else 2
-    return [name for name, tensor in params.items() if tensor.dim() >= least and not _BIAS.search(name)]
+    found = [name for name, tensor in params.items() if tensor.dim() >= least and not _BIAS.search(name)]
+    return found or list(params)
+
+
+def layer_of(name: str) -> str:
+    """The layer that a parameter belongs to: its name without the word ``weight`` or ``bias``."""
+    return _WEIGHT_OR_BIAS.sub("", name).strip("._")
 
 
 def layers_of(names: Iterable[str]) -> dict[str, list[str]]:
@@ -60,7 +67,7 @@ def layers_of(names: Iterable[str]) -> dict[str, list[str]]:
     """
     layers: dict[str, list[str]] = {}
     for name in names:
-        layers.setdefault(_WEIGHT_OR_BIAS.sub("", name).strip("._"), []).append(name)
+        layers.setdefault(layer_of(name), []).append(name)
     return layers
 
 

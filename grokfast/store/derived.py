@@ -9,6 +9,7 @@ under a temporary name and renamed, so a reader never sees half of it; on a read
 from __future__ import annotations
 
 import hashlib
+import shutil
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from pathlib import Path
@@ -82,9 +83,37 @@ def derived_keys(store: Store) -> list[str]:
     return sorted(store.key_in(entry.name) for entry in folder.iterdir() if entry.is_dir()) if folder.is_dir() else []
 
 
+def move_derived(store: Store, old: Path, new: Path) -> None:
+    """Take along what was computed from a version of a run that has moved, bits and all, to another.
+
+    Args:
+        store: The store.
+        old: The version's folder as it was.
+        new: The version's folder as it is.
+    """
+    before, after = store.root / DERIVED / old.parent.name, store.root / DERIVED / new.parent.name
+    for file in sorted(before.glob("*.safetensors")):
+        # What cannot be read or written is computed again when it is needed.
+        with suppress(OSError, SafetensorError):
+            with safe_open(file, framework="np") as entry:
+                about = entry.metadata() or {}
+                arrays = {label: entry.get_tensor(label) for label in entry.keys()}  # noqa: SIM118
+            if about.get("run") != old.name or about.get("sha256") != _digest(arrays):
+                continue
+            after.mkdir(parents=True, exist_ok=True)
+            about["run"] = new.name
+            write_atomically(
+                after / file.name,
+                lambda draft, arrays=arrays, about=about: save_file(arrays, draft, about),  # type: ignore[misc]
+                durable=False,
+            )
+    if before != after:
+        shutil.rmtree(before, ignore_errors=True)
+
+
 def derived_names(store: Store, key: str) -> list[str]:
     """Names of the entries that there are of a run."""
-    return sorted(file.stem for file in (store.root / DERIVED / key).glob("*.safetensors"))
+    return sorted(file.stem for file in (store.root / DERIVED / store.home(key).name).glob("*.safetensors"))
 
 
 def _file(store: Store, key: str, name: str) -> Path:

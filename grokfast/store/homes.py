@@ -36,6 +36,10 @@ class Homes:
         self._keys: dict[str, str] = {}
         self._folders: dict[str, str] = {}
         self._families: dict[str, tuple[str, int]] = {}
+        self._renamed_at: int | None = None
+        self._renamed: dict[str, str] = {}
+        self._unread: list[str] = []
+        self._still = False
 
     def folder_of(self, key: str) -> str | None:
         """Name of the folder that holds a run; None if no old one does."""
@@ -48,25 +52,51 @@ class Homes:
         key = self._keys.get(folder)
         return key if key is not None and self._folders.get(key) == folder else None
 
+    def renamed(self, key: str) -> str:
+        """The key under which a run goes on after an upgrade; the key itself if it was not renamed."""
+        try:
+            now = (self._root / RENAMED).stat().st_mtime_ns
+        except OSError:
+            return key
+        if now != self._renamed_at:
+            with suppress(OSError, ValueError, AttributeError):
+                found = json.loads((self._root / RENAMED).read_text())
+                self._renamed, self._renamed_at = {str(old): str(new) for old, new in found.items()}, now
+        return self._renamed.get(key, key)
+
+    def rename(self, names: Mapping[str, str]) -> None:
+        """Remember that runs go on under other keys once their folders are gone; nothing is read again meanwhile.
+
+        Args:
+            names: New keys by old names.
+
+        Raises:
+            OSError: If that cannot be written.
+        """
+        self.renamed("")
+        write_json(self._root / RENAMED, {**self._renamed, **names})
+        self._still = True
+
     def relatives(self, family: str) -> list[tuple[int, str]]:
         """Epochs and keys of the runs of a family."""
         self._refresh()
         return [(epochs, key) for key, (of, epochs) in self._families.items() if of == family]
 
     def groups(self) -> dict[str, list[str]]:
-        """All folders by the key of what they hold, the one that stands for it first."""
+        """All folders by the key of what they hold, the one that stands for it first; those unread by an empty key."""
         self._refresh()
         found: dict[str, list[str]] = {}
         for folder in sorted(self._keys):
             found.setdefault(self._keys[folder], []).append(folder)
-        return {key: sorted(names, key=lambda name: self._folders[key] != name) for key, names in found.items()}
+        found = {key: sorted(names, key=lambda name: self._folders[key] != name) for key, names in found.items()}
+        return {**found, "": sorted(self._unread)} if self._unread else found
 
     def _refresh(self) -> None:
         try:
             now = self._root.stat().st_mtime_ns
         except OSError:
             now = -1
-        if now == self._seen:
+        if now == self._seen or self._still:
             return
         known, changed = self._read(), False
         entries: dict[str, list[Any]] = {}
@@ -78,6 +108,7 @@ class Homes:
             if entry is None or entry[:2] != mark:
                 entry, changed = [*mark, *_about(self._root / folder)], True
             entries[folder] = entry
+        self._unread = [folder for folder, entry in entries.items() if not entry[2]]
         self._keys = {folder: entry[2] for folder, entry in entries.items() if entry[2]}
         self._folders = {}
         # A folder that bears its key's name stands for it; else the one that saw most, the first by name.
@@ -101,15 +132,6 @@ class Homes:
             }
         except (OSError, ValueError, TypeError, AttributeError):
             return {}
-
-
-def renamed(root: Path) -> dict[str, str]:
-    """Keys by the old names of runs that an upgrade has moved."""
-    try:
-        found = json.loads((root / RENAMED).read_text())
-        return {str(old): str(new) for old, new in found.items()}
-    except (OSError, ValueError, AttributeError):
-        return {}
 
 
 def _folders(root: Path) -> list[str]:

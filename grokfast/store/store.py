@@ -22,27 +22,27 @@ from __future__ import annotations
 
 import json
 import secrets
-import shutil
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import duckdb
-import numpy as np
 from numpy.typing import NDArray
 from safetensors import SafetensorError
-from safetensors.numpy import load_file, save_file
+from safetensors.numpy import load_file
 
 from grokfast.errors import ChangedError, StoreError
-from grokfast.store.atomic import make_folder, sha256_of, sync, write_atomically, write_json
-from grokfast.store.homes import Homes, renamed
+from grokfast.store.atomic import make_folder, sha256_of, write_json
+from grokfast.store.homes import Homes
 from grokfast.store.lock import waiting
 from grokfast.store.merge import Arrays, Content, merged, same_bits
-from grokfast.store.parquet import read_history, write_history
+from grokfast.store.parquet import read_history
 from grokfast.store.schema1 import renamed_columns, upgraded
 from grokfast.store.validity import check_record
+from grokfast.store.version import remove_drafts, write_version
 
 STORE_FORMAT = 2
 """Version of the layout: stores of the first may hold runs of the first schema. One of a later is refused."""
@@ -52,7 +52,6 @@ FAMILIES = ".families"
 
 ANY: Any = object()
 
-_DRAFTS_LIVE = 3600.0  # seconds after which a draft has been left behind by a killed process
 _SETTLED = 60.0  # seconds within which a run's first publication may be between its two renames
 
 
@@ -140,12 +139,24 @@ class Store:
             old = self.format()
         except StoreError:
             old = 1
-        if old == 1 or old is None:
-            return self.root / (self._homes.folder_of(key) or key)
-        return self.root / renamed(self.root).get(key, key)
+        key = self._homes.renamed(key)
+        if old == STORE_FORMAT or (self.root / key / "current").exists():
+            return self.root / key
+        return self.root / (self._homes.folder_of(key) or key)
+
+    def rename(self, names: Mapping[str, str]) -> None:
+        """Remember under which keys runs go on, by their old names, once the folders of these are gone.
+
+        Raises:
+            OSError: If that cannot be written.
+        """
+        self._homes.rename(names)
 
     def old_groups(self) -> dict[str, list[str]]:
-        """Folders by the key of what they hold, the one that stands for it first; for stores of the first format."""
+        """Folders by the key of what they hold, the one that stands for it first; those unread by an empty key.
+
+        For stores of the first format.
+        """
         return self._homes.groups()
 
     def has(self, key: str) -> bool:
@@ -198,34 +209,42 @@ class Store:
             ChangedError: If another version than ``after`` is in force.
             StoreError: If anything cannot be written; nothing is left behind then and earlier versions stay.
         """
-        home = self.home(key)
         try:
-            make_folder(home)
-            with waiting(home / ".lock"):
-                if after is not ANY and self.version(key) != after:
-                    raise ChangedError(f"run {key} in {self.root} was published again meanwhile")
-                content = Content(record, history, tensors)
-                earlier = self._sound(key)
-                if earlier is not None and same_bits(earlier, content):
-                    content = merged(earlier, content)
-                folder = _write(home, content)
-                if not (self.root / "store.json").exists():
-                    self._write_format()
-            _remove_drafts(home)
-            self._note_family(key, content.record)
+            while True:
+                home = self.home(key)
+                make_folder(home)
+                with waiting(home / ".lock"):
+                    if self.home(key) == home:  # an upgrade may have moved it meanwhile
+                        folder = self._publish(home, key, Content(record, history, tensors), after)
+                        break
+            remove_drafts(home)
+            self.note_family(key, record)
         except StoreError:
             raise
         except (OSError, SafetensorError, duckdb.Error) as error:
             raise StoreError(f"run {key} could not be written to {self.root}: {error}") from error
         return folder
 
+    def _publish(self, home: Path, key: str, content: Content, after: str | None) -> Path:
+        if after is not ANY and self.version(key) != after:
+            raise ChangedError(f"run {key} in {self.root} was published again meanwhile")
+        earlier = self.content(key)
+        if earlier is not None and same_bits(earlier, content):
+            content = merged(earlier, content)
+        if home.name != key:  # one of the first schema's, which keeps its name
+            content = replace(content, record={**content.record, "folder": home.name})
+        folder = write_version(home, content)
+        if not (self.root / "store.json").exists():
+            self._write_format()
+        return folder
+
     def is_same(self, key: str, content: Content) -> bool:
         """Whether the version in force is whole and the same training to the bit."""
-        earlier = self._sound(key)
+        earlier = self.content(key)
         return earlier is not None and same_bits(earlier, content)
 
-    def _sound(self, key: str) -> Content | None:
-        """The version in force, if it is whole."""
+    def content(self, key: str) -> Content | None:
+        """Everything of the version in force; None if there is none that is whole."""
         try:
             self.check(key)
             record = self.record(key)
@@ -234,7 +253,8 @@ class Store:
         except StoreError:
             return None
 
-    def _note_family(self, key: str, record: Mapping[str, Any]) -> None:
+    def note_family(self, key: str, record: Mapping[str, Any]) -> None:
+        """Say of what family a run is, for :meth:`relatives`; where that cannot be written, that alone is lost."""
         if "family" in record:
             folder = self.root / FAMILIES / record["family"]
             with suppress(OSError):
@@ -310,8 +330,11 @@ class Store:
         Raises:
             StoreError: If it is missing, not valid JSON, or damaged.
         """
-        record = upgraded({name: value for name, value in self._contents(key).items() if name != "files"})
+        raw = {name: value for name, value in self._contents(key).items() if name != "files"}
         home = self.home(key).name
+        if "schema" in raw and raw.pop("folder", raw.get("key")) != home:
+            raise StoreError(f"run.json of run {home} is damaged: it belongs to run {raw.get('key')}")
+        record = upgraded(raw)
         if "key" in record and record["key"] != home:
             record["key"] = self.key_in(home)
         if "schema" in record:
@@ -326,7 +349,7 @@ class Store:
         file = self.path(key) / "run.json"
         try:
             found = json.loads(file.read_text())
-        except (OSError, ValueError) as error:
+        except (OSError, ValueError, RecursionError) as error:
             raise StoreError(f"{file} is damaged: {error}") from error
         if not isinstance(found, dict):
             raise StoreError(f"{file} is damaged: expected a JSON object")
@@ -347,38 +370,3 @@ class Store:
             return load_file(file)
         except (OSError, SafetensorError) as error:
             raise StoreError(f"{file} is missing or damaged: {error}") from error
-
-
-def _write(home: Path, content: Content) -> Path:
-    """Write a version and make it the one in force; nothing is left of it if that fails."""
-    version = f"v{time.time_ns():x}-{secrets.token_hex(2)}"
-    draft = home / f".tmp-{version}"
-    try:
-        draft.mkdir()
-        write_history(draft / "history.parquet", content.history)
-        for name, arrays in content.tensors.items():
-            save_file({k: np.ascontiguousarray(v) for k, v in arrays.items()}, draft / f"{name}.safetensors")
-        files = {file.name: _seal(file) for file in sorted(draft.iterdir())}
-        write_json(draft / "run.json", {**content.record, "files": files}, durable=False)
-        digest = sha256_of(draft / "run.json")
-        for file in draft.iterdir():
-            sync(file)
-        sync(draft)
-        draft.rename(home / version)
-        write_atomically(home / "current", lambda pointer: pointer.write_text(f"{version}\n{digest}\n"))
-    except BaseException:
-        shutil.rmtree(draft, ignore_errors=True)
-        raise
-    return home / version
-
-
-def _seal(file: Path) -> dict[str, Any]:
-    return {"bytes": file.stat().st_size, "sha256": sha256_of(file)}
-
-
-def _remove_drafts(home: Path) -> None:
-    """Remove what killed processes left behind long ago."""
-    for draft in home.glob(".tmp-*"):
-        with suppress(OSError):
-            if time.time() - draft.stat().st_mtime > _DRAFTS_LIVE:
-                shutil.rmtree(draft) if draft.is_dir() else draft.unlink()

@@ -19,6 +19,7 @@ from grokfast.errors import ConfigError, StoreError
 from grokfast.store import Store
 from grokfast.store.atomic import write_json
 from grokfast.store.lock import is_held, lock
+from grokfast.tasks import fresh_module
 from grokfast.training import Observer, RunConfig, missing_looks, plan_stacks, schedule_epochs
 from grokfast.training.looks import observer_looks
 from grokfast.training.stored import outstanding, united, warn_unseen
@@ -239,10 +240,13 @@ def part_of(configs: Sequence[RunConfig], i: int, n: int, stack_size: int = STAC
 
 
 def parameter_bytes(config: RunConfig) -> int:
-    """Size of the parameters of one member, without allocating them."""
-    with torch.device("meta"):
-        module = config.task.module()
-    numbers = sum(tensor.numel() for tensor in module.state_dict().values())
+    """Size of the parameters of one member, without allocating them where its network allows that."""
+    try:
+        with torch.device("meta"):
+            module = config.task.module()
+    except Exception:  # a network of one's own that computes with values while it is made
+        module = fresh_module(config.task)
+    numbers = sum(parameter.numel() for parameter in module.parameters())
     return int(numbers * config.precision.dtype.itemsize)
 
 

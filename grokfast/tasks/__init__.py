@@ -10,6 +10,7 @@ from grokfast.tasks.outputs import Loss
 from grokfast.tasks.pruning import HasNestedLosses, task_pruning_curves
 from grokfast.tasks.registry import TASKS, find_task, reference_of, register_task, task_from_dict, task_to_dict
 from grokfast.tasks.streams import stream
+from grokfast.tasks.trial import check_stack
 
 __all__ = [
     "TASKS",
@@ -23,6 +24,7 @@ __all__ = [
     "Quantities",
     "Split",
     "Task",
+    "check_stack",
     "evaluate",
     "find_task",
     "fresh_module",

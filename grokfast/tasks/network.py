@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -146,26 +147,26 @@ class NetworkTask:
     def _classes(self) -> int:
         """Outputs of the network."""
         inputs = self.data()[0][:1]
-        module = self._fresh()
+        module = self.draw(0)
         with torch.no_grad():
             return int(module(self.encode(inputs, torch.get_default_dtype())).shape[-1])
-
-    @cached_property
-    def _example(self) -> Split:
-        return self.split(0)
 
     @property
     def train_samples(self) -> int:
         """Number of training samples."""
-        return len(self._example.train_labels)
+        return _facts(self)[0]
 
     @property
     def has_accuracy(self) -> bool:
         """Whether the targets are classes."""
-        return are_labels(self._example.train_labels)
+        return _facts(self)[1]
 
-    def _fresh(self, seed: int = 0) -> nn.Module:
-        """A module drawn under the stream of a seed; the global generator is left as it was."""
+    def draw(self, seed: int) -> nn.Module:
+        """The network drawn under the stream of a seed; torch's global generator is left as it was.
+
+        Raises:
+            ConfigError: If it cannot be a member of a stack.
+        """
         generator = stream(seed, "initial")
         with _DRAWING:
             state = torch.get_rng_state()
@@ -181,7 +182,7 @@ class NetworkTask:
 
     def initial(self, seed: int, w0: float, dtype: torch.dtype) -> Params:
         """The initialisation of torch, or of the module's ``reset``, under the seed's stream, times ``w0``."""
-        drawn = named(self._fresh(seed))
+        drawn = named(self.draw(seed))
         return {name: (tensor.double() * w0).to(dtype) for name, tensor in drawn.items()}
 
     def logits(self, params: Mapping[str, Tensor], inputs: Tensor) -> Tensor:
@@ -197,7 +198,7 @@ class NetworkTask:
     def losses(self, params: Mapping[str, Tensor], inputs: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
         """Mean loss ``[E]`` and right predictions ``[E]``."""
         with torch.no_grad():
-            found = [self._judged(*one) for one in zip(self.logits(params, inputs), labels, strict=True)]
+            found = [self.judge(*one) for one in zip(self.logits(params, inputs), labels, strict=True)]
         return _columns(found)
 
     def gradients(
@@ -212,17 +213,19 @@ class NetworkTask:
         dtype = next(iter(params.values())).dtype
         for e, (module, parameters) in enumerate(self._here.members(self, params)):
             outputs = module(self.encode(inputs[e], dtype))
-            loss, correct = self._judged(outputs, labels[e])
+            loss, correct = self.judge(outputs, labels[e])
             gradients = torch.autograd.grad(loss, parameters)
             torch._foreach_copy_([out[name][e] for name in params], gradients)
             found.append((loss.detach(), correct))
         return _columns(found)
 
-    def _judged(self, outputs: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
-        return loss_and_correct(self._loss, outputs, labels)
+    def judge(self, outputs: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+        """Mean loss and right predictions, scalars, of one member's outputs."""
+        return loss_and_correct(self.loss_function, outputs, labels)
 
     @cached_property
-    def _loss(self) -> Loss | LossFunction:
+    def loss_function(self) -> Loss | LossFunction:
+        """``loss``, as the class or one of its methods has it."""
         return self.loss if callable(self.loss) else parse_choice("loss", self.loss, Loss, error=ConfigError)
 
     @property
@@ -230,6 +233,22 @@ class NetworkTask:
         """This thread's modules: a module that takes a stack's parameters serves one thread at a time."""
         threads = self.__dict__.setdefault("_threads", {})
         return threads.setdefault(threading.get_ident(), _Bound())  # type: ignore[no-any-return]
+
+
+def _facts(task: NetworkTask) -> tuple[int, bool]:
+    """Number of training samples and whether their labels are classes; asked once of equal tasks."""
+    try:
+        return _looked_up(task)
+    except TypeError:  # a field that cannot be hashed
+        return _look_up(task)
+
+
+def _look_up(task: NetworkTask) -> tuple[int, bool]:
+    labels = task.split(0).train_labels
+    return len(labels), are_labels(labels)
+
+
+_looked_up = functools.lru_cache(maxsize=64)(_look_up)
 
 
 class _Bound:
@@ -245,7 +264,7 @@ class _Bound:
         like = next(iter(params.values()))
         own = None if self._skeleton is None else next(self._skeleton.parameters())
         if self._skeleton is None or own is None or own.dtype != like.dtype or own.device != like.device:
-            self._skeleton = task._fresh().to(like.device, like.dtype)
+            self._skeleton = task.draw(0).to(like.device, like.dtype)
         return self._skeleton
 
     def members(self, task: NetworkTask, params: Mapping[str, Tensor]) -> list[tuple[nn.Module, list[nn.Parameter]]]:

@@ -200,7 +200,7 @@ class RunConfig:
         """
         values = dict(values)
         if "task" in values:
-            values["task"] = task_from_dict({"name": ModularAddition.name, **values["task"]})
+            values["task"] = _task_of(values["task"])
         _check_names(cls, values, "the run configuration")
         if isinstance(values.get("observe"), list):
             values["observe"] = tuple(values["observe"])
@@ -241,9 +241,7 @@ class RunConfig:
 
     def _identity(self) -> dict[str, Any]:
         values = self.training()
-        samples = _train_samples(self.task)
-        if samples is not None:
-            values["batch_size"] = min(values["batch_size"], samples)
+        values["batch_size"] = min(values["batch_size"], self.task.train_samples)
         for added in dataclasses.fields(self):
             if INTRODUCED in added.metadata and values.get(added.name) == added.metadata[INTRODUCED]:
                 del values[added.name]
@@ -271,6 +269,12 @@ def _check_names(cls: type[Any], values: Mapping[str, Any], what: str) -> None:
             raise ConfigError(f"{what} has no field {name!r}{nearest(name, fields)}")
 
 
+def _task_of(values: Any) -> Task:
+    if not isinstance(values, Mapping):
+        raise ConfigError(f"task must be one of {sorted(TASKS)} with its fields, got {values!r}")
+    return task_from_dict({"name": ModularAddition.name, **values})
+
+
 def _task_defaults(cls: Any) -> dict[str, Any]:
     """Declared defaults of the task's fields, as JSON values."""
     found = {}
@@ -280,10 +284,3 @@ def _task_defaults(cls: Any) -> dict[str, Any]:
         elif declared.default_factory is not dataclasses.MISSING:
             found[declared.name] = plain(declared.name, declared.default_factory())
     return found
-
-
-def _train_samples(task: Any) -> int | None:
-    if isinstance(task, ModularAddition):
-        return int(task.train_fraction * task.P**2 + 1e-9)
-    samples = getattr(task, "train_samples", getattr(task, "train_size", None))
-    return None if samples is None else int(samples)

@@ -11,10 +11,11 @@ from __future__ import annotations
 import dataclasses
 import functools
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from grokfast.errors import ConfigError
-from grokfast.observe import schedule_epochs
+from grokfast.observe import canonical_schedule, covers, union
 from grokfast.store.identity import canonical
 
 if TYPE_CHECKING:
@@ -52,16 +53,16 @@ LOOK_FIELDS = frozenset(
 def looks_of(config: RunConfig) -> dict[str, list[str]]:
     """The looks of a configuration; those that are always taken at the last epoch say so."""
     epochs = config.epochs
-    looks = {name: parts_of(getattr(config, field), epochs, always_last=True) for name, field in _FIELDS.items()}
+    looks = {name: list(_parts(getattr(config, field), epochs, True)) for name, field in _FIELDS.items()}
     if config.train_metrics == "full":
         looks[_FULL] = ["every:1"]
     for metric in filter(None, config.geometry.split("+")):
         for border in sorted({0.0, config.geometry_stiff}):
             name = f"{_GEOMETRY}{metric}:{config.geometry_step}:{canonical(border)}"
-            looks[name] = parts_of(config.geometry_schedule, epochs)
+            looks[name] = list(_parts(config.geometry_schedule, epochs, False))
     for entry in config.observe:
         reference, _, schedule = entry.rpartition("@")
-        looks[reference] = parts_of(",".join([*looks.get(reference, []), schedule]), epochs)
+        looks[reference] = list(_parts(union([*looks.get(reference, []), schedule]), epochs, True))
     return looks
 
 
@@ -83,7 +84,7 @@ def look_fields(looks: Looks, epochs: int) -> dict[str, Any]:
     }
     fields["train_metrics"] = "full" if looks.get(_FULL) else "running"
     others = [n for n in looks if n not in _FIELDS and n != _FULL and not n.startswith((_GEOMETRY, OBJECT))]
-    fields["observe"] = tuple(f"{name}@{_joined(looks[name], epochs)}" for name in others)
+    fields["observe"] = tuple(f"{name}@{_joined(looks[name], epochs, always_last=True)}" for name in others)
     return {**fields, **_geometry(looks, epochs)}
 
 
@@ -102,16 +103,13 @@ def missing_looks(wanted: Looks, held: Looks, epochs: int) -> dict[str, list[str
     return {
         name: list(at)
         for name, at in wanted.items()
-        if name not in held or not covers(tuple(held[name]), tuple(at), epochs)
+        if name not in held or not _covers(tuple(held[name]), tuple(at), epochs)
     }
 
 
 @functools.lru_cache(maxsize=4096)
-def covers(held: tuple[str, ...], wanted: tuple[str, ...], epochs: int) -> bool:
-    """Whether schedules name all epochs that others name."""
-    if set(wanted) <= set(held):
-        return True
-    return _epochs(wanted, epochs) <= _epochs(held, epochs)
+def _covers(held: tuple[str, ...], wanted: tuple[str, ...], epochs: int) -> bool:
+    return set(wanted) <= set(held) or covers(union(held), union(wanted), epochs)
 
 
 def joined_looks(*several: Looks) -> dict[str, list[str]]:
@@ -139,7 +137,9 @@ def observer_looks(observers: Sequence[Observer], task: Task) -> tuple[dict[str,
             place, inner = getattr(measure, "__module__", ""), getattr(measure, "__qualname__", "<")
             name = "" if "<" in inner or place == "__main__" else f"{place}:{inner}"
         elif callable(getattr(measure, "columns", None)):
-            name += "=" + "+".join(column.name for column in measure.columns(task))
+            # A measure that cannot tell them is refused by name before the first epoch.
+            with suppress(Exception):
+                name += "=" + "+".join(column.name for column in measure.columns(task))
         if name:
             look = f"{OBJECT}{name}"
             looks[look] = [*looks.get(look, []), observer.schedule]
@@ -150,48 +150,13 @@ def observer_looks(observers: Sequence[Observer], task: Task) -> tuple[dict[str,
 
 @functools.lru_cache(maxsize=4096)
 def _parts(schedule: str, epochs: int, always_last: bool) -> tuple[str, ...]:
-    """The schedules that a joined one consists of, each in one spelling."""
-    parts: set[str] = set()
-    listed: set[int] = set()
-    for part in filter(None, schedule.split(",")):
-        kind, _, rest = part.partition(":")
-        if kind == "at":
-            listed |= {int(number) for number in rest.split("+")}
-        elif kind in ("every", "log"):
-            parts.add("last" if kind == "every" and int(rest) >= epochs else f"{kind}:{int(rest)}")
-        else:
-            parts.add(part)
-    if always_last:
-        parts.add("last")
-    parts.discard("never")
-    listed -= {epochs} if "last" in parts else set()
-    if listed == {epochs}:
-        parts, listed = parts | {"last"}, set()
-    if listed:
-        parts.add("at:" + "+".join(map(str, sorted(listed))))
-    if len(parts) > 1 and (always_last or any(part.startswith(("every", "log")) for part in parts)):
-        parts.discard("last")
-    return tuple(sorted(parts)) or ("never",)
-
-
-def parts_of(schedule: str, epochs: int, *, always_last: bool = False) -> list[str]:
-    """The schedules that a joined one consists of, each in one spelling.
-
-    Args:
-        schedule: One that :func:`grokfast.training.schedule_epochs` takes.
-        epochs: Length of the run.
-        always_last: Whether the last epoch is looked at whatever the schedule says; ``"last"`` is left out then
-            where there is more.
-    """
-    return list(_parts(schedule, epochs, always_last))
+    """The schedules that a joined one consists of; ``last`` is left out beside others where it is always meant."""
+    parts = canonical_schedule(f"{schedule},last" if always_last else schedule, epochs).split(",")
+    return tuple(part for part in parts if part != "last" or not always_last or len(parts) == 1)
 
 
 def _joined(schedules: Sequence[str], epochs: int, *, always_last: bool = False) -> str:
-    return ",".join(_parts(",".join(schedules), epochs, always_last))
-
-
-def _epochs(schedules: Sequence[str], epochs: int) -> frozenset[int]:
-    return frozenset().union(*(schedule_epochs(part, epochs) for part in schedules))
+    return ",".join(_parts(union(schedules), epochs, always_last))
 
 
 def _geometry(looks: Looks, epochs: int) -> dict[str, Any]:

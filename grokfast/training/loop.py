@@ -15,7 +15,7 @@ from grokfast.measures import Column
 from grokfast.models import Params, member, stack_members, zeros_together
 from grokfast.observe import FULL_TRAIN, Observer, Snapshot, Watch, schedule_epochs
 from grokfast.observe import METRICS as METRIC_COLUMNS
-from grokfast.tasks import Split, evaluate, stream
+from grokfast.tasks import Split, check_stack, evaluate, stream
 from grokfast.training.config import RunConfig, TrainMetrics
 from grokfast.training.history import Series
 from grokfast.training.observing import built_in_observers
@@ -103,6 +103,7 @@ def initial_stack(configs: Sequence[RunConfig], device: str | torch.device = "cp
     params = zeros_together({name: tensor.to(device) for name, tensor in drawn.items()})
     for name, tensor in params.items():
         tensor.copy_(drawn[name])
+    check_stack(configs[0].task, splits, params)
     orders = [stream(config.seed, "order") for config in configs]
     return StackState(
         configs=configs,
