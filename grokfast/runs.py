@@ -256,7 +256,7 @@ def load(folder: str | Path) -> RunTable:
     measured = set(derived_keys(store))
     for row in rows:
         if row["key"] in measured:
-            row |= kept_measures(store, row["key"])
+            row |= measured_later(store, row["key"])
     rows.sort(key=lambda row: (row["task"], row["weight_decay"], row["batch_size"], row["w0"], row["seed"]))
     return RunTable(store, rows, damaged)
 
@@ -278,9 +278,9 @@ def regime_of(summary: Mapping[str, Any]) -> str:
     return "groks" if summary[f"groks{taken}"] else "learns"
 
 
-def kept_measures(store: Store, key: str) -> dict[str, float | None]:
-    """Measures of a stored end model that have been taken and kept, by column; None where one is not finite."""
-    found: dict[str, float | None] = {}
+def measured_later(store: Store, key: str) -> dict[str, float | None]:
+    """Measures taken of a stored end model, by column."""
+    found: dict[str, Any] = {}
     for name in derived_names(store, key):
         if name.startswith(_MEASURED) and "@" not in name:
             scalars = read_derived(store, key, name, None) or {}

@@ -83,6 +83,8 @@ class Watch:
             now = Snapshot(snapshot.epoch, snapshot.task, snapshot.params, snapshot.splits, snapshot.configs, metrics)
             try:
                 found |= self._checked(k, observer.measure(now), now)
+            except MemoryError:
+                raise  # no fault of the measure's
             except Exception as error:
                 if is_built_in(observer.measure):
                     raise
@@ -106,6 +108,8 @@ class Watch:
         try:
             with torch.no_grad():
                 seen = _mapping(name, observer.measure(trial))
+        except MemoryError:
+            raise
         except GrokfastError as error:
             raise ConfigError(f"measure {name} failed in its trial before training: {error}") from error
         except Exception as error:

@@ -159,6 +159,10 @@ class Store:
         """
         return self._homes.groups()
 
+    def others(self, key: str) -> list[str]:
+        """Names of further runs of the first schema that are the same training as a run; an upgrade joins them."""
+        return [] if self.format() == STORE_FORMAT else self._homes.others(key)
+
     def has(self, key: str) -> bool:
         """Whether a published run with this key exists."""
         return (self.home(key) / "current").is_file()
