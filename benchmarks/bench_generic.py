@@ -12,10 +12,10 @@ import torch
 from generic_tasks import TransformerSum, TwoLayerSum, jax_epoch, jax_mlp, jax_transformer
 from torch import nn
 
-from grokfast.models import member, zeros_together
-from grokfast.ops import BoundAdam
+from grokfast.models import member
 from grokfast.tasks import load_parameters, stream
-from grokfast.training import RunConfig
+from grokfast.training import RunConfig, initial_stack
+from grokfast.training.steps import train_pass
 
 MEMBERS = 8
 
@@ -55,24 +55,12 @@ class Problem:
 
 
 def ours(problem):
-    """The engine's steps: gradients of the stack, one fused Adam."""
-    params, grads, means, squares = (zeros_together(problem.start) for _ in range(4))
-    for name, tensor in params.items():
-        tensor.copy_(problem.start[name])
-    rates = [torch.full((MEMBERS,), value, dtype=torch.float64) for value in (problem.config.learning_rate, 0.0)]
-    groups = [list(group.values()) for group in (params, grads, means, squares)]
-    adam = BoundAdam(*groups, *rates, torch.ones(MEMBERS, dtype=torch.uint8))
-    steps = [0]
+    """The engine's epoch, without its test pass."""
+    state = initial_stack(problem.configs)
 
     def epoch():
-        total = torch.zeros(MEMBERS, dtype=torch.float64)
-        for batch in problem.batches():
-            labels = problem.labels[:, batch]
-            loss, _ = problem.task.gradients(params, problem.inputs[:, batch], labels, grads)
-            total += loss * labels.shape[1]
-            steps[0] += 1
-            adam(steps[0], problem.config.beta1, problem.config.beta2, problem.config.eps, False)
-        return (total / problem.labels.shape[1]).tolist()
+        losses, _ = train_pass(problem.config, state.parts(), state.optimizer, problem.inputs, problem.labels)
+        return (losses / problem.labels.shape[1]).tolist()
 
     return epoch
 

@@ -66,8 +66,9 @@ class Block(nn.Module):
     def __init__(self, width: int, heads: int, hidden: int) -> None:
         super().__init__()
         self.heads = heads
-        for name in ("W_Q", "W_K", "W_V", "W_O"):
-            setattr(self, name, nn.Parameter(torch.randn(width, width) / width**0.5))
+        self.W_Q, self.W_K, self.W_V, self.W_O = (
+            nn.Parameter(torch.randn(width, width) / width**0.5) for _ in range(4)
+        )
         self.W_in = nn.Parameter(torch.randn(hidden, width) / width**0.5)
         self.b_in = nn.Parameter(torch.zeros(hidden))
         self.W_out = nn.Parameter(torch.randn(width, hidden) / width**0.5)
@@ -94,4 +95,5 @@ class Block(nn.Module):
         return torch.einsum("nhqk,nkhd->nqhd", pattern, v).flatten(2)
 
     def _split(self, x: Tensor) -> Tensor:
-        return x.unflatten(-1, (self.heads, -1))
+        shape = (*x.shape[:-1], self.heads, x.shape[-1] // self.heads)
+        return x.reshape(shape)

@@ -55,7 +55,7 @@ def _check(params: list[Tensor], pairs: Tensor, labels: Tensor, grads: list[Tens
             raise InputError(f"gradient {k} must have the shape and strides of its parameter")
 
 
-def _is_laid_out(params: list[Tensor]) -> bool:
+def is_laid_out(params: list[Tensor]) -> bool:
     """Whether the memory is as the kernel reads it: the first matrix input-major, the others row-major."""
     return params[0].transpose(1, 2).is_contiguous() and all(tensor.is_contiguous() for tensor in params[1:])
 
@@ -95,7 +95,7 @@ def _compiled(params: list[Tensor], pairs: Tensor, labels: Tensor, grads: list[T
     _check(params, pairs, labels, grads)
     check_memory((*params, pairs, labels, *grads))
     run = kernel("mlp_cross_entropy", params[0])
-    if run is None or not _is_laid_out(params):
+    if run is None or not is_laid_out(params):
         return mlp_cross_entropy_reference(params, pairs, labels, grads)
     members, width, inputs = params[0].shape
     classes = params[2].shape[1]
@@ -177,7 +177,7 @@ def _compiled_losses(params: list[Tensor], pairs: Tensor, labels: Tensor) -> tup
     _check(params, pairs, labels, [])
     check_memory((*params, pairs, labels))
     run = kernel("mlp_losses", params[0])
-    if run is None or not _is_laid_out(params):
+    if run is None or not is_laid_out(params):
         return mlp_losses_reference(params, pairs, labels)
     members, width, inputs = params[0].shape
     classes = params[2].shape[1]

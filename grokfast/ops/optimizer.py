@@ -13,7 +13,10 @@ from grokfast.ops._arguments import check_device, check_floats, check_memory, ch
 from grokfast.ops._native import call, kernel, native
 
 
-def _check(tensors: Sequence[Sequence[Tensor]], learning_rate: Tensor, weight_decay: Tensor, active: Tensor) -> None:
+def check_adam(
+    tensors: Sequence[Sequence[Tensor]], learning_rate: Tensor, weight_decay: Tensor, active: Tensor
+) -> None:
+    """Raise unless parameters, what belongs to them, and the members' rows fit together, as :func:`adam_step_` says."""
     params = tensors[0]
     if not params or any(len(group) != len(params) for group in tensors):
         raise InputError(
@@ -40,6 +43,7 @@ def _check(tensors: Sequence[Sequence[Tensor]], learning_rate: Tensor, weight_de
             raise InputError(f"{name} must be float64 [{members}], got {row.dtype} {list(row.shape)}")
     if active.shape != (members,) or active.dtype != torch.uint8:
         raise InputError(f"active must be uint8 [{members}], got {active.dtype} {list(active.shape)}")
+    _check_memory(tensors, learning_rate, weight_decay, active)
 
 
 def _check_memory(tensors: Sequence[Sequence[Tensor]], *rows: Tensor) -> None:
@@ -139,7 +143,7 @@ def adam_step_(
     Source:
         Kingma & Ba 2015, algorithm 1; Loshchilov & Hutter 2019, algorithm 2.
     """
-    _check([params, grads, means, squares], learning_rate, weight_decay, active)
+    check_adam([params, grads, means, squares], learning_rate, weight_decay, active)
     _check_constants(step, beta1, beta2, eps)
     adam_step_reference(
         params, grads, means, squares, learning_rate, weight_decay, active, step, beta1, beta2, eps, decoupled
@@ -161,8 +165,7 @@ def _adam_compiled(
     eps: float,
     decoupled: bool,
 ) -> None:
-    _check([params, grads, means, squares], learning_rate, weight_decay, active)
-    _check_memory([params, grads, means, squares], learning_rate, weight_decay, active)
+    check_adam([params, grads, means, squares], learning_rate, weight_decay, active)
     _check_constants(step, beta1, beta2, eps)
     run, core = kernel("adam", params[0]), native()
     if run is None or core is None:
@@ -220,8 +223,7 @@ class BoundAdam:
         self._bind()
 
     def _bind(self) -> None:
-        _check(self._groups, *self._rows)
-        _check_memory(self._groups, *self._rows)
+        check_adam(self._groups, *self._rows)
         if not all(row.is_contiguous() for row in self._rows):
             raise InputError("learning_rate, weight_decay and active must be contiguous")
         first = self._groups[0][0]
@@ -309,7 +311,7 @@ def sgd_step_(
     Source:
         Sutskever et al. 2013, in torch's form.
     """
-    _check([params, grads, velocities], learning_rate, weight_decay, active)
+    check_adam([params, grads, velocities], learning_rate, weight_decay, active)
     sgd_step_reference(params, grads, velocities, learning_rate, weight_decay, active, momentum)
 
 
@@ -323,8 +325,7 @@ def _sgd_compiled(
     active: Tensor,
     momentum: float,
 ) -> None:
-    _check([params, grads, velocities], learning_rate, weight_decay, active)
-    _check_memory([params, grads, velocities], learning_rate, weight_decay, active)
+    check_adam([params, grads, velocities], learning_rate, weight_decay, active)
     run = kernel("sgd", params[0])
     if run is None:
         sgd_step_reference(params, grads, velocities, learning_rate, weight_decay, active, momentum)

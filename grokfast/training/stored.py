@@ -111,9 +111,10 @@ def outstanding(config: RunConfig, sink: Sink, more: Looks, *, force: bool = Fal
 
 def _others(config: RunConfig, sink: Sink) -> Iterator[dict[str, list[str]]]:
     """Looks of further runs of the first schema that are the same training."""
-    for name in sink.others(config.key) if isinstance(sink, Store) else ():
-        with suppress(StoreError):
-            yield sink.record(name)["looks"]
+    if isinstance(sink, Store):
+        for name in sink.others(config.key):
+            with suppress(StoreError):
+                yield sink.record(name)["looks"]
 
 
 def warn_unseen(skipped: int, nameless: Sequence[str]) -> None:

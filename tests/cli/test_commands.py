@@ -146,7 +146,7 @@ def test_train_ising_then_runs_then_report(tmp_path, capsys):
     main([*command, "--batch-size", "20"])  # all of them, as by default
     assert "0 to train" in capsys.readouterr().out
     main(["runs", "--runs", folder])
-    assert "r(E)" in capsys.readouterr().out
+    assert "r~ of E, hidden layer" in " ".join(capsys.readouterr().out.split())
     main(["report", "ising", "--runs", folder])
     assert "| G2 | test accuracy" in capsys.readouterr().out
 
