@@ -125,7 +125,7 @@ def test_missing_runs_name_the_study_and_its_size(tmp_path):
         draw("fig07", table)
     for figure in FIGURES.values():
         if figure.needs_runs:
-            with pytest.raises(MissingRunsError, match="grokfast (sweep|train)"):
+            with pytest.raises(MissingRunsError, match=r"grokfast (sweep|train)"):
                 draw(figure.name, table, "w0 > 100")
 
 
