@@ -11,6 +11,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from grokfast.figures import FigureSpec as FigureSpec
+    from grokfast.figures import register_figure as register_figure
     from grokfast.fisher import FisherDiagonal as FisherDiagonal
     from grokfast.fisher import fisher_diag as fisher_diag
     from grokfast.fisher import fisher_gram as fisher_gram
@@ -22,6 +24,9 @@ if TYPE_CHECKING:
     from grokfast.ising import IsingSampler as IsingSampler
     from grokfast.ising import ising_dataset as ising_dataset
     from grokfast.measures import Column as Column
+    from grokfast.observe import Measure as Measure
+    from grokfast.observe import measure as measure
+    from grokfast.observe import register_measure as register_measure
     from grokfast.pruning import measure_pruning as measure_pruning
     from grokfast.pruning import prune_module as prune_module
     from grokfast.pruning import pruning_masks as pruning_masks
@@ -31,6 +36,9 @@ if TYPE_CHECKING:
     from grokfast.store import Store as Store
     from grokfast.tasks import Ising as Ising
     from grokfast.tasks import ModularAddition as ModularAddition
+    from grokfast.tasks import NetworkTask as NetworkTask
+    from grokfast.tasks import Split as Split
+    from grokfast.tasks import register_task as register_task
     from grokfast.training import GeometryMeasure as GeometryMeasure
     from grokfast.training import Observer as Observer
     from grokfast.training import RunConfig as RunConfig
@@ -49,11 +57,13 @@ _HOMES = {
     ),
     "geometry": ("Trajectory", "trajectory_measures"),
     "ising": ("IsingSampler", "ising_dataset"),
+    "figures": ("FigureSpec", "register_figure"),
     "measures": ("Column",),
+    "observe": ("Measure", "measure", "register_measure"),
     "pruning": ("measure_pruning", "prune_module", "pruning_masks"),
     "runs": ("Run", "RunTable", "load"),
     "store": ("Store",),
-    "tasks": ("Ising", "ModularAddition"),
+    "tasks": ("Ising", "ModularAddition", "NetworkTask", "Split", "register_task"),
     "training": ("GeometryMeasure", "Observer", "RunConfig", "observe_quantities", "train_runs", "train_stack"),
 }
 """Which module each public name lives in (PEP 562); the imports above say the same to editors and type checkers."""

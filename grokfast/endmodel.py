@@ -217,7 +217,12 @@ def kept_pruning(
     return _pruning_curve(found)
 
 
-def curve_name(scheme: Scheme, layer: str | None, fisher: MetricFisher) -> str:
+def has_curve(run: Run, name: str) -> bool:
+    """Whether a pruning curve of the end model has been kept, by its :func:`curve_name`."""
+    return read_derived(run.store, run.key, name, _CURVES) is not None
+
+
+def curve_name(scheme: Scheme, layer: str | None = None, fisher: MetricFisher = MetricFisher.SOFTMAX) -> str:
     """What the curve of a scheme is kept as."""
     of = [fisher.value] if scheme.uses_fisher else []
     where = [] if layer is None else ["layer", layer]
@@ -270,7 +275,7 @@ def _ends(run: Run, measure: Measure, epoch: int | None) -> Ends:
     seen = Ends()
     try:
         seen.add(measure, snapshot_of(run, epoch))
-    except GrokfastError:
+    except (GrokfastError, MemoryError):
         raise
     except Exception as error:
         raise InputError(f"measure {measure.name} failed on run {run.key}: {type(error).__name__}: {error}") from error

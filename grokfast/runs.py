@@ -40,6 +40,7 @@ class Run:
     def __init__(self, store: Store, key: str) -> None:
         self.store = store
         self.key = key
+        self._seen: dict[str, tuple[NDArray[Any], NDArray[Any]]] = {}
 
     def __repr__(self) -> str:
         return f"Run({self.key}, {self.config.task.name}, w0={self.config.w0:g}, seed={self.config.seed})"
@@ -72,14 +73,16 @@ class Run:
         Raises:
             InputError: If there is no such column.
         """
-        whole = self.__dict__.get("history")
-        try:
-            found = whole if whole is not None else self.store.history(self.key, ["epoch", name])
-            values = found[name]
-        except (KeyError, StoreError) as error:
-            raise InputError(f"run {self.key} has no column {name!r} in its history") from error
-        known = ~np.isnan(values)
-        return found["epoch"][known], values[known]
+        if name not in self._seen:
+            whole = self.__dict__.get("history")
+            try:
+                found = whole if whole is not None else self.store.history(self.key, ["epoch", name])
+                values = found[name]
+            except (KeyError, StoreError) as error:
+                raise InputError(f"run {self.key} has no column {name!r} in its history") from error
+            known = ~np.isnan(values)
+            self._seen[name] = found["epoch"][known], values[known]
+        return self._seen[name]
 
     @cached_property
     def arrays(self) -> dict[str, NDArray[Any]]:

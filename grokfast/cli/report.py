@@ -22,6 +22,7 @@ def main(arguments: Sequence[str]) -> None:
 def report(
     name: Annotated[str, tyro.conf.Positional] = "",
     folder: Runs = Path("runs"),
+    where: str = "",
     out: Path | None = None,
 ) -> None:
     """Write the table of measured against claimed values, as Markdown; without a name, list the reports.
@@ -29,6 +30,7 @@ def report(
     Args:
         name: Such as modular-addition, ising, geometry or pruning.
         folder: Folder of runs.
+        where: SQL condition on the runs, where the folder holds several settings.
         out: File to write; standard output by default.
     """
     if not name:
@@ -36,7 +38,7 @@ def report(
         return
     if name not in REPORTS:
         raise MissingRunsError(f"report must be one of {sorted(REPORTS)}, got {name!r}{nearest(name, REPORTS)}")
-    text = REPORTS[name](load_runs(folder))
+    text = REPORTS[name](load_runs(folder, where))
     if out is None:
         print(text)
         return

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -27,7 +28,7 @@ def summary_table(table: RunTable, *, whole: bool = False) -> Table:
     own = [column for column in own if column.name != "compressibility"]
     if whole:
         return _whole(table)
-    legend = "; ".join(f"{column.heading}: {column.meaning}" for column in own)
+    legend = "; ".join(f"{_words(column)}: {column.meaning}" for column in own)
     shown = Table(
         title=Text("; ".join(filter(None, ["epochs count from 1; c: compressibility", legend]))),
         box=box.SIMPLE_HEAD,
@@ -35,8 +36,10 @@ def summary_table(table: RunTable, *, whole: bool = False) -> Table:
     )
     several = len({row["task"] for row in table.rows}) > 1
     headings = [*(["task"] if several else []), "w0", "seed", *_TIMES, "regime", "test acc", "c"]
-    for name in [*headings, *(column.heading for column in own)]:
+    for name in headings:
         shown.add_column(Text(name), justify="right", no_wrap=True)
+    for column in own:
+        shown.add_column(Text(_words(column)), justify="right", max_width=14)
     for row in table.rows:
         start = [*([str(row["task"])] if several else []), f"{row['w0']:g}", str(row["seed"])]
         shown.add_row(*(Text(cell) for cell in [*start, *_cells(row, own)]))
@@ -67,6 +70,11 @@ def _whole(table: RunTable) -> Table:
     for row in table.rows:
         shown.add_row(*(Text(number(row.get(name))) for name in names))
     return shown
+
+
+def _words(column: Column) -> str:
+    r"""A column's heading without the mathematics of axes: ``$\tilde{r}$`` is r~."""
+    return re.sub(r"\\tilde\{(\w+)\}", r"\1~", column.heading).replace("$", "")
 
 
 def number(value: object) -> str:

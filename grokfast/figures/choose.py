@@ -239,14 +239,10 @@ def task_of(run: Run) -> str:
     return str(run.record["config"]["task"]["name"])
 
 
-_TITLES = {"modular-addition": "Modular addition", "ising": "Ising phases"}
-
-
 def title_of(runs: Sequence[Run]) -> str:
-    """The title of the runs' task."""
-    name = task_of(runs[0])
-    title = runs[0].record.get("title")
-    return str(title) if title and title != name else _TITLES.get(name, name)
+    """The title of the runs' task, with a capital letter."""
+    title = str(runs[0].record.get("title") or task_of(runs[0]))
+    return title[:1].upper() + title[1:]
 
 
 def by_scale(runs: Sequence[Run]) -> dict[float, list[Run]]:

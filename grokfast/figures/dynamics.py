@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -30,8 +30,14 @@ def last_hidden(run: Run) -> str:
     return "hidden" if count == 1 else f"hidden{count}"
 
 
-def mark_times(axes: Axes, members: Sequence[Run], label: bool = False) -> None:
-    """Vertical lines at the medians over seeds of t_train, the end of the plateau and t_test."""
+def mark_times(panels: Iterable[Axes], members: Sequence[Run], labelled: Axes | None = None) -> None:
+    """Vertical lines at the medians over seeds of t_train, the end of the plateau and t_test.
+
+    Args:
+        panels: Where.
+        members: Runs of one w0.
+        labelled: The panel whose legend has them.
+    """
     found: dict[str, list[float]] = {"$t_{train}$": [], "plateau ends": [], "$t_{test}$": []}
     for run in members:
         if run.summary.get("t_train") is None:
@@ -41,8 +47,8 @@ def mark_times(axes: Axes, members: Sequence[Run], label: bool = False) -> None:
         for values, bound in zip(found.values(), bounds, strict=True):
             values.append(bound)
     for (name, values), dashes in zip(found.items(), (":", "-.", "--"), strict=True):
-        if values:
-            text = f"{name}: {np.median(values):.0f}" if label else None
+        for axes in panels if values else ():
+            text = f"{name}: {np.median(values):.0f}" if axes is labelled else None
             axes.axvline(float(np.median(values)), color=NEUTRAL, linestyle=dashes, linewidth=0.9, label=text)
 
 
@@ -77,8 +83,7 @@ def _column(column: Sequence[Axes], members: Sequence[Run], features: Features, 
             for split, dashes in (("train", "--"), ("test", "-"))
         }
         _curves(axes, members, wanted)
-    for axes in column:
-        mark_times(axes, members, label=axes is pruning)
+    mark_times(column, members, pruning)
     loss.set(xlabel="epoch", yscale="log", xscale="log")
     for axes in (feature, pruning, accuracy):
         if axes.get_legend_handles_labels()[0]:

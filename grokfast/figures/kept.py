@@ -10,17 +10,12 @@ from fnmatch import fnmatchcase
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
-from grokfast.errors import InputError, MissingRunsError
+from grokfast.endmodel import has_curve
+from grokfast.errors import InputError
 from grokfast.measures import Column
-from grokfast.pruning import PruningCurve, Scheme
 from grokfast.runs import Run, kept_measures
-from grokfast.store import read_derived
-
-CURVES = "1"
-"""Version of the pruning curves of stored end models that are read."""
 
 
 def measured(run: Run) -> dict[str, float]:
@@ -44,34 +39,6 @@ def described(run: Run) -> dict[str, Column]:
     return {column.name: column for column in map(Column.from_dict, run.record.get("columns", ()))}
 
 
-def kept_pruning(run: Run, scheme: Scheme, layer: str | None = None, fisher: str = "softmax") -> PruningCurve:
-    """The pruning curve of an end model that ``grokfast measure`` has kept.
-
-    Args:
-        run: A finished run.
-        scheme: What goes first.
-        layer: Of this layer alone.
-        fisher: For the Fisher schemes: which Fisher information.
-
-    Raises:
-        MissingRunsError: If it has not been measured; the message has the command.
-    """
-    name = curve_name(scheme, layer, fisher)
-    found = read_derived(run.store, run.key, name, CURVES)
-    if found is None:
-        raise MissingRunsError(
-            f"the curve {name} of run {run.key} has not been measured; measure with\n"
-            f"  grokfast measure --runs {run.store.root}"
-        )
-    return PruningCurve(*(torch.from_numpy(found[part]) for part in ("fractions", "accuracy", "loss")))
-
-
-def curve_name(scheme: Scheme, layer: str | None = None, fisher: str = "softmax") -> str:
-    """The name under which a pruning curve is kept."""
-    parts = [scheme.value, *([fisher] if scheme.uses_fisher else []), *([] if layer is None else ["layer", layer])]
-    return "pruning-" + "-".join(parts)
-
-
 def lacking(run: Run, columns: Sequence[str] = (), curves: Sequence[str] = ()) -> Iterator[str]:
     """What a run lacks of columns and of curves with two looks or more, in words.
 
@@ -92,7 +59,7 @@ def lacking(run: Run, columns: Sequence[str] = (), curves: Sequence[str] = ()) -
 def lacking_kept(run: Run, names: Sequence[str]) -> Iterator[str]:
     """Which curves of its end model have not been kept."""
     for name in names:
-        if read_derived(run.store, run.key, name, CURVES) is None:
+        if not has_curve(run, name):
             yield name
 
 

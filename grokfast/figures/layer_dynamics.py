@@ -38,7 +38,7 @@ def _layer_figure(name: str, layer: str, title: str) -> FigureSpec:
                     line = {"color": color, "label": symbol, "marker": ".", "markersize": 3}
                     curve(axes, members, f"{layer}_{summary}_{quantity}", **line)
                 axes.set(xscale="log", ylim=(-0.03, 1.03))
-                mark_times(axes, members)
+            mark_times(column, members)
             column[0].set_title(f"$w_0$ = {w0:g}: {regime(members)} ({counted(len(members))})")
             column[-1].set_xlabel("epoch (lines: $t_{train}$, end of plateau, $t_{test}$)")
         for axes, label in zip(grid[:, 0], _ROWS.values(), strict=True):

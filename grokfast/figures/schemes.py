@@ -8,12 +8,11 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from grokfast.endmodel import layers
+from grokfast.endmodel import curve_name, kept_pruning, layers
 from grokfast.figures.choose import by_scale, ends, split_by, title_of
-from grokfast.figures.kept import curve_name, kept_pruning
 from grokfast.figures.spec import FigureSpec, register_figure
 from grokfast.figures.style import GROKKING, LEARNING, NEUTRAL, band, new_figure, scale_colors
-from grokfast.pruning import Scheme
+from grokfast.pruning import Scheme, layers_of, weight_names
 from grokfast.runs import Run
 
 _LOOKS = {
@@ -26,8 +25,9 @@ _LOOKS = {
 
 def layer_title(run: Run, layer: str) -> str:
     """``layer 1 (512x226)``: which layer of the network, and the shape of its weights."""
-    shape = run.checkpoint()[f"{layer}.weight"].shape
-    return f"layer {layers(run).index(layer) + 1} ({'×'.join(map(str, shape))})"
+    params = run.checkpoint()
+    (name, *_) = layers_of(weight_names(params, stacked=False))[layer]
+    return f"layer {layers(run).index(layer) + 1} ({'×'.join(map(str, params[name].shape))})"
 
 
 def scheme_curve(

@@ -98,6 +98,8 @@ class Watch:
             marks = _marks(snapshot)
             try:
                 found |= self._checked(k, observer.measure(_copied(now)), now)
+            except MemoryError:
+                raise  # no fault of the measure's
             except Exception as error:
                 self._give_up(k, snapshot.epoch, error)
             else:
@@ -110,6 +112,8 @@ class Watch:
             return
         try:
             self.arrays |= self._arrays(k, self.observers[k].measure, _copied(now))
+        except MemoryError:
+            raise
         except Exception as error:
             lost = [name for name in self._given[k] if self.columns[name][1].kind is Kind.ARRAY]
             self._give_up(k, now.epoch, error, lost)
@@ -151,6 +155,8 @@ class Watch:
         try:
             seen = _mapping(name, measure(trial))
             self._arrays(k, measure, trial)
+        except MemoryError:
+            raise
         except GrokfastError as error:
             raise ConfigError(f"measure {name} failed in its trial before training: {error}") from error
         except Exception as error:

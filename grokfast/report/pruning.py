@@ -6,10 +6,9 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from grokfast.endmodel import layers
+from grokfast.endmodel import kept_pruning, layers
 from grokfast.errors import MissingRunsError
 from grokfast.figures.choose import by_scale, ends, scale_of, seed_of
-from grokfast.figures.kept import kept_pruning
 from grokfast.figures.kept import measured as measures_of
 from grokfast.figures.losses import below_onset
 from grokfast.figures.schemes import layer_title

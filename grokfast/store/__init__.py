@@ -2,7 +2,8 @@
 
 from grokfast.store.derived import derived, derived_keys, derived_names, read_derived
 from grokfast.store.index import indexed_rows
-from grokfast.store.store import STORE_FORMAT, Store
+from grokfast.store.layout import STORE_FORMAT
+from grokfast.store.store import Store
 from grokfast.store.upgrade import Pruned, Upgrade, prune_versions, upgrade_store
 
 __all__ = [

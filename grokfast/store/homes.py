@@ -52,6 +52,11 @@ class Homes:
         key = self._keys.get(folder)
         return key if key is not None and self._folders.get(key) == folder else None
 
+    def others(self, key: str) -> list[str]:
+        """Folders that hold the training of a key, but for the one that stands for it."""
+        self._refresh()
+        return sorted(name for name, held in self._keys.items() if held == key and self._folders.get(key) != name)
+
     def renamed(self, key: str) -> str:
         """The key under which a run goes on after an upgrade; the key itself if it was not renamed."""
         try:

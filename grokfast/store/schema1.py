@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from grokfast.errors import StoreError
+from grokfast.store.columns1 import columns_of
 from grokfast.store.identity import SCHEMA, canonical, family_of, identity, key_of
 
 _INTRODUCED: dict[str, Any] = {
@@ -101,7 +102,7 @@ def _upgraded(record: Mapping[str, Any]) -> dict[str, Any]:
     training = {field: value for field, value in config.items() if field not in _NO_TRAINING}
     batch_size = min(training["batch_size"], _train_samples(training["task"]))
     made = identity({**training, "batch_size": batch_size}, defaults=task["defaults"], unkeyed=task["unkeyed"])
-    failed = record["status"] == "failed"
+    looks = {} if record["status"] == "failed" else _looks_of(config)
     summary = {_full(field) if _is_full(record) else field: value for field, value in record["summary"].items()}
     if "t_test" in summary:
         summary["test_looks"] = _schedule(config["test_schedule"])
@@ -113,9 +114,9 @@ def _upgraded(record: Mapping[str, Any]) -> dict[str, Any]:
         "task_class": task["class"],
         "title": task["title"],
         "config": training,
-        "looks": {} if failed else _looks_of(config),
+        "looks": looks,
         "summary": summary,
-        "columns": [],
+        "columns": columns_of(summary, looks),
         "problems": {},
         "parent": None,
         "versions": {"grokfast": None, "instruction_set": None, "engine": None, **record["versions"]},

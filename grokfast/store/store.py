@@ -21,7 +21,6 @@ new keys too (:mod:`grokfast.store.homes`).
 from __future__ import annotations
 
 import json
-import secrets
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
@@ -35,17 +34,15 @@ from safetensors import SafetensorError
 from safetensors.numpy import load_file
 
 from grokfast.errors import ChangedError, StoreError
-from grokfast.store.atomic import make_folder, sha256_of, write_json
+from grokfast.store.atomic import make_folder, sha256_of
 from grokfast.store.homes import Homes
+from grokfast.store.layout import STORE_FORMAT, check_format, check_writable, format_of, write_format
 from grokfast.store.lock import waiting
 from grokfast.store.merge import Arrays, Content, merged, same_bits
 from grokfast.store.parquet import read_history
 from grokfast.store.schema1 import renamed_columns, upgraded
 from grokfast.store.validity import check_record
 from grokfast.store.version import remove_drafts, write_version
-
-STORE_FORMAT = 2
-"""Version of the layout: stores of the first may hold runs of the first schema. One of a later is refused."""
 
 FAMILIES = ".families"
 """Folder of a store that says which runs differ in their number of epochs alone."""
@@ -75,20 +72,13 @@ class Store:
         Raises:
             StoreError: If the folder cannot be created or written to.
         """
-        try:
-            self.root.mkdir(parents=True, exist_ok=True)
-            probe = self.root / f".probe-{secrets.token_hex(4)}"
-            probe.write_text("probe")
-            probe.unlink()
-            self.check_format()
-            if not (self.root / "store.json").exists():
-                self._write_format()
-        except StoreError:
-            raise
-        except OSError as error:
-            raise StoreError(
-                f"the store folder {self.root} must be writable: {error.strerror or error}; choose another with --runs"
-            ) from error
+        check_writable(self.root)
+
+    def check_readable(self) -> None:
+        """Raise if the folder is missing, or a later version of grokfast wrote it."""
+        if not self.root.is_dir():
+            raise StoreError(f"expected a folder of runs, but {self.root} is not a folder; `grokfast train` makes one")
+        self.check_format()
 
     def check_format(self) -> None:
         """Raise if a later version of grokfast wrote this store.
@@ -96,12 +86,7 @@ class Store:
         Raises:
             StoreError: If so, or if ``store.json`` is damaged.
         """
-        found = self.format()
-        if found is not None and found > STORE_FORMAT:
-            raise StoreError(
-                f"the store {self.root} has format {found!r}, this grokfast knows up to {STORE_FORMAT}: "
-                "upgrade with `pip install -U grokfast`"
-            )
+        check_format(self.root)
 
     def format(self) -> int | None:
         """Version of the layout that ``store.json`` tells; None if there is no such file.
@@ -109,24 +94,7 @@ class Store:
         Raises:
             StoreError: If the file is damaged.
         """
-        file = self.root / "store.json"
-        try:
-            found = json.loads(file.read_text())["format"]
-            if isinstance(found, bool) or not isinstance(found, int):
-                raise TypeError(found)
-        except (FileNotFoundError, NotADirectoryError):
-            return None
-        except (OSError, ValueError, TypeError, KeyError) as error:
-            raise StoreError(
-                f'{file} is damaged ({error!r}): expected {{"format": {STORE_FORMAT}}}; '
-                "remove it if the folder was written by this version of grokfast"
-            ) from error
-        return found
-
-    def _write_format(self) -> None:
-        # A folder that has lost the file may hold runs of the first schema.
-        old = any(not home.name.startswith(".") and (home / "current").exists() for home in self.root.iterdir())
-        write_json(self.root / "store.json", {"format": 1 if old else STORE_FORMAT})
+        return format_of(self.root)
 
     def home(self, key: str) -> Path:
         """Folder of a run with all its versions, which may bear an earlier key's name; it need not exist."""
@@ -158,6 +126,10 @@ class Store:
         For stores of the first format.
         """
         return self._homes.groups()
+
+    def others(self, key: str) -> list[str]:
+        """Names of further runs of the first schema that are the same training as a run; an upgrade joins them."""
+        return [] if self.format() == STORE_FORMAT else self._homes.others(key)
 
     def has(self, key: str) -> bool:
         """Whether a published run with this key exists."""
@@ -233,10 +205,8 @@ class Store:
             content = merged(earlier, content)
         if home.name != key:  # one of the first schema's, which keeps its name
             content = replace(content, record={**content.record, "folder": home.name})
-        folder = write_version(home, content)
-        if not (self.root / "store.json").exists():
-            self._write_format()
-        return folder
+        write_format(self.root)
+        return write_version(home, content)
 
     def is_same(self, key: str, content: Content) -> bool:
         """Whether the version in force is whole and the same training to the bit."""
@@ -306,12 +276,6 @@ class Store:
             raise
         except (OSError, TypeError, KeyError, AttributeError) as error:
             raise StoreError(f"{file} is missing or damaged: {error}") from error
-
-    def check_readable(self) -> None:
-        """Raise if the folder is missing, or a later version of grokfast wrote it."""
-        if not self.root.is_dir():
-            raise StoreError(f"expected a folder of runs, but {self.root} is not a folder; `grokfast train` makes one")
-        self.check_format()
 
     def is_orphan(self, key: str) -> bool:
         """Whether a folder holds published versions of a run but has lost its file ``current``."""

@@ -12,9 +12,10 @@ from safetensors import SafetensorError
 from grokfast.errors import StoreError
 from grokfast.store.atomic import make_folder, sync, write_json
 from grokfast.store.derived import move_derived
+from grokfast.store.layout import STORE_FORMAT
 from grokfast.store.lock import waiting
 from grokfast.store.merge import Content, merged, same_bits
-from grokfast.store.store import STORE_FORMAT, Store
+from grokfast.store.store import Store
 from grokfast.store.version import write_version
 
 

@@ -31,7 +31,7 @@ from __future__ import annotations
 import dataclasses
 import itertools
 import tomllib
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -120,9 +120,31 @@ def sweep_of(content: Mapping[str, Any], size: str | None = None, title: str = "
         size: One of the sizes.
         title: Used if the content has none.
     """
+    tables = _tables_of(content, size)
+    title = str(content.get("title", title))
+    return Sweep(title if size is None else f"{title} ({size})", tuple(_configs(tables)))
+
+
+def one_of_each(file: Path, size: str | None, apart: Collection[str]) -> list[RunConfig]:
+    """Of the runs that a sweep file names, one of each setting: the first of the values of some fields.
+
+    Args:
+        file: As in :func:`read_sweep`.
+        size: As there.
+        apart: Fields in which runs of one setting differ.
+    """
+    return _configs(_tables_of(read_file(file), size), apart)
+
+
+def sizes_of(file: Path) -> list[str]:
+    """Names of the sizes that a sweep file has."""
+    return list(_table("sizes", read_file(file).get("sizes", {})))
+
+
+def _tables_of(content: Mapping[str, Any], size: str | None) -> dict[str, Any]:
+    """Tables ``run``, ``grid`` and ``list`` at one size."""
     _check_names(content, _TABLES, "a sweep file has no table {!r}")
     tables = {name: content[name] for name in ("run", "grid", "list") if name in content}
-    title = str(content.get("title", title))
     sizes = _table("sizes", content.get("sizes", {}))
     if sizes:
         if size is None or size not in sizes:
@@ -131,15 +153,9 @@ def sweep_of(content: Mapping[str, Any], size: str | None = None, title: str = "
         chosen = _table(f"sizes.{size}", sizes[size])
         _check_names(chosen, ("run", "grid", "list"), f"sizes.{size} has no table {{!r}}")
         tables = _overridden(tables, chosen)
-        title = f"{title} ({size})"
     elif size is not None:
         raise ConfigError(f"the file has no sizes, got size {size!r}; leave --size away")
-    return Sweep(title, tuple(_configs(tables)))
-
-
-def sizes_of(file: Path) -> list[str]:
-    """Names of the sizes that a sweep file has."""
-    return list(_table("sizes", read_file(file).get("sizes", {})))
+    return tables
 
 
 def _overridden(tables: Mapping[str, Any], chosen: Mapping[str, Any]) -> dict[str, Any]:
@@ -158,9 +174,11 @@ def _overridden(tables: Mapping[str, Any], chosen: Mapping[str, Any]) -> dict[st
     return merged
 
 
-def _configs(tables: Mapping[str, Any]) -> list[RunConfig]:
+def _configs(tables: Mapping[str, Any], apart: Collection[str] = ()) -> list[RunConfig]:
+    """All combinations; of the fields in ``apart`` the first value alone."""
     shared = _flat("run", tables.get("run", {}))
     grid = {field: _values(field, values) for field, values in _flat("grid", tables.get("grid", {})).items()}
+    grid = {field: values[:1] if field in apart else values for field, values in grid.items()}
     entries = tables.get("list", [{}])
     if not isinstance(entries, list) or not all(isinstance(entry, dict) for entry in entries):
         raise ConfigError("list must be an array of tables, written [[list]]")

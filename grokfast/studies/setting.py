@@ -10,7 +10,8 @@ from typing import Any
 from grokfast.store.identity import identity
 from grokfast.tasks import TASKS
 
-_APART = ("w0", "seed")
+APART = ("w0", "seed")
+"""Fields in which runs of one setting may differ."""
 
 
 @dataclass(frozen=True)
@@ -51,7 +52,7 @@ def setting_of(training: Mapping[str, Any]) -> Setting:
     task = values.pop("task")
     return _setting(
         {
-            **{name: value for name, value in values.items() if name not in _APART},
+            **{name: value for name, value in values.items() if name not in APART},
             **{f"task.{name}": value for name, value in task.items()},
         }
     )

@@ -10,8 +10,8 @@ from pathlib import Path
 
 from grokfast._checks import nearest
 from grokfast.errors import ConfigError
-from grokfast.studies.file import Sweep, read_file, read_sweep, sizes_of
-from grokfast.studies.setting import Setting, setting_of
+from grokfast.studies.file import Sweep, one_of_each, read_file, read_sweep, sizes_of
+from grokfast.studies.setting import APART, Setting, setting_of
 
 USUAL_SIZE = "laptop"
 """The size that commands name, where a study has it."""
@@ -52,8 +52,8 @@ class Study:
     @cached_property
     def settings(self) -> frozenset[Setting]:
         """Every setting of its runs at any size: what they have in common but w0, seed and length."""
-        sweeps = [self.sweep(size) for size in self.sizes or (None,)]
-        return frozenset(setting_of(config.training()).of_any_length for sweep in sweeps for config in sweep.configs)
+        configs = [config for size in self.sizes or (None,) for config in one_of_each(self.file, size, APART)]
+        return frozenset(setting_of(config.training()).of_any_length for config in configs)
 
 
 class _Library(Mapping[str, Study]):

@@ -22,8 +22,9 @@ from grokfast.store import Store
 from grokfast.studies import Sweep
 from grokfast.sweep.cluster import connected, local_workers
 from grokfast.sweep.journal import Journal, journal, sweep_up
-from grokfast.sweep.plan import Plan, Shard, make_plan
+from grokfast.sweep.plan import Plan, make_plan
 from grokfast.sweep.shard import Job, Outcome, Receipt
+from grokfast.sweep.shards import Shard
 from grokfast.sweep.stopping import Stopping, stopping
 from grokfast.sweep.worker import TOPIC, request_stop, train
 from grokfast.training import Observer

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from threading import Event
 
 from grokfast.errors import GrokfastError
-from grokfast.sweep.plan import Plan, Shard, free_memory, member_bytes, parameter_bytes
+from grokfast.sweep.plan import Plan, free_memory, member_bytes, parameter_bytes
+from grokfast.sweep.shards import Shard
 from grokfast.training import (
     Interrupted,
     RunConfig,

@@ -17,7 +17,8 @@ from grokfast.errors import StoreError
 from grokfast.store import Store
 from grokfast.store.atomic import write_json
 from grokfast.store.lock import is_held, lock
-from grokfast.sweep.plan import SHARDS, Plan, shard_note
+from grokfast.sweep.plan import Plan
+from grokfast.sweep.shards import SHARDS, shard_note
 
 SWEEPS = ".sweeps"
 """Folder of a store that holds a file for each of its sweeps."""

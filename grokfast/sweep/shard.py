@@ -19,7 +19,7 @@ from grokfast.errors import StoreError
 from grokfast.store import Store
 from grokfast.store.atomic import write_json
 from grokfast.store.lock import lock
-from grokfast.sweep.plan import Shard, write_shard
+from grokfast.sweep.shards import Shard, write_shard
 from grokfast.training import (
     Interrupted,
     Observer,
@@ -30,6 +30,7 @@ from grokfast.training import (
     train_stack,
     with_looks,
 )
+from grokfast.training.endlooks import look_at_end
 from grokfast.training.looks import observer_looks
 from grokfast.training.results import failed_result
 from grokfast.training.stored import outstanding, publish
@@ -148,6 +149,8 @@ def run_shard(shard: Shard, job: Job, *, report: Report | None = None, stop: Eve
 def _train(shard: Shard, folder: Path, job: Job, receipt: Receipt, report: Report, stop: Event) -> None:
     store = Store(job.root)
     missing = [config for config in shard.configs if config.key in job.redo or not _is_done(store, config, job)]
+    looked = {config.key for config in missing if config.key not in job.redo and look_at_end(config, store)}
+    missing = [config for config in missing if config.key not in looked or not _is_done(store, config, job)]
     if not missing:
         return
     _note(folder, shard)

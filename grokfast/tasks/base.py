@@ -59,6 +59,10 @@ class Task(Protocol):
     input_major: ClassVar[tuple[str, ...]]
     """Matrices whose columns the stacked forward pass gathers."""
 
+    member_by_member: ClassVar[bool]
+    """Whether an epoch of one member follows another's, so that one member's memory at a time is in the cache, or the
+    whole stack takes each step together."""
+
     unkeyed: ClassVar[tuple[str, ...]]
     """Fields that say where data lie and not what they are: no part of a run's key."""
 

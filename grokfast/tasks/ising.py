@@ -62,6 +62,7 @@ class Ising:
     title: ClassVar[str] = "Ising phases"
     input_major: ClassVar[tuple[str, ...]] = ()
     unkeyed: ClassVar[tuple[str, ...]] = ("data_file",)
+    member_by_member: ClassVar[bool] = False
     has_accuracy: ClassVar[bool] = True
     pruned: ClassVar[None] = None
 

@@ -38,6 +38,7 @@ class ModularAddition:
     title: ClassVar[str] = "modular addition"
     input_major: ClassVar[tuple[str, ...]] = ("0.weight",)
     unkeyed: ClassVar[tuple[str, ...]] = ()
+    member_by_member: ClassVar[bool] = False
     has_accuracy: ClassVar[bool] = True
     pruned: ClassVar[None] = None
 

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import operator
 import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, ClassVar
+from typing import Any, ClassVar, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -20,8 +21,12 @@ from grokfast.measures import Column
 from grokfast.models import Params
 from grokfast.tasks.base import Features, Split
 from grokfast.tasks.modules import bind, check_module, named
-from grokfast.tasks.outputs import Loss, LossFunction, are_labels, loss_and_correct
+from grokfast.tasks.outputs import Judged, Loss, LossFunction, are_labels, judge
 from grokfast.tasks.streams import stream
+
+_T = TypeVar("_T")
+_Member = tuple[nn.Module, list[nn.Parameter]]
+_STACKS_AT_ONCE = 64  # a stack in training is handed over member by member
 
 _DRAWING = threading.Lock()  # torch's default initialisation draws from the one global generator
 
@@ -49,6 +54,7 @@ class NetworkTask:
     title: ClassVar[str] = ""
     loss: ClassVar[Any] = Loss.CROSS_ENTROPY
     input_major: ClassVar[tuple[str, ...]] = ()
+    member_by_member: ClassVar[bool] = True
     unkeyed: ClassVar[tuple[str, ...]] = ()
 
     train_fraction: float = 0.5
@@ -206,22 +212,23 @@ class NetworkTask:
     ) -> tuple[Tensor, Tensor]:
         """The losses, and their gradients into ``out``.
 
-        Member by member: what a member learns cannot depend on who is stacked with it, and each one's activations stay
-        in the cache.
+        Member by member, on modules that live on the stack's memory: what a member learns cannot depend on who is
+        stacked with it.
         """
         found = []
         dtype = next(iter(params.values())).dtype
-        for e, (module, parameters) in enumerate(self._here.members(self, params)):
+        members, slots = self._here.members(self, params), self._here.slots(params, out)
+        for e, (module, parameters) in enumerate(members):
             outputs = module(self.encode(inputs[e], dtype))
-            loss, correct = self.judge(outputs, labels[e])
-            gradients = torch.autograd.grad(loss, parameters)
-            torch._foreach_copy_([out[name][e] for name in params], gradients)
-            found.append((loss.detach(), correct))
+            judged = self.judge(outputs.detach(), labels[e], with_gradient=True)
+            gradients = torch.autograd.grad(outputs, parameters, judged.gradient)
+            torch._foreach_copy_(slots[e], gradients)
+            found.append(judged)
         return _columns(found)
 
-    def judge(self, outputs: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
-        """Mean loss and right predictions, scalars, of one member's outputs."""
-        return loss_and_correct(self.loss_function, outputs, labels)
+    def judge(self, outputs: Tensor, labels: Tensor, with_gradient: bool = False) -> Judged:
+        """Mean loss and right predictions, scalars, of one member's outputs, and the loss's gradient in them."""
+        return judge(self.loss_function, outputs, labels, with_gradient)
 
     @cached_property
     def loss_function(self) -> Loss | LossFunction:
@@ -252,12 +259,12 @@ _looked_up = functools.lru_cache(maxsize=64)(_look_up)
 
 
 class _Bound:
-    """The modules that one thread needs for the stack it has in hand."""
+    """The modules that one thread needs for the stacks it has in hand."""
 
     def __init__(self) -> None:
         self._skeleton: nn.Module | None = None
-        self._tensors: list[Tensor] = []
-        self._members: list[tuple[nn.Module, list[nn.Parameter]]] = []
+        self._members: dict[int, tuple[list[Tensor], list[_Member]]] = {}
+        self._slots: dict[int, tuple[list[Tensor], list[list[Tensor]]]] = {}
 
     def skeleton(self, task: NetworkTask, params: Mapping[str, Tensor]) -> nn.Module:
         """The network, on the device and of the type of the parameters."""
@@ -267,18 +274,41 @@ class _Bound:
             self._skeleton = task.draw(0).to(like.device, like.dtype)
         return self._skeleton
 
-    def members(self, task: NetworkTask, params: Mapping[str, Tensor]) -> list[tuple[nn.Module, list[nn.Parameter]]]:
+    def members(self, task: NetworkTask, params: Mapping[str, Tensor]) -> list[_Member]:
         """One module a member, on the memory of the parameters, and its parameters in the order of theirs."""
         tensors = list(params.values())
-        if len(tensors) != len(self._tensors) or any(a is not b for a, b in zip(tensors, self._tensors, strict=True)):
-            modules = [
-                (module, dict(module.named_parameters())) for module in bind(self.skeleton(task, params), params)
-            ]
-            self._members = [(module, [own[name] for name in params]) for module, own in modules]
-            self._tensors = tensors
-        return self._members
+        known = _known(self._members, tensors)
+        if known is not None:
+            return known
+        modules = [(module, dict(module.named_parameters())) for module in bind(self.skeleton(task, params), params)]
+        found = [(module, [own[name] for name in params]) for module, own in modules]
+        _keep(self._members, tensors, found)
+        return found
+
+    def slots(self, params: Mapping[str, Tensor], out: Mapping[str, Tensor]) -> list[list[Tensor]]:
+        """For each member its part of the gradients' buffers, in the order of the parameters."""
+        tensors = [out[name] for name in params]
+        known = _known(self._slots, tensors)
+        if known is None:
+            known = [[tensor[e] for tensor in tensors] for e in range(len(tensors[0]))]
+            _keep(self._slots, tensors, known)
+        return known
 
 
-def _columns(found: Sequence[tuple[Tensor, Tensor]]) -> tuple[Tensor, Tensor]:
-    losses, correct = zip(*found, strict=True)
-    return torch.stack(losses), torch.stack(correct)
+def _known(kept: Mapping[int, tuple[list[Tensor], _T]], tensors: list[Tensor]) -> _T | None:
+    """What belongs to these very tensors."""
+    found = kept.get(id(tensors[0]))
+    same = found is not None and len(found[0]) == len(tensors) and all(map(operator.is_, found[0], tensors))
+    return found[1] if found is not None and same else None
+
+
+def _keep(kept: dict[int, tuple[list[Tensor], _T]], tensors: list[Tensor], value: _T) -> None:
+    while len(kept) >= _STACKS_AT_ONCE:
+        del kept[next(iter(kept))]
+    kept[id(tensors[0])] = tensors, value
+
+
+def _columns(found: Sequence[Judged]) -> tuple[Tensor, Tensor]:
+    if len(found) == 1:
+        return found[0].loss[None], found[0].correct[None]
+    return torch.stack([judged.loss for judged in found]), torch.stack([judged.correct for judged in found])

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from enum import StrEnum
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
 from grokfast.errors import ConfigError
-from grokfast.ops import cross_entropy
+from grokfast.ops import cross_entropy_direct
 
 
 class Loss(StrEnum):
@@ -27,31 +28,52 @@ LossFunction = Callable[[Tensor, Tensor], Tensor]
 their mean."""
 
 
-def loss_and_correct(loss: Loss | LossFunction, outputs: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
-    """Mean loss and right predictions of one network.
+class Judged(NamedTuple):
+    """What one network's outputs are worth.
+
+    Attributes:
+        loss: Mean loss, a scalar.
+        correct: Samples whose largest output is that of their label, int64; NaN where the targets are no labels.
+        gradient: Of the loss in the outputs ``[N, ...]``; None if it was not asked for.
+    """
+
+    loss: Tensor
+    correct: Tensor
+    gradient: Tensor | None
+
+
+def judge(loss: Loss | LossFunction, outputs: Tensor, labels: Tensor, with_gradient: bool) -> Judged:
+    """Mean loss, right predictions and gradient of one network's outputs.
 
     Args:
         loss: Which.
-        outputs: ``[N, ...]``.
+        outputs: ``[N, ...]``, without a history.
         labels: int64 ``[N]``, or float targets ``[N, ...]``.
-
-    Returns:
-        The loss, a scalar through which gradients flow; and the number of samples whose largest output is that of
-        their label, int64, or NaN where the targets are not labels.
+        with_gradient: Whether the gradient is wanted.
     """
     if loss is Loss.CROSS_ENTROPY:
-        mean, correct, _ = cross_entropy(outputs[None], labels[None], outputs.requires_grad)
-        return mean[0], correct[0]
+        mean, correct, gradient = cross_entropy_direct(outputs[None], labels[None], with_gradient)
+        return Judged(mean[0], correct[0], gradient[0] if with_gradient else None)
     if labels.is_floating_point():
         labels = labels.to(outputs.dtype)
-    return _mean(loss, outputs, labels), _correct(outputs, labels)
-
-
-def _mean(loss: Loss | LossFunction, outputs: Tensor, labels: Tensor) -> Tensor:
-    if isinstance(loss, Loss):
+    correct = _correct(outputs, labels)
+    if loss is Loss.MEAN_SQUARED_ERROR:
+        targets = labels
         if not labels.is_floating_point():
-            labels = torch.nn.functional.one_hot(labels, outputs.shape[-1]).to(outputs.dtype)
-        return (outputs - labels).square().mean()
+            targets = torch.nn.functional.one_hot(labels, outputs.shape[-1]).to(outputs.dtype)
+        difference = outputs - targets
+        return Judged(difference.square().mean(), correct, difference * (2 / difference.numel()))
+    if not with_gradient:
+        return Judged(_own(loss, outputs, labels), correct, None)
+    leaf = outputs.detach().requires_grad_()
+    with torch.enable_grad():
+        mean = _own(loss, leaf, labels)
+    if not mean.requires_grad:
+        raise ConfigError("a loss must depend on the outputs in a way that can be differentiated")
+    return Judged(mean.detach(), correct, torch.autograd.grad(mean, leaf)[0])
+
+
+def _own(loss: LossFunction, outputs: Tensor, labels: Tensor) -> Tensor:
     values = loss(outputs, labels)
     if not isinstance(values, Tensor) or values.shape not in ((), (len(outputs),)):
         got = list(values.shape) if isinstance(values, Tensor) else type(values).__name__
@@ -62,8 +84,7 @@ def _mean(loss: Loss | LossFunction, outputs: Tensor, labels: Tensor) -> Tensor:
 def _correct(outputs: Tensor, labels: Tensor) -> Tensor:
     if not are_labels(labels):
         return outputs.new_full((), torch.nan)
-    with torch.no_grad():
-        return (outputs.argmax(-1) == labels).sum()
+    return (outputs.argmax(-1) == labels).sum()
 
 
 def are_labels(labels: Tensor) -> bool:

@@ -83,8 +83,8 @@ def _check_network(task: NetworkTask, split: Split, like: Tensor) -> None:
     _check_alone(outputs, _outputs(task, module, inputs[:1]), _outputs(task, module.eval(), inputs), refuse)
     module.train()
     _check_fit(task, split, outputs)
-    loss, _ = task.judge(outputs, split.train_labels[: len(outputs)])
-    found = torch.autograd.grad(loss, list(module.parameters()), allow_unused=True)
+    gradient = task.judge(outputs.detach(), split.train_labels[: len(outputs)], with_gradient=True).gradient
+    found = torch.autograd.grad(outputs, list(module.parameters()), gradient, allow_unused=True)
     unused = [name for (name, _), value in zip(module.named_parameters(), found, strict=True) if value is None]
     if unused:
         refuse(f"the loss does not depend on {', '.join(unused)}: leave such parameters out")
@@ -156,18 +156,15 @@ def _check_fit(task: NetworkTask, split: Split, outputs: Tensor) -> None:
 
 def _check_own_loss(task: NetworkTask, outputs: Tensor, labels: Tensor) -> None:
     try:
-        whole, _ = task.judge(outputs, labels)
-        parts = torch.stack([task.judge(outputs[k : k + 1], labels[k : k + 1])[0] for k in range(len(labels))])
+        rows = [slice(k, k + 1) for k in range(len(labels))]
+        whole = task.judge(outputs.detach(), labels, with_gradient=True).loss
+        parts = torch.stack([task.judge(outputs[row].detach(), labels[row]).loss for row in rows])
     except Exception as error:
         raise ConfigError(
             f"the loss of task {task.name} does not take outputs {list(outputs.shape)} and labels {labels.dtype} "
             f"{list(labels.shape)}: {type(error).__name__}: {error}"
         ) from error
-    if not whole.requires_grad:
-        raise ConfigError(
-            f"the loss of task {task.name} does not depend on the outputs in a way that can be differentiated"
-        )
-    if whole.isfinite() and (whole - parts.mean()).detach().abs() > 1e-4 * parts.detach().abs().max():
+    if whole.isfinite() and (whole - parts.mean()).abs() > 1e-4 * parts.abs().max():
         raise ConfigError(
             f"the loss of task {task.name} must be a mean over the samples: of {len(labels)} it is {whole.item():g}, "
             f"the mean of its values for each is {parts.mean().item():g}"

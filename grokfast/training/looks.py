@@ -100,11 +100,13 @@ def only_looks(config: RunConfig, looks: Looks) -> RunConfig:
 
 def missing_looks(wanted: Looks, held: Looks, epochs: int) -> dict[str, list[str]]:
     """Those of ``wanted`` that ``held`` does not cover: whose epochs it has not all looked at."""
-    return {
-        name: list(at)
-        for name, at in wanted.items()
-        if name not in held or not _covers(tuple(held[name]), tuple(at), epochs)
-    }
+    found = {}
+    for name, at in wanted.items():
+        # All but these two kinds are always taken at the last epoch, too.
+        end = () if name.startswith((_GEOMETRY, OBJECT)) else ("last",)
+        if name not in held or not _covers((*held[name], *end), tuple(at), epochs):
+            found[name] = list(at)
+    return found
 
 
 @functools.lru_cache(maxsize=4096)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import typing
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
 from threading import Event
@@ -19,7 +20,8 @@ from grokfast.tasks import Split, check_stack, evaluate, stream
 from grokfast.training.config import RunConfig, TrainMetrics
 from grokfast.training.history import Series
 from grokfast.training.observing import built_in_observers
-from grokfast.training.optimizers import OptimizerState, initial_state, optimizer_step
+from grokfast.training.optimizers import OptimizerState, initial_state
+from grokfast.training.steps import Part, parts_of, train_pass
 
 METRICS = tuple(column.name for column in METRIC_COLUMNS)
 FULL_METRICS = tuple(column.name for column in FULL_TRAIN)
@@ -70,6 +72,15 @@ class StackState:
     checkpoints: dict[int, list[Params]] = field(default_factory=dict)
     train: tuple[Tensor, Tensor] | None = None
     test: tuple[Tensor, Tensor] | None = None
+
+    def parts(self) -> list[Part]:
+        """The members as they step: together or one by one, as the task has it."""
+        known = self.__dict__.get("_parts")  # made from the fields, and no part of the state
+        if known is None or known[0] is not self.params or known[1] is not self.optimizer:
+            one_by_one = self.configs[0].task.member_by_member
+            known = self.params, self.optimizer, parts_of(self.params, self.gradients, self.optimizer, one_by_one)
+            self.__dict__["_parts"] = known
+        return typing.cast("list[Part]", known[2])
 
     def snapshot(self) -> Snapshot:
         """The view that observers get."""
@@ -170,16 +181,7 @@ def _train_epoch(state: StackState, tests: Collection[int]) -> None:
         state.train = _ordered(state.splits, state.batches)
     inputs, labels = state.train
     samples = labels.shape[1]
-    loss_sum = torch.zeros(len(state.configs), dtype=torch.float64, device=labels.device)
-    correct = torch.zeros_like(loss_sum)
-    for first in range(0, samples, config.batch_size):
-        block = slice(first, first + config.batch_size)
-        truth = labels[:, block]
-        loss, hits = config.task.gradients(state.params, inputs[:, block], truth, state.gradients)
-        state.optimizer.active &= loss.isfinite()
-        optimizer_step(config, state.params, state.gradients, state.optimizer)
-        loss_sum += loss * truth.shape[1]
-        correct += hits
+    loss_sum, correct = train_pass(config, state.parts(), state.optimizer, inputs, labels)
     state.epoch += 1
     metrics = dict(zip(METRICS, (loss_sum / samples, correct / samples), strict=False))
     if config.train_metrics is TrainMetrics.FULL:

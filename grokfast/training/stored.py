@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from typing import Any, Protocol
 
 from grokfast.errors import ChangedError, ConfigError, StoreError
@@ -99,12 +100,21 @@ def outstanding(config: RunConfig, sink: Sink, more: Looks, *, force: bool = Fal
     held = held_looks(config, sink)
     if held is None:
         return config
-    if not force and not missing_looks(joined_looks(config.looks(), more), held, config.epochs):
+    wanted = joined_looks(config.looks(), more)
+    if not force and any(not missing_looks(wanted, looks, config.epochs) for looks in (held, *_others(config, sink))):
         return None
     try:
         return with_looks(config, held)
     except ConfigError as error:
         raise ConfigError(f"run {config.key} is stored with other looks: {error}") from error
+
+
+def _others(config: RunConfig, sink: Sink) -> Iterator[dict[str, list[str]]]:
+    """Looks of further runs of the first schema that are the same training."""
+    if isinstance(sink, Store):
+        for name in sink.others(config.key):
+            with suppress(StoreError):
+                yield sink.record(name)["looks"]
 
 
 def warn_unseen(skipped: int, nameless: Sequence[str]) -> None:

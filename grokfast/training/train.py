@@ -18,6 +18,7 @@ from grokfast.errors import ConfigError
 from grokfast.observe import Closes, GeometryMeasure, Observer
 from grokfast.store import Store
 from grokfast.training.config import RunConfig
+from grokfast.training.endlooks import look_at_end
 from grokfast.training.geometry import geometry_observers, geometry_of, learn_split
 from grokfast.training.interventions import watched
 from grokfast.training.keeper import StateKeeper
@@ -103,7 +104,8 @@ def train_runs(
     """Train every configuration that the sink does not hold yet, in stacks, and publish each run.
 
     A stored run that has not looked at all that is asked for now is trained again with everything that it has looked at
-    and is asked to; the columns join it where the bits are the same (:mod:`grokfast.training.stored`).
+    and is asked to; the columns join it where the bits are the same (:mod:`grokfast.training.stored`). Measures asked
+    for at the end alone are taken from the stored model, without training.
 
     Args:
         configs: Any mixture; those that can share a stack do. Those that differ in their looks alone are one run.
@@ -127,6 +129,9 @@ def train_runs(
     configs = united(configs)
     target.check_writable()
     wanted = to_train(configs, target, observers, force=force)
+    if not force:
+        looked = [config for config in wanted if look_at_end(config, target)]
+        wanted = [*(config for config in wanted if config not in looked), *to_train(looked, target, observers)]
     stop = Event()
 
     def work(stack: Sequence[RunConfig]) -> None:

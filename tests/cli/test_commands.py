@@ -68,7 +68,7 @@ def test_looking_at_what_is_not_there(tmp_path, capsys, runs_folder):
     assert "not a folder" in _fails(capsys, "runs", "--runs", str(tmp_path / "none"))
     assert "did you mean 'fig05a'" in _fails(capsys, "figure", "fig5a", "--runs", str(runs_folder))
     error = _fails(capsys, "figure", "fig04", "--runs", str(runs_folder), "--where", "w0 > 5")
-    assert "grokfast train modular-addition --w0" in error
+    assert "grokfast sweep main-text-ends --size laptop --runs" in error
     assert "invalid query" in _fails(capsys, "runs", "--runs", str(runs_folder), "--where", "nope = 1")
     assert "report must be one of" in _fails(capsys, "report", "isnig", "--runs", str(runs_folder))
 
@@ -146,7 +146,7 @@ def test_train_ising_then_runs_then_report(tmp_path, capsys):
     main([*command, "--batch-size", "20"])  # all of them, as by default
     assert "0 to train" in capsys.readouterr().out
     main(["runs", "--runs", folder])
-    assert "r(E)" in capsys.readouterr().out
+    assert "r~ of E, hidden layer" in " ".join(capsys.readouterr().out.split())
     main(["report", "ising", "--runs", folder])
     assert "| G2 | test accuracy" in capsys.readouterr().out
 

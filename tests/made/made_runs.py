@@ -1,4 +1,4 @@
-"""Stores of made-up runs: every number is another one, so that whatever is swapped, dropped or averaged wrongly shows."""
+"""Stores of made-up runs: every number is another one, so that what is swapped, dropped or averaged wrongly shows."""
 
 from __future__ import annotations
 
@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 
 from grokfast import Ising, ModularAddition, RunConfig
-from grokfast.runs import MEASURED
 from grokfast.store import Store, derived
 from grokfast.training import run_record
 
@@ -51,9 +50,8 @@ class Made:
             {"epoch": np.arange(1, self.config.epochs + 1), **self.history},
             {"arrays": self.arrays, "checkpoints": checkpoints},
         )
-        if self.scalars:
-            scalars = {name: np.float64(value) for name, value in self.scalars.items()}
-            derived(store, self.key, "scalars", MEASURED, lambda: scalars)
+        for name, value in self.scalars.items():
+            derived(store, self.key, f"measure-{name}", "1", lambda name=name, value=value: {name: np.float64(value)})
         for name, curve in self.curves.items():
             derived(store, self.key, f"pruning-{name}", "1", lambda curve=curve: curve)
 

@@ -192,7 +192,7 @@ def test_a_stored_run_gives_its_network_back(task, tmp_path):
     model, split = run.model(), run.data()
     with torch.no_grad():
         outputs = model(task.encode(split.test_inputs, torch.float32))
-        loss, _ = task.judge(outputs, split.test_labels)
+        loss = task.judge(outputs, split.test_labels).loss
     assert loss.item() == pytest.approx(run.summary["end_test_loss"], rel=1e-5)
     earlier = dict(run.model(2).named_parameters())
     assert any(not torch.equal(earlier[name], values) for name, values in model.named_parameters())

@@ -128,6 +128,8 @@ def test_a_denser_schedule_covers_a_coarser_one():
     looks = RunConfig(test_schedule="every:2").looks()
     assert missing_looks(RunConfig(test_schedule="every:10").looks(), looks, 1000) == {}
     assert set(missing_looks(RunConfig(test_schedule="every:3").looks(), looks, 1000)) == {"test"}
+    # The last epoch is always looked at, whatever the schedule says.
+    assert missing_looks(RunConfig().looks(), RunConfig(checkpoint_schedule="at:2").looks(), 1000) == {}
 
 
 @pytest.mark.parametrize("other", [{"geometry_step": 2}, {"geometry_stiff": 0.3}])

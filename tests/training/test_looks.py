@@ -14,6 +14,8 @@ from torch import Tensor
 
 from grokfast import ModularAddition, Observer, RunConfig, Store, load, train_runs
 from grokfast.errors import ConfigError, StoreError
+from grokfast.measures import Column
+from grokfast.observe import measure, register_measure
 from grokfast.training import Snapshot, train_stack
 from grokfast.training.stored import publish
 
@@ -187,3 +189,36 @@ def test_a_damaged_run_is_trained_again_and_one_of_a_later_version_is_not(tmp_pa
         train_runs([BASE], store)
     file.write_text(good[:50])
     assert train_runs([BASE], store) == [BASE.key]
+
+
+def test_a_measure_of_the_end_alone_is_taken_from_the_stored_model(tmp_path: Path) -> None:
+    config = _with(task=ModularAddition(P=7, hidden=(8,)))
+    train_runs([config], tmp_path, observers=[Observer(bias_sum, "every:4")])
+    store = Store(tmp_path)
+    before = store.path(BASE.key)
+    asked = dataclasses.replace(config, observe=("rank_of_these_tests@last",))
+
+    @measure(columns=[Column("first_norm", "norm of the first matrix"), Column("accuracy_seen", "test accuracy")])
+    def rank_of_these_tests(snapshot: Snapshot) -> Mapping[str, Tensor]:
+        return {
+            "first_norm": snapshot.params["0.weight"].flatten(1).norm(dim=1),
+            "accuracy_seen": snapshot.metrics["test_accuracy"],
+        }
+
+    register_measure(rank_of_these_tests)
+    trained = train_runs([asked], store, on_epoch=lambda state: pytest.fail("it was trained"))
+    assert trained == []
+    (run,) = load(tmp_path)
+    assert store.path(BASE.key) != before
+    assert run.seen("first_norm")[0].tolist() == [8]
+    expected = run.checkpoint()["0.weight"].norm().item()
+    assert run.summary["first_norm"] == pytest.approx(expected, rel=1e-6)
+    assert run.summary["accuracy_seen"] == run.summary["end_test_accuracy"]
+    assert run.seen("bias_sum")[0].tolist() == [4, 8]
+    assert run.record["looks"]["rank_of_these_tests"] == ["last"]
+    assert {"first_norm", "accuracy_seen"} <= {column["name"] for column in run.record["columns"]}
+    # The path needs training, and gives the same at the end.
+    assert train_runs([dataclasses.replace(asked, observe=("rank_of_these_tests@every:4",))], store) == [BASE.key]
+    (again,) = load(tmp_path)
+    assert again.seen("first_norm")[0].tolist() == [4, 8]
+    assert again.summary["first_norm"] == pytest.approx(expected, rel=1e-6)
