@@ -275,7 +275,7 @@ def _ends(run: Run, measure: Measure, epoch: int | None) -> Ends:
     seen = Ends()
     try:
         seen.add(measure, snapshot_of(run, epoch))
-    except GrokfastError:
+    except (GrokfastError, MemoryError):
         raise
     except Exception as error:
         raise InputError(f"measure {measure.name} failed on run {run.key}: {type(error).__name__}: {error}") from error

@@ -77,6 +77,8 @@ class Watch:
             if not is_built_in(observer.measure):
                 self._try(k, name, replace(_copied(snapshot), epoch=0, metrics=metrics), taken)
             metrics |= dict.fromkeys(self._given[k], nothing)
+            if not self.problems.keys().isdisjoint(self._given[k] or [name]):
+                self._broken.add(k)  # it failed before the training was interrupted
 
     def look(self, snapshot: Snapshot) -> dict[str, tuple[int, Tensor]]:
         """What the measures that are due at this epoch see: epoch and ``[E]`` float64 by column.
@@ -95,16 +97,26 @@ class Watch:
                 continue
             marks = _marks(snapshot)
             try:
-                now = _copied(now)
-                found |= self._checked(k, observer.measure(now), now)
-                if snapshot.epoch == self.epochs:
-                    self.arrays |= self._arrays(k, observer.measure, _copied(now))
+                found |= self._checked(k, observer.measure(_copied(now)), now)
             except MemoryError:
                 raise  # no fault of the measure's
             except Exception as error:
-                self._give_up(k, measure_name(observer.measure), snapshot.epoch, error)
+                self._give_up(k, snapshot.epoch, error)
+            else:
+                self._keep_arrays(k, now)
             _check_data(measure_name(observer.measure), marks, snapshot)
         return found
+
+    def _keep_arrays(self, k: int, now: Snapshot) -> None:
+        if now.epoch != self.epochs:
+            return
+        try:
+            self.arrays |= self._arrays(k, self.observers[k].measure, _copied(now))
+        except MemoryError:
+            raise
+        except Exception as error:
+            lost = [name for name in self._given[k] if self.columns[name][1].kind is Kind.ARRAY]
+            self._give_up(k, now.epoch, error, lost)
 
     def _arrays(self, k: int, measure: object, now: Snapshot) -> dict[str, Tensor]:
         """Arrays ``[E, ...]`` of the end model."""
@@ -127,9 +139,9 @@ class Watch:
         for column, value in _mapping(name, seen).items():
             epoch, values = (value.epoch, value.values) if isinstance(value, Dated) else (now.epoch, value)
             values = checked_values(name, column, values, now.members)
-            if column not in self.columns:
-                self._claim(_undeclared(column, name), name, reserved_names(now))
             if column not in self._given[k]:
+                self._check_declared(k, column)
+                self._claim(_undeclared(column, name), name, reserved_names(now))
                 self._given[k].append(column)
             if self.columns[column][1].kind is not Kind.END or now.epoch == self.epochs:
                 found[column] = (epoch, values)
@@ -162,8 +174,7 @@ class Watch:
         declared = self._given[k]
         for column, value in seen.items():
             checked_values(name, column, value.values if isinstance(value, Dated) else value, trial.members)
-            if declared and column not in declared:
-                raise ConfigError(f"measure {name} gives {column!r}, but declares {declared}: declare every column")
+            self._check_declared(k, column)
             if not declared:
                 self._claim(_undeclared(column, name), name, taken)
         if not declared:
@@ -180,10 +191,18 @@ class Watch:
             raise ConfigError(f"measure {owner} gives {column.name!r}, which every run has already: rename it")
         self.columns[column.name] = (owner, column)
 
-    def _give_up(self, k: int, name: str, epoch: int, error: Exception) -> None:
+    def _check_declared(self, k: int, column: str) -> None:
+        measure: object = self.observers[k].measure
+        if isinstance(measure, Measure) and not is_built_in(measure) and column not in self._given[k]:
+            raise ConfigError(
+                f"measure {measure.name} gives {column!r}, but declares {self._given[k]}: declare every column"
+            )
+
+    def _give_up(self, k: int, epoch: int, error: Exception, columns: Sequence[str] = ()) -> None:
         self._broken.add(k)
+        name = measure_name(self.observers[k].measure)
         reason = f"raised in epoch {epoch}: {type(error).__name__}: {error}"
-        self.problems |= dict.fromkeys(self._given[k] or [name], reason)
+        self.problems |= dict.fromkeys(columns or self._given[k] or [name], reason)
         warnings.warn(f"measure {name} {reason}; training goes on without it", RuntimeWarning, stacklevel=2)
 
 

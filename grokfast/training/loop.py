@@ -153,7 +153,7 @@ def run_epochs(
         Interrupted: If ``stop`` was set before the last epoch.
     """
     config = state.configs[0]
-    watch = Watch([*built_in_observers(config), *observers], config.epochs)
+    watch = Watch([*built_in_observers(config), *observers], config.epochs, problems=dict(state.problems))
     if state.epoch < config.epochs:
         watch.prepare(state.snapshot())
     keeps = schedule_epochs(config.checkpoint_schedule, config.epochs) | {config.epochs}

@@ -9,9 +9,9 @@ import pytest
 import torch
 
 from grokfast import ModularAddition, RunConfig, train_stack
-from grokfast.errors import ConfigError
+from grokfast.errors import ConfigError, InputError
 from grokfast.measures import Column, Kind
-from grokfast.observe import MEASURES, Dated, Observer, find_measure, measure, register_measure
+from grokfast.observe import MEASURES, Dated, Need, Observer, find_measure, measure, register_measure
 
 TASK = ModularAddition(P=5, hidden=(6,))
 
@@ -208,3 +208,184 @@ def test_every_registered_measure_gives_what_it_declares():
                 assert set(seen) == {column.name for column in declared}, name
             for column in declared:
                 assert column.meaning
+
+
+def test_what_writes_is_refused():
+    def scales(snapshot):
+        snapshot.params["0.weight"].mul_(2)
+        return {}
+
+    def relabels(snapshot):
+        snapshot.splits[0].train_labels.zero_()
+        return {}
+
+    def relabels_late(snapshot):
+        return relabels(snapshot) if snapshot.epoch == 4 else {}
+
+    for function, words in ((scales, "changes parameter 0.weight"), (relabels, "changes the data")):
+        with pytest.raises(ConfigError if function is scales else InputError, match=words):
+            _train(function)
+    with pytest.raises(InputError, match="relabels_late changes the data"):
+        _train(relabels_late)
+
+
+def test_autograd_may_be_used():
+    def gradient_norm(snapshot):
+        found = []
+        for e, split in enumerate(snapshot.splits):
+            model = snapshot.model(e)
+            inputs = snapshot.task.encode(split.test_inputs, torch.float32)
+            torch.nn.functional.cross_entropy(model(inputs), split.test_labels).backward()
+            found.append(sum(p.grad.square().sum() for p in model.parameters()).sqrt())
+        return {"gradient_norm": torch.stack(found)}
+
+    for result in _train(gradient_norm, "every:3"):
+        assert result.history["gradient_norm"][2] > 0
+
+
+class _Spectrum:
+    """Numbers, one of the end alone, and arrays."""
+
+    name = "spectrum"
+    needs = frozenset({Need.PARAMETERS})
+    cost = 1.0
+
+    def __init__(self, arrays=None):
+        self._arrays = arrays or (lambda s: {"singulars": torch.linalg.svdvals(s.params["0.weight"])})
+
+    def columns(self, task):
+        return [
+            Column("largest", "largest singular value"),
+            Column("smallest_at_the_end", "smallest singular value", kind=Kind.END),
+            Column("singulars", "singular values", kind=Kind.ARRAY),
+        ]
+
+    def __call__(self, snapshot):
+        values = torch.linalg.svdvals(snapshot.params["0.weight"])
+        return {"largest": values[:, 0], "smallest_at_the_end": values[:, -1]}
+
+    def arrays(self, snapshot):
+        return self._arrays(snapshot)
+
+
+def test_numbers_of_the_end_and_arrays():
+    for result in _train(_Spectrum(), "every:4"):
+        wanted = np.linalg.svd(result.tensors["checkpoints"]["6/0.weight"], compute_uv=False)
+        np.testing.assert_allclose(result.tensors["arrays"]["singulars"], wanted, rtol=1e-5)
+        assert np.flatnonzero(np.isfinite(result.history["largest"])).tolist() == [3, 5]
+        assert "smallest_at_the_end" not in result.history
+        assert result.record["summary"]["smallest_at_the_end"] == pytest.approx(wanted[-1], rel=1e-4)
+        kinds = {column["name"]: column["kind"] for column in result.record["columns"]}
+        assert (kinds["singulars"], kinds["smallest_at_the_end"]) == ("array", "end")
+
+
+@pytest.mark.parametrize(
+    ("arrays", "words"),
+    [
+        (lambda s: {"singulars": torch.zeros(3, 4)}, r"one array a member, \[2, ...\], as 'singulars', got \[3, 4\]"),
+        (lambda s: {"singulars": torch.zeros(())}, r"got \[\]"),
+        (lambda s: {"singulars": np.zeros((2, 3))}, "got ndarray"),
+        (lambda s: {"singulars": torch.zeros(2, 1, dtype=torch.complex64)}, "real numbers"),
+        (lambda s: {"others": torch.zeros(2, 1)}, "the array 'others', but declares no such column"),
+        (lambda s: {"largest": torch.zeros(2, 1)}, "the array 'largest', but declares no such column"),
+        (lambda s: None, "mapping of columns"),
+    ],
+)
+def test_wrong_arrays_are_refused_before_the_first_epoch(arrays, words):
+    with pytest.raises(ConfigError, match=words):
+        _train(_Spectrum(arrays))
+
+
+def test_arrays_that_fail_at_the_end_do_not_end_the_run():
+    def late(snapshot):
+        if snapshot.epoch == 6:
+            raise ValueError("too late")
+        return {"singulars": torch.zeros(2, 1)}
+
+    with pytest.warns(RuntimeWarning, match="too late"):
+        results = _train(_Spectrum(late))
+    assert "singulars" not in results[0].tensors["arrays"]
+    assert results[0].record["problems"]["singulars"] == "raised in epoch 6: ValueError: too late"
+    # The numbers of that look are there: what failed were the arrays.
+    assert np.isfinite(results[0].history["largest"][-1])
+
+
+class _Steps:
+    """How far the first matrix has moved since the look before: a memory."""
+
+    def __init__(self, wrong=False):
+        self._before, self._wrong = None, wrong
+
+    def __call__(self, snapshot):
+        now = snapshot.params["0.weight"].clone()
+        moved = torch.zeros(len(now)) if self._before is None else (now - self._before).flatten(1).norm(dim=1)
+        self._before = now
+        return {"moved": moved[:1] if self._wrong else moved}
+
+    def state_dict(self):
+        return {} if self._before is None else {"before": self._before}
+
+    def load_state_dict(self, state):
+        self._before = state.get("before")
+
+
+def test_a_memory_is_tried_on_a_copy():
+    first, _ = _train(_Steps(), "every:2")
+    assert first.history["moved"][1] == 0  # the trial has left no trace
+    assert (first.history["moved"][[3, 5]] > 0).all()
+    with pytest.raises(ConfigError, match=r"_Steps.*got \[1\]"):
+        _train(_Steps(wrong=True), "last")
+
+
+@pytest.mark.parametrize("name", ["a b", "../escape", "x@last", "1st", "x:y", "é", 3])
+def test_names_of_measures_are_plain(name):
+    with pytest.raises(ConfigError, match="letters, digits and underscores"):
+        measure(columns=[Column("x", "a number")], name=name)(lambda snapshot: {})
+    wrong = _Spectrum()
+    wrong.name = name
+    with pytest.raises(ConfigError, match="letters, digits and underscores"):
+        register_measure(wrong)
+
+
+def test_the_version_of_a_function_is_its_text():
+    def made(k):
+        @measure(columns=[Column("x", "a number")])
+        def power(snapshot):
+            return {"x": snapshot.params["0.weight"].abs().pow(k).sum((1, 2))}
+
+        return power
+
+    assert made(1).version == made(1).version != made(2).version
+    other = measure(columns=[Column("x", "a number")], name="power")(lambda snapshot: {})
+    assert other.version != made(1).version
+    assert measure(columns=[Column("x", "a number")], name="power", version="7")(lambda s: {}).version == "7"
+
+
+def test_what_failed_stays_so_when_training_goes_on():
+    def once(snapshot):
+        if snapshot.epoch == 3:
+            raise ValueError("once")
+        return {"x": torch.ones(2)}
+
+    from threading import Event
+
+    from grokfast.training import Interrupted, initial_stack, run_epochs
+
+    state, stop = initial_stack(_configs()), Event()
+    with pytest.warns(RuntimeWarning, match="once"), pytest.raises(Interrupted):
+        run_epochs(state, [Observer(once, "every:1")], lambda s: stop.set() if s.epoch == 4 else None, stop)
+    run_epochs(state, [Observer(once, "every:1")])
+    assert [epoch for epoch, _ in state.observed["x"]] == [1, 2]
+    assert state.problems == {"x": "raised in epoch 3: ValueError: once"}
+
+
+@pytest.mark.parametrize("declared", [True, False])
+def test_a_column_that_comes_late_takes_no_other_name(declared):
+    def late(snapshot):
+        return {"x": torch.ones(2), **({"weight_norm": torch.zeros(2)} if snapshot.epoch == 4 else {})}
+
+    chosen = measure(columns=[Column("x", "one")])(late) if declared else late
+    with pytest.warns(RuntimeWarning, match="declare every column" if declared else "rename one"):
+        results = _train(chosen, feature_schedule="every:1")
+    assert results[0].history["weight_norm"].all()
+    assert list(results[0].record["problems"]) == ["x"]
