@@ -155,16 +155,17 @@ class _Copier:
 
     def mapping(self, v: dict[Any, Any]) -> Any:
         """A dict of any class; keys that are modules or tensors are exchanged too."""
-        if type(v) in (dict, OrderedDict):
-            new = self.known(v, type(v)())
+        plain = OrderedDict if isinstance(v, OrderedDict) else dict  # an OrderedDict keeps an order of its own
+        if type(v) is plain:
+            new = self.known(v, plain())
         else:
             new = self.known(v, copy.copy(v))
             for key in list(new):
-                dict.__delitem__(new, key)
+                plain.__delitem__(new, key)
             if hasattr(new, "__dict__"):
                 new.__dict__.update({name: self.copy(value) for name, value in v.__dict__.items()})
         for key, value in list(v.items()):
-            dict.__setitem__(new, self.copy(key), self.copy(value))
+            plain.__setitem__(new, self.copy(key), self.copy(value))
         return new
 
     def sequence(self, v: list[Any]) -> Any:

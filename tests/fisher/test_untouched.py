@@ -15,6 +15,7 @@ from torch.utils.data import DataLoader, TensorDataset
 from grokfast import Trajectory
 from grokfast.errors import InputError
 from grokfast.fisher import fisher_diag, fisher_gram, fisher_inner, fisher_plan, fisher_vector_product
+from grokfast.models.copies import private_copy
 from grokfast.pruning import measure_pruning
 
 
@@ -130,6 +131,17 @@ def test_hooks_on_parameters_do_not_fire():
     plain = _general()
     plain.load_state_dict(model.state_dict())
     torch.testing.assert_close(found, fisher_diag(plain, x).flat())
+
+
+def test_hooks_of_the_model_run_on_its_copies():
+    torch.manual_seed(0)
+    model, x = _general(), torch.randn(6, 4)
+    plain = fisher_diag(model, x, likelihood="gaussian").flat()
+    model.register_forward_hook(lambda module, inputs, output: 2 * output)
+    torch.testing.assert_close(fisher_diag(model, x, likelihood="gaussian").flat(), 4 * plain)
+    copied = private_copy(model)
+    assert list(copied._forward_hooks) == list(model._forward_hooks)
+    assert list(copied._modules) == list(model._modules)
 
 
 def test_caches_of_other_worlds_are_not_met():
