@@ -237,7 +237,7 @@ def layers(run: Run) -> list[str]:
 def measure_everything(run: Run) -> None:
     """Compute and keep every scalar and curve of a run that the figures and reports use."""
     end_measures(run)
-    for scheme in Scheme:
+    for scheme in (scheme for scheme in Scheme if not scheme.uses_gradients):
         for fisher in MetricFisher if scheme.uses_fisher else (MetricFisher.SOFTMAX,):
             end_pruning(run, scheme, fisher=fisher)
     for layer in layers(run):

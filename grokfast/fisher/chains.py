@@ -18,6 +18,7 @@ from torch.overrides import TorchFunctionMode
 
 from grokfast.fisher.batches import Inputs
 from grokfast.fisher.job import Job, State
+from grokfast.fisher.randomness import States
 
 
 class Link(NamedTuple):
@@ -172,9 +173,10 @@ def chain_of(job: Job, state: State, inputs: Inputs) -> list[Link] | None:
         return None
     if state is None and all(type(m) in _READ_ONLY and "forward" not in m.__dict__ for m in job.model.modules()):
         model, leaves = job.model, job.leaves
+        before = None
     else:
         world = job.world(state)
-        model, leaves = world.model, world.leaves
+        model, leaves, before = world.model, world.leaves, States()
     if any(p.numel() == 0 for p in leaves.values()):
         return None
     recorder = _Recorder({id(leaf): name for name, leaf in leaves.items()}, x)
@@ -183,6 +185,9 @@ def chain_of(job: Job, state: State, inputs: Inputs) -> list[Link] | None:
             out = inputs.call(model)
     except _BrokenError:
         return None
+    finally:
+        if before is not None and not before.same_elsewhere(States()):
+            before.put_back_elsewhere()
     if out is not recorder.current or set(recorder.used) != set(leaves):
         return None
     return recorder.links

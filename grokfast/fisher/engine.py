@@ -117,7 +117,7 @@ def _squares(
     before = States()
     world, inputs, traced = _traced(job, findings, state, block)
     if not before.same(States()):
-        world, inputs, traced = deterministic(lambda: _traced(job, findings, state, block))
+        world, inputs, traced = deterministic(lambda: _traced(job, findings, state, block), before)
     outputs = traced.outputs.detach()
     columns = Columns(
         outputs, job.kind, job.likelihood, block.targets, samples, generator, block.mask, job.ignore_index
@@ -215,15 +215,9 @@ def _distrusted(
 ) -> set[str]:  # fmt: skip
     """Parameters whose rules do not add up to the gradient of the untraced model; all, if its outputs differ."""
     outputs = untraced(job, state, world.double, inputs)
-    with Plain():
-        if not close(outputs[1], traced.outputs):
-            again = untraced(job, state, world.double, inputs)[1]
-            if not close(outputs[1], again):
-                raise InputError(
-                    "the model gives different outputs for the same inputs: it draws random numbers from a generator "
-                    "of its own, or remembers what it was called with; per-sample gradients then have no meaning"
-                )
-            return set(world.leaves)
+    if not fallback.agree(outputs[1].detach(), traced.outputs.detach()):
+        check_repeats(job, state, world.double, inputs)
+        return set(world.leaves)
     side = random_column(traced.outputs, 2)
     names = [name for name in world.leaves if name not in rejected]
     whole = fallback.gradients(outputs[1], [outputs[0].leaves[name] for name in names], side)
@@ -254,9 +248,14 @@ def untraced(job: Job, state: State, double: bool, inputs: Inputs) -> tuple[Worl
         return world, job.run(world.model, inputs)
 
 
-def close(a: Tensor, b: Tensor) -> bool:
-    """Whether two passes over the same samples agree within rounding."""
-    return fallback.agree(a.detach(), b.detach())
+def check_repeats(job: Job, state: State, double: bool, inputs: Inputs) -> None:
+    """Raise if two fresh copies give different outputs for the same samples."""
+    once, again = (untraced(job, state, double, inputs)[1].detach() for _ in range(2))
+    if not fallback.agree(once, again):
+        raise InputError(
+            "the model gives different outputs for the same inputs: it draws random numbers from a generator of its "
+            "own, or remembers outside of itself what it was called with; per-sample gradients then have no meaning"
+        )
 
 
 def _inputs_by_float64(

@@ -103,7 +103,8 @@ def gradients(outputs: Tensor, leaves: Sequence[Tensor], side: Tensor) -> list[T
 class _Sums:
     """Squares over samples and columns, and beside them the same gradients in a random combination."""
 
-    def __init__(self, leaves: dict[str, Tensor], weights: Tensor) -> None:
+    def __init__(self, leaves: dict[str, Tensor], weights: Tensor, sample_bytes: float) -> None:
+        self.sample_bytes = sample_bytes
         self.squares = {name: torch.zeros_like(p, dtype=torch.float64) for name, p in leaves.items()}
         self.mixed = {name: torch.zeros_like(p) for name, p in leaves.items()}
         self.weights = weights  # [K, n]
@@ -141,7 +142,8 @@ def squares(
         if way < findings.single:
             continue
         leaves = {name: job.leaves[name] for name in names}
-        sums = _Sums({name: p.detach().double() if double else p.detach() for name, p in leaves.items()}, weights)
+        zeros = {name: p.detach().double() if double else p.detach() for name, p in leaves.items()}
+        sums = _Sums(zeros, weights, findings.sample_bytes)
         try:
             run(job, state, double, names, inputs, outputs, columns, sums)
         except _FailedError:
@@ -179,7 +181,9 @@ def _by_vmap(
     job: Job, state: State, double: bool, names: Sequence[str], inputs: Inputs, outputs: Tensor, columns: Columns,
     sums: _Sums,
 ) -> None:  # fmt: skip
+    # A pair of sample and column holds its gradients, and about what a pass over the sample holds.
     width = sum(sums.mixed[name].numel() for name in names)
+    width += int(sums.sample_bytes / outputs.element_size()) + outputs[0].numel()
     held = max(1, _CHUNK // max(1, width))
     for some, sides in _parts(columns, outputs.numel()):
         per = min(len(sides), held)

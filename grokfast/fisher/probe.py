@@ -13,7 +13,7 @@ from torch import Tensor
 from grokfast.errors import InputError
 from grokfast.fisher import fallback
 from grokfast.fisher.batches import Block, Inputs
-from grokfast.fisher.engine import Findings, look, rejected_of, twice, untraced, wider
+from grokfast.fisher.engine import Findings, check_repeats, look, rejected_of, twice, untraced, wider
 from grokfast.fisher.fallback import Single
 from grokfast.fisher.job import Job, State, World
 from grokfast.fisher.likelihoods import SampleAxisError
@@ -39,6 +39,7 @@ def probe(job: Job, state: State, block: Block) -> tuple[Findings, dict[str, tup
         few = twice(few)
         world, inputs, traced = _first_look(job, findings, state, few.inputs)
     job.outputs.warn_of_widths(traced.outputs)
+    check_repeats(job, state, world.double, inputs)
     _check_uncoupled(job, state, world.double, inputs, traced.outputs.detach())
     try:
         places = find_samples(traced, few.n)

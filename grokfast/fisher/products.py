@@ -298,7 +298,7 @@ class _Work:
         with plain_torch(self.job.device):
             found = self._pushed(e, directions, block)
             if not before.same(States()):
-                found = deterministic(lambda: self._pushed(e, directions, block))
+                found = deterministic(lambda: self._pushed(e, directions, block), before)
         return found
 
     def _pushed(self, e: int, directions: Sequence[dict[str, Tensor]], block: Block) -> tuple[Tensor, Tensor]:

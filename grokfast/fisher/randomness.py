@@ -49,6 +49,10 @@ class States:
         torch.set_rng_state(self.torch)
         for index, state in enumerate(self.cuda):
             torch.cuda.set_rng_state(state, index)
+        self.put_back_elsewhere()
+
+    def put_back_elsewhere(self) -> None:
+        """The same for the generators of Python and NumPy."""
         random.setstate(self.python)
         np.random.set_state(self.numpy)  # noqa: NPY002
 
@@ -76,20 +80,25 @@ def _drops(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> bool:
     return True
 
 
-def deterministic(run: Callable[[], _T]) -> _T:
+def deterministic(run: Callable[[], _T], outside: States | None = None) -> _T:
     """The result of ``run``, if it draws no random numbers.
 
     Torch's draws are seen in this thread alone. Python's and NumPy's generators have no such hook: when one of
     them has moved, the run is repeated, since another thread may have moved it.
 
+    Args:
+        run: What may draw.
+        outside: Where the generators are put back to if it does; by default where they are now.
+
     Raises:
-        InputError: If it draws; the generators are then put back.
+        InputError: If it draws.
     """
     before = States()
+    outside = outside or before
     with _Draws() as draws:
         found = run()
     if draws.seen:
-        before.put_back()
+        outside.put_back()
         raise InputError(_DRAWS.format(how=f" ({draws.seen[0]})"))
     if before.same_elsewhere(States()):
         return found
@@ -98,7 +107,7 @@ def deterministic(run: Callable[[], _T]) -> _T:
         found = run()
         if again.same_elsewhere(States()):
             return found
-    before.put_back()
+    outside.put_back()
     raise InputError(_DRAWS.format(how=" (from a generator of Python or NumPy)"))
 
 

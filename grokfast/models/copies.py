@@ -155,22 +155,23 @@ class _Copier:
 
     def mapping(self, v: dict[Any, Any]) -> Any:
         """A dict of any class; keys that are modules or tensors are exchanged too."""
-        if type(v) in (dict, OrderedDict):
-            new = self.known(v, type(v)())
+        plain = OrderedDict if isinstance(v, OrderedDict) else dict  # an OrderedDict keeps an order of its own
+        if type(v) is plain:
+            new = self.known(v, plain())
         else:
             new = self.known(v, copy.copy(v))
             for key in list(new):
-                dict.__delitem__(new, key)
+                plain.__delitem__(new, key)
             if hasattr(new, "__dict__"):
                 new.__dict__.update({name: self.copy(value) for name, value in v.__dict__.items()})
-        for key, value in v.items():
-            dict.__setitem__(new, self.copy(key), self.copy(value))
+        for key, value in list(v.items()):
+            plain.__setitem__(new, self.copy(key), self.copy(value))
         return new
 
     def sequence(self, v: list[Any]) -> Any:
         """A list or deque."""
         new = self.known(v, deque(maxlen=v.maxlen) if isinstance(v, deque) else [])
-        new.extend(self.copy(item) for item in v)
+        new.extend(self.copy(item) for item in list(v))
         return new
 
     def fixed(self, v: tuple[Any, ...]) -> Any:
@@ -189,18 +190,23 @@ class _Copier:
         return types.MethodType(v.__func__, self.copy(v.__self__))
 
     def function(self, v: types.FunctionType) -> Any:
-        """A function that closes over copies; itself if it closes over nothing that was copied."""
-        if v.__closure__ is None:
+        """A function whose closure and defaults are copies; itself if they hold nothing that was copied."""
+        if v.__closure__ is None and not v.__defaults__ and not v.__kwdefaults__:
             return v
         self.known(v, v)
         try:
-            cells = [types.CellType(self.copy(cell.cell_contents)) for cell in v.__closure__]
+            held = [cell.cell_contents for cell in v.__closure__ or ()]
         except ValueError:  # an empty cell
             return v
-        if all(a.cell_contents is b.cell_contents for a, b in zip(cells, v.__closure__, strict=True)):
+        mine = [self.copy(value) for value in held]
+        defaults = None if v.__defaults__ is None else self.copy(v.__defaults__)
+        named = {name: self.copy(value) for name, value in (v.__kwdefaults__ or {}).items()}
+        same = defaults is v.__defaults__ and all(value is v.__kwdefaults__[name] for name, value in named.items())
+        if same and all(a is b for a, b in zip(mine, held, strict=True)):
             return v
-        new = types.FunctionType(v.__code__, v.__globals__, v.__name__, v.__defaults__, tuple(cells))
-        new.__kwdefaults__ = v.__kwdefaults__
+        closure = None if v.__closure__ is None else tuple(types.CellType(value) for value in mine)
+        new = types.FunctionType(v.__code__, v.__globals__, v.__name__, defaults, closure)
+        new.__kwdefaults__ = named or None
         new.__dict__.update(v.__dict__)
         return self.known(v, new)
 

@@ -13,11 +13,13 @@ from grokfast.pruning.magnitude import magnitude_ranks, prune_layerwise, pruning
 from grokfast.pruning.modules import PruningCurve, apply_masks, measure_pruning, prune_module, pruning_masks
 from grokfast.pruning.order import PruningOrder, masked, pruned_count, pruning_order
 from grokfast.pruning.schemes import Scheme, layer_of, layers_of, weight_names
+from grokfast.pruning.selection import Selection, pruning_selection
 
 __all__ = [
     "PruningCurve",
     "PruningOrder",
     "Scheme",
+    "Selection",
     "apply_masks",
     "compressibility",
     "compressibility_bounds",
@@ -35,6 +37,7 @@ __all__ = [
     "pruning_fractions",
     "pruning_masks",
     "pruning_order",
+    "pruning_selection",
     "size_at_accuracy",
     "size_at_drop",
     "weight_names",

@@ -25,6 +25,10 @@ class Scheme(StrEnum):
     """Fisher diagonal, over all layers; arXiv 2502.01739, fig. 21."""
     FISHER_LAYERWISE = "fisher-layerwise"
     """Fisher diagonal, inside each layer; arXiv 2502.01739, figs. 22 to 24."""
+    TAYLOR_GLOBAL = "taylor-global"
+    """|w g| with the gradient g of the loss, over all layers: its first-order change; Molchanov et al., CVPR 2019."""
+    TAYLOR_LAYERWISE = "taylor-layerwise"
+    """|w g|, inside each layer."""
     RANDOM = "random"
     """Uniform random numbers, inside each layer: the control."""
 
@@ -34,9 +38,14 @@ class Scheme(StrEnum):
         return self in (Scheme.FISHER_GLOBAL, Scheme.FISHER_LAYERWISE)
 
     @property
+    def uses_gradients(self) -> bool:
+        """Whether the score needs gradients of a loss."""
+        return self in (Scheme.TAYLOR_GLOBAL, Scheme.TAYLOR_LAYERWISE)
+
+    @property
     def is_global(self) -> bool:
         """Whether all layers are ranked together."""
-        return self in (Scheme.GLOBAL, Scheme.GLOBAL_BY_NORM, Scheme.FISHER_GLOBAL)
+        return self in (Scheme.GLOBAL, Scheme.GLOBAL_BY_NORM, Scheme.FISHER_GLOBAL, Scheme.TAYLOR_GLOBAL)
 
 
 def weight_names(params: Mapping[str, Tensor], stacked: bool = True) -> list[str]:
