@@ -317,7 +317,8 @@ def _check_free(run: Run, measure: Measure, names: Sequence[str]) -> None:
 
 
 def _pruning_curve(found: Mapping[str, NDArray[Any]]) -> PruningCurve:
-    return PruningCurve(*(torch.from_numpy(found[part]) for part in ("fractions", "accuracy", "loss")))
+    fractions, accuracy, loss = (torch.from_numpy(found[part]) for part in ("fractions", "accuracy", "loss"))
+    return PruningCurve(fractions, accuracy, loss)
 
 
 def _curve(run: Run, scheme: Scheme, layer: str | None, fisher: MetricFisher) -> Mapping[str, Any]:

@@ -13,11 +13,11 @@ from grokfast.models import stack_members
 from grokfast.pruning import (
     apply_masks,
     measure_pruning,
-    prune_layerwise,
     prune_module,
-    pruning_curve,
+    pruning_curves,
     pruning_fractions,
     pruning_masks,
+    pruning_order,
     pruning_selection,
 )
 
@@ -93,7 +93,9 @@ def test_a_curve_is_that_of_the_stack(model):
         outputs = torch.func.vmap(lambda p: torch.func.functional_call(model, p, (X,)))(variants)
         return (outputs.argmax(2) == labels).double().mean(1)
 
-    torch.testing.assert_close(curve.accuracy, pruning_curve(stack, [stacked], pruning_fractions())[0])
+    evaluate = [lambda variants: (stacked(variants),)]
+    (wanted,) = pruning_curves(stack, evaluate, pruning_fractions(), pruning_order(stack))
+    torch.testing.assert_close(curve.accuracy, wanted[0])
     assert curve.accuracy[0] == 1
     low, high = curve.bounds
     assert low <= curve.compressibility <= high
@@ -116,7 +118,7 @@ def test_tied_weights_stay_tied():
 
 def test_equals_the_stacked_function(model):
     stack = stack_members([{name: tensor.detach() for name, tensor in model.named_parameters()}])
-    one, other = prune_module(model, 0.37), prune_layerwise(stack, 0.37)
+    one, other = prune_module(model, 0.37), pruning_order(stack).prune(stack, 0.37)
     for name, tensor in one.named_parameters():
         assert torch.equal(tensor, other[name][0])
 
