@@ -78,6 +78,7 @@ def test_a_power_cut_leaves_the_old_run_or_the_new(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, first: bool
 ) -> None:
     def prepare(root: Path) -> None:
+        write_json(root / "store.json", {"format": 2})
         if not first:
             _publish(root, 1.0)
 
