@@ -6,22 +6,34 @@ What is computed is kept beside the runs (:mod:`grokfast.store.derived`), so tha
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import fields
 from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
 from grokfast._checks import parse_choice
-from grokfast.errors import InputError, MissingRunsError
+from grokfast.errors import GrokfastError, InputError, MissingRunsError
 from grokfast.geometry import MetricFisher
 from grokfast.models import Params, stack_members
-from grokfast.observe import MEASURES, Dated, Ends, Measure, Need, Snapshot, checked_values, describe, find_measure
+from grokfast.observe import (
+    MEASURES,
+    RESERVED,
+    Dated,
+    Ends,
+    Measure,
+    Need,
+    Snapshot,
+    checked_values,
+    find_measure,
+    is_built_in,
+)
 from grokfast.observe.gini import stack_fisher
 from grokfast.pruning import PruningCurve, Scheme, layers_of, pruning_fractions, pruning_order, weight_names
-from grokfast.runs import Run
+from grokfast.runs import KEPT_COLUMNS, Run, kept_measures
 from grokfast.store import derived, read_derived
 from grokfast.tasks import fresh_module, stream, task_pruning_curves
 
@@ -58,12 +70,26 @@ def measure_run(run: Run, measure: str | Measure) -> dict[str, float]:
         measure: A measure, or its name or reference.
 
     Raises:
-        InputError: If it needs other epochs or two runs, gives something else than one real number a column, or a
-            column that the run has already.
+        InputError: If it raises, needs other epochs or two runs, gives something else than one real number a column,
+            or a column that the run has already from elsewhere.
     """
     chosen = _stored(measure)
     found = derived(run.store, run.key, _file(chosen), _version(chosen), lambda: _taken(run, chosen, None))
-    return {name: float(values) for name, values in found.items()}
+    return _numbers(found)
+
+
+def measure_arrays(run: Run, measure: str | Measure) -> dict[str, NDArray[Any]]:
+    """The arrays of a measure of the end model, such as a spectrum, kept beside the run.
+
+    Args:
+        run: A finished run.
+        measure: As in :func:`measure_run`.
+
+    Returns:
+        An array by column; none if the measure gives numbers alone.
+    """
+    chosen = _stored(measure)
+    return derived(run.store, run.key, f"arrays-{chosen.name}", _version(chosen), lambda: _arrays(run, chosen))
 
 
 def measure_checkpoints(run: Run, measure: str | Measure) -> dict[str, NDArray[Any]]:
@@ -108,14 +134,15 @@ def compare_runs(run: Run, other: Run, measure: str | Measure) -> dict[str, floa
     if Need.TWO_RUNS not in chosen.needs:
         raise InputError(f"measure {chosen.name} looks at one run: use measure_run")
     seen = chosen(snapshot_of(run), snapshot_of(other))  # type: ignore[call-arg]
-    return {name: float(checked_values(chosen.name, name, value, 1)) for name, value in _plain(seen).items()}
+    values = {name: value.values if isinstance(value, Dated) else value for name, value in seen.items()}
+    return {name: float(checked_values(chosen.name, name, value, 1)) for name, value in values.items()}
 
 
 def read_measure(run: Run, measure: str | Measure) -> dict[str, float] | None:
     """What :func:`measure_run` has kept, or None: nothing is computed."""
     chosen = _stored(measure)
     found = read_derived(run.store, run.key, _file(chosen), _version(chosen))
-    return None if found is None else {name: float(values) for name, values in found.items()}
+    return None if found is None else _numbers(found)
 
 
 def end_params(run: Run) -> Params:
@@ -231,28 +258,62 @@ def _file(measure: Measure) -> str:
 
 
 def _version(measure: Measure) -> str:
-    return str(getattr(measure, "version", "1"))
+    """What the kept numbers must have been computed by: of a measure of one's own also where it stands."""
+    version = str(getattr(measure, "version", "1"))
+    if MEASURES.get(measure.name) is measure and is_built_in(measure):
+        return version
+    kind = measure if hasattr(measure, "__qualname__") else type(measure)
+    return f"{version} {kind.__module__}:{kind.__qualname__}"
+
+
+def _numbers(kept: Mapping[str, NDArray[Any]]) -> dict[str, float]:
+    return {name: float(values) for name, values in kept.items() if name != KEPT_COLUMNS}
+
+
+def _ends(run: Run, measure: Measure, epoch: int | None) -> Ends:
+    """One look at a stored model, checked."""
+    seen = Ends()
+    try:
+        seen.add(measure, snapshot_of(run, epoch))
+    except GrokfastError:
+        raise
+    except Exception as error:
+        raise InputError(f"measure {measure.name} failed on run {run.key}: {type(error).__name__}: {error}") from error
+    declared = {column.name for _, column in seen.columns}
+    for name in (*seen.scalars, *(() if is_built_in(measure) else seen.arrays)):
+        if name not in declared:
+            raise InputError(f"measure {measure.name} gives {name!r}, but declares {sorted(declared)}")
+    return seen
 
 
 def _taken(run: Run, measure: Measure, epoch: int | None) -> dict[str, NDArray[Any]]:
-    snapshot = snapshot_of(run, epoch)
-    ends = Ends()
-    ends.add(measure, snapshot)
-    known = {column.name for _, column in describe(measure, snapshot.task)}
-    own = MEASURES.get(measure.name) is measure
-    taken = {name.lower() for name in run.summary} | {name.lower() for name in run.history}
-    for name in ends.scalars:
-        if name not in known:
-            raise InputError(f"measure {measure.name} gives {name!r}, but declares {sorted(known)}")
-        if not own and name.lower() in taken:
-            raise InputError(f"measure {measure.name} gives {name!r}, which run {run.key} has already: rename it")
-    return {
-        name: np.asarray(checked_values(measure.name, name, values, 1).item()) for name, values in ends.scalars.items()
+    seen = _ends(run, measure, epoch)
+    found = {
+        name: np.asarray(checked_values(measure.name, name, values, 1).item()) for name, values in seen.scalars.items()
     }
+    if epoch is not None:
+        return found
+    if not is_built_in(measure):
+        _check_free(run, measure, list(found))
+    described = [{**column.to_dict(), "measure": owner} for owner, column in seen.columns if column.name in found]
+    return {**found, KEPT_COLUMNS: np.frombuffer(json.dumps(described).encode(), np.uint8)}
 
 
-def _plain(seen: Mapping[str, Any]) -> dict[str, Tensor]:
-    return {name: value.values if isinstance(value, Dated) else value for name, value in seen.items()}
+def _arrays(run: Run, measure: Measure) -> dict[str, NDArray[Any]]:
+    return {name: values[0].detach().cpu().numpy() for name, values in _ends(run, measure, None).arrays.items()}
+
+
+def _check_free(run: Run, measure: Measure, names: Sequence[str]) -> None:
+    """Raise if a column of a run, or of another measure of its end model, has one of the names, also by case."""
+    own = {column["name"] for column in run.record.get("columns", ()) if column.get("measure") == measure.name}
+    taken = {*run.summary, *run.history, *RESERVED} - own
+    taken |= kept_measures(run.store, run.key, but=_file(measure)).keys()
+    taken |= {entry.name for entry in fields(run.config)}
+    taken |= {entry.name for entry in fields(run.config.task)}  # type: ignore[arg-type]
+    twins = {name.lower() for name in taken}
+    for name in names:
+        if name.lower() in twins:
+            raise InputError(f"measure {measure.name} gives {name!r}, which run {run.key} has already: rename it")
 
 
 def _pruning_curve(found: Mapping[str, NDArray[Any]]) -> PruningCurve:

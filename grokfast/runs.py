@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import json
 from collections.abc import Iterator, Mapping
 from functools import cached_property
 from pathlib import Path
@@ -21,6 +22,9 @@ from grokfast.rows import ROWS, row_of
 from grokfast.store import Store, derived_keys, derived_names, indexed_rows, read_derived
 from grokfast.tasks import Split, fresh_module, load_parameters
 from grokfast.training import SCHEMA, RunConfig, config_of
+
+KEPT_COLUMNS = "columns"
+"""In a kept measure of an end model, the meaning of its columns, as JSON; no measure may be called so."""
 
 _MEASURED = ("scalars", "measure-")  # names of entries with measures of end models; the first is an early version's
 
@@ -160,12 +164,12 @@ class RunTable:
     def described(self) -> dict[str, Column]:
         """What the measured columns of these runs mean, by name, as their records say.
 
-        One record is read of each task and set of columns.
+        One record is read of each task and set of columns; measures of end models say it themselves.
         """
         kinds = {(row["task"], frozenset(row)): row["key"] for row in reversed(self.rows)}
         found: dict[str, Column] = {}
         for key in reversed(kinds.values()):
-            for values in self.store.record(key).get("columns", ()):
+            for values in [*self.store.record(key).get("columns", ()), *_kept_columns(self.store, key)]:
                 column = Column.from_dict(values)
                 found.setdefault(column.name, column)
         return found
@@ -256,7 +260,7 @@ def load(folder: str | Path) -> RunTable:
     measured = set(derived_keys(store))
     for row in rows:
         if row["key"] in measured:
-            row |= measured_later(store, row["key"])
+            row |= kept_measures(store, row["key"])
     rows.sort(key=lambda row: (row["task"], row["weight_decay"], row["batch_size"], row["w0"], row["seed"]))
     return RunTable(store, rows, damaged)
 
@@ -278,14 +282,31 @@ def regime_of(summary: Mapping[str, Any]) -> str:
     return "groks" if summary[f"groks{taken}"] else "learns"
 
 
-def measured_later(store: Store, key: str) -> dict[str, float | None]:
-    """Measures taken of a stored end model, by column."""
-    found: dict[str, Any] = {}
-    for name in derived_names(store, key):
-        if name.startswith(_MEASURED) and "@" not in name:
-            scalars = read_derived(store, key, name, None) or {}
-            found |= {column: _finite(value) for column, value in scalars.items()}
+def kept_measures(store: Store, key: str, but: str = "") -> dict[str, float | None]:
+    """Measures of a stored end model that have been taken and kept, by column; None where one is not finite.
+
+    Args:
+        store: The store.
+        key: The run.
+        but: Name of an entry that is left out.
+    """
+    found: dict[str, float | None] = {}
+    for entry in _kept_entries(store, key):
+        if entry != but:
+            scalars = read_derived(store, key, entry, None) or {}
+            found |= {column: _finite(value) for column, value in scalars.items() if column != KEPT_COLUMNS}
     return found
+
+
+def _kept_columns(store: Store, key: str) -> list[dict[str, Any]]:
+    """What the kept measures of a stored end model mean."""
+    entries = [read_derived(store, key, entry, None) or {} for entry in _kept_entries(store, key)]
+    texts = [entry[KEPT_COLUMNS].tobytes() for entry in entries if KEPT_COLUMNS in entry]
+    return [values for text in texts for values in json.loads(text)]
+
+
+def _kept_entries(store: Store, key: str) -> list[str]:
+    return [entry for entry in derived_names(store, key) if entry.startswith(_MEASURED) and "@" not in entry]
 
 
 def _finite(value: NDArray[Any]) -> float | None:

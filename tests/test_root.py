@@ -129,7 +129,7 @@ def test_an_unexpected_error_is_one_line_and_a_file(monkeypatch, capsys, tmp_pat
 def test_completion(capsys):
     with pytest.raises(SystemExit) as stop:
         main(["--completion", "bash"])
-    assert stop.value.code == 0
+    assert not stop.value.code
     script = capsys.readouterr().out
     for word in ("sweep", "--retry-failed", "modular-addition", "--weight-decay"):
         assert word in script

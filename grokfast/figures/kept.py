@@ -15,12 +15,12 @@ from numpy.typing import NDArray
 from grokfast.endmodel import has_curve
 from grokfast.errors import InputError
 from grokfast.measures import Column
-from grokfast.runs import Run, measured_later
+from grokfast.runs import Run, kept_measures
 
 
 def measured(run: Run) -> dict[str, float]:
     """Scalars of a run: its summary, and what ``grokfast measure`` has kept; missing values are left out."""
-    found = {**run.summary, **measured_later(run.store, run.key)}
+    found = {**run.summary, **kept_measures(run.store, run.key)}
     return {name: float(value) for name, value in found.items() if _is_number(value)}
 
 

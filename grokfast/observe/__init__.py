@@ -23,7 +23,7 @@ from grokfast.observe.registry import MEASURES, find_measure, observer_of, regis
 from grokfast.observe.schedule import canonical_schedule, check_schedule, covers, schedule_epochs, union
 from grokfast.observe.sign_losses import SignLossesMeasure
 from grokfast.observe.snapshot import Dated, Seen, Snapshot
-from grokfast.observe.watch import Watch, checked_values, reserved_names
+from grokfast.observe.watch import Watch, checked_values, is_built_in, reserved_names
 
 FEATURES = FeaturesMeasure()
 COMPRESSIBILITY = CompressibilityMeasure()
@@ -70,6 +70,7 @@ __all__ = [
     "covers",
     "describe",
     "find_measure",
+    "is_built_in",
     "measure",
     "measure_name",
     "observe_quantities",

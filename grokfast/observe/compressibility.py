@@ -36,6 +36,7 @@ class CompressibilityMeasure:
                 kind=Kind.END,
             ),
             Column("pruning_accuracy", "test accuracy by pruned fraction, layerwise by magnitude", kind=Kind.ARRAY),
+            Column("pruning_fractions", "share of the weights pruned, of pruning_accuracy", kind=Kind.ARRAY),
         ]
 
     def __call__(self, snapshot: Snapshot) -> Seen:

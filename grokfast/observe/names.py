@@ -21,8 +21,8 @@ FULL_TRAIN = (
 _TIMES = {
     "t_train": ("first epoch at which train accuracy reaches {share} of its maximum", "epochs"),
     "t_test": ("first epoch at which test accuracy reaches {share} of its maximum", "epochs"),
-    "t_grok": ("t_test - t_train", "epochs"),
-    "groks": ("whether t_grok > t_train", ""),
+    "t_grok": ("t_test{suffix} - t_train{suffix}", "epochs"),
+    "groks": ("whether t_grok{suffix} > t_train{suffix}", ""),
 }
 
 THRESHOLDS = {"": 0.95, "_90": 0.9}
@@ -30,7 +30,7 @@ THRESHOLDS = {"": 0.95, "_90": 0.9}
 
 TIMES = (
     *(
-        Column(f"{name}{suffix}", text.format(share=share), unit, kind=Kind.END)
+        Column(f"{name}{suffix}", text.format(share=share, suffix=suffix), unit, kind=Kind.END)
         for suffix, share in THRESHOLDS.items()
         for name, (text, unit) in _TIMES.items()
     ),
@@ -91,6 +91,7 @@ _RECORD = frozenset(
             "task_class",
         ),
         "test_looks",
+        "order_generator",
     }
 )
 

@@ -11,7 +11,9 @@ A measure of one's own is a function of a :class:`Snapshot` with its columns dec
 
 from __future__ import annotations
 
+import hashlib
 import inspect
+import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
@@ -134,7 +136,11 @@ class FunctionMeasure:
         name: The function's if empty.
         needs: What it must be given.
         cost: Of one look, in passes over the test data.
-        version: Raise it when the function comes to give other numbers, so that kept ones are measured again.
+        version: Of the numbers that it gives: kept ones of another are measured again. If empty, the function's
+            source text stands for it, so that an edited function measures again; what it calls is not seen.
+
+    Raises:
+        ConfigError: If no column is declared, or a name has another form.
     """
 
     def __init__(
@@ -145,7 +151,7 @@ class FunctionMeasure:
         name: str = "",
         needs: Iterable[Need | str] = (Need.PARAMETERS,),
         cost: float = 1.0,
-        version: str = "1",
+        version: str = "",
     ) -> None:
         if not columns:
             raise ConfigError(f"measure {name or function.__name__} must declare its columns, got none")
@@ -154,9 +160,9 @@ class FunctionMeasure:
             raise ConfigError(f"the columns of a measure must be Column(...), got {wrong[0]!r}")
         check_non_negative("cost", cost, error=ConfigError)
         self.function = function
-        self.name = name or function.__name__
         self.needs = frozenset(parse_choice("needs", need, Need, error=ConfigError) for need in needs)
-        self.cost, self.version = float(cost), version
+        self.name = checked_name(name or function.__name__)
+        self.cost, self.version = float(cost), version or _text_digest(function)
         self._columns = tuple(columns)
         self.__doc__ = function.__doc__
         self.__module__, self.__qualname__ = function.__module__, function.__qualname__
@@ -177,6 +183,36 @@ class FunctionMeasure:
         return (_found, (self.__module__, self.__qualname__))
 
 
+_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]*")
+
+
+def checked_name(name: object) -> str:
+    """The name of a measure, which becomes part of file names and references.
+
+    Raises:
+        ConfigError: If it is not made of letters, digits and underscores, beginning with a letter.
+    """
+    if not isinstance(name, str) or not _NAME.fullmatch(name):
+        raise ConfigError(
+            "a measure's name must be letters, digits and underscores and begin with a letter (give name=...), "
+            f"got {name!r}"
+        )
+    return name
+
+
+def _text_digest(function: Callable[..., Any]) -> str:
+    """Of the function's text, and of the plain values that it was made with."""
+    code = getattr(function, "__code__", None)
+    try:
+        text = inspect.getsource(function)
+    except (OSError, TypeError):  # typed into a prompt, or not written in Python
+        text = "" if code is None else repr((code.co_code, code.co_consts, code.co_names))
+    cells = inspect.getclosurevars(function).nonlocals if code is not None else {}
+    values = {name: value for name, value in cells.items() if isinstance(value, int | float | str | tuple)}
+    made = repr((sorted(values.items()), getattr(function, "__defaults__", None)))
+    return hashlib.sha256(f"{text}\n{made}".encode()).hexdigest()[:16]
+
+
 def _found(module: str, name: str) -> Any:
     import importlib
 
@@ -192,7 +228,7 @@ def measure(
     name: str = "",
     needs: Iterable[Need | str] = (Need.PARAMETERS,),
     cost: float = 1.0,
-    version: str = "1",
+    version: str = "",
 ) -> Callable[[Callable[..., Seen]], FunctionMeasure]:
     """Make a measure of a function of a snapshot.
 
@@ -201,7 +237,7 @@ def measure(
         name: As it is asked for; the function's name if empty.
         needs: What it must be given.
         cost: Of one look, in passes over the test data.
-        version: Raise it when the function comes to give other numbers.
+        version: Of the numbers that it gives; if empty, the function's source text stands for it.
 
     Returns:
         A decorator.

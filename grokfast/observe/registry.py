@@ -9,7 +9,7 @@ from typing import Any
 
 from grokfast._checks import nearest
 from grokfast.errors import ConfigError
-from grokfast.observe.protocol import Measure, Observer
+from grokfast.observe.protocol import Measure, Observer, checked_name
 
 ENTRY_POINTS = "grokfast.measures"
 """The entry point group in which an installed package names its measures."""
@@ -45,7 +45,7 @@ def register_measure(measure: Measure) -> Measure:
     """Let a measure be asked for by its name.
 
     Args:
-        measure: What :func:`grokfast.measure` made, or any object of the protocol.
+        measure: What :func:`grokfast.observe.measure` made, or any object of the protocol.
 
     Returns:
         The same.
@@ -111,10 +111,13 @@ def _checked(found: Any, reference: str) -> Measure:
     if isinstance(found, type):
         raise ConfigError(f"{reference} is a class; a measure is an object: register {found.__name__}(...)")
     if isinstance(found, Measure):
+        checked_name(found.name)
         return found
     if callable(found):
         raise ConfigError(
             f"{reference} is a plain function without declared columns: decorate it with "
-            "@grokfast.measure(columns=[grokfast.Column(name, meaning)])"
+            "@grokfast.observe.measure(columns=[grokfast.Column(name, meaning)])"
         )
-    raise ConfigError(f"{reference} is no measure: expected what @grokfast.measure makes, got {type(found).__name__}")
+    raise ConfigError(
+        f"{reference} is no measure: expected what @grokfast.observe.measure makes, got {type(found).__name__}"
+    )

@@ -2,18 +2,29 @@
 
 from __future__ import annotations
 
+import copy
 import warnings
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from grokfast.errors import ConfigError, GrokfastError
-from grokfast.measures import Column
-from grokfast.observe.names import RESERVED
-from grokfast.observe.protocol import FunctionMeasure, LooksAround, Measure, Need, Observer, Remembers, measure_name
+from grokfast.errors import ConfigError, GrokfastError, InputError
+from grokfast.measures import Column, Kind
+from grokfast.observe.names import FULL_TRAIN, METRICS, RESERVED
+from grokfast.observe.protocol import (
+    FunctionMeasure,
+    HasArrays,
+    LooksAround,
+    Measure,
+    Need,
+    Observer,
+    Remembers,
+    checked_name,
+    measure_name,
+)
 from grokfast.observe.snapshot import Dated, Seen, Snapshot
 
 
@@ -28,12 +39,14 @@ class Watch:
     Attributes:
         columns: By name, the measure that gives a column, and the column.
         problems: Columns of measures that failed in training, with what happened.
+        arrays: Of the end models, ``[E, ...]`` by column, from the last epoch on.
     """
 
     observers: Sequence[Observer]
     epochs: int
     columns: dict[str, tuple[str, Column]] = field(default_factory=dict)
     problems: dict[str, str] = field(default_factory=dict)
+    arrays: dict[str, Tensor] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self._points = [observer.epochs(self.epochs) for observer in self.observers]
@@ -52,22 +65,18 @@ class Watch:
         """
         taken = reserved_names(snapshot)
         nothing = torch.full((snapshot.members,), torch.nan, dtype=torch.float64)
-        trial = Snapshot(
-            0,
-            snapshot.task,
-            {name: tensor.detach().clone() for name, tensor in snapshot.params.items()},
-            snapshot.splits,
-            snapshot.configs,
-            dict.fromkeys(("train_loss", "train_accuracy", "test_loss", "test_accuracy"), nothing),
-        )
+        metrics = dict.fromkeys((column.name for column in (*METRICS, *FULL_TRAIN)), nothing)
         for k, observer in enumerate(self.observers):
             name = measure_name(observer.measure)
             declared = declared_columns(observer.measure, snapshot)
             for column in declared:
                 self._claim(column, name, () if is_built_in(observer.measure) else taken)
             self._given[k] = [column.name for column in declared]
-            if not is_built_in(observer.measure) and not isinstance(observer.measure, Remembers | LooksAround):
-                self._try(k, observer, name, trial, taken)
+            if any(column.kind is not Kind.SCALAR for column in declared) and not is_built_in(observer.measure):
+                self._points[k] |= {self.epochs}
+            if not is_built_in(observer.measure):
+                self._try(k, name, replace(_copied(snapshot), epoch=0, metrics=metrics), taken)
+            metrics |= dict.fromkeys(self._given[k], nothing)
 
     def look(self, snapshot: Snapshot) -> dict[str, tuple[int, Tensor]]:
         """What the measures that are due at this epoch see: epoch and ``[E]`` float64 by column.
@@ -80,15 +89,36 @@ class Watch:
             if k in self._broken or snapshot.epoch not in self._points[k]:
                 continue
             metrics = {**snapshot.metrics, **{n: v for n, (epoch, v) in found.items() if epoch == snapshot.epoch}}
-            now = Snapshot(snapshot.epoch, snapshot.task, snapshot.params, snapshot.splits, snapshot.configs, metrics)
-            try:
+            now = replace(snapshot, metrics=metrics)
+            if is_built_in(observer.measure):
                 found |= self._checked(k, observer.measure(now), now)
+                continue
+            marks = _marks(snapshot)
+            try:
+                now = _copied(now)
+                found |= self._checked(k, observer.measure(now), now)
+                if snapshot.epoch == self.epochs:
+                    self.arrays |= self._arrays(k, observer.measure, _copied(now))
             except MemoryError:
                 raise  # no fault of the measure's
             except Exception as error:
-                if is_built_in(observer.measure):
-                    raise
                 self._give_up(k, measure_name(observer.measure), snapshot.epoch, error)
+            _check_data(measure_name(observer.measure), marks, snapshot)
+        return found
+
+    def _arrays(self, k: int, measure: object, now: Snapshot) -> dict[str, Tensor]:
+        """Arrays ``[E, ...]`` of the end model."""
+        if not isinstance(measure, HasArrays):
+            return {}
+        name = measure_name(measure)
+        found = {}
+        for column, values in _mapping(name, measure.arrays(now)).items():
+            kind = self.columns[column][1].kind if column in self._given[k] else None
+            if kind is not Kind.ARRAY:
+                raise ConfigError(
+                    f"measure {name} gives the array {column!r}, but declares no such column of kind array"
+                )
+            found[column] = _checked_array(name, column, values, now.members)
         return found
 
     def _checked(self, k: int, seen: Seen, now: Snapshot) -> dict[str, tuple[int, Tensor]]:
@@ -101,13 +131,18 @@ class Watch:
                 self._claim(_undeclared(column, name), name, reserved_names(now))
             if column not in self._given[k]:
                 self._given[k].append(column)
-            found[column] = (epoch, values)
+            if self.columns[column][1].kind is not Kind.END or now.epoch == self.epochs:
+                found[column] = (epoch, values)
         return found
 
-    def _try(self, k: int, observer: Observer, name: str, trial: Snapshot, taken: Collection[str]) -> None:
+    def _try(self, k: int, name: str, trial: Snapshot, taken: Collection[str]) -> None:
+        marks, params = _marks(trial), {name: tensor.clone() for name, tensor in trial.params.items()}
+        measure = _tried(self.observers[k].measure)
+        if measure is None:
+            return
         try:
-            with torch.no_grad():
-                seen = _mapping(name, observer.measure(trial))
+            seen = _mapping(name, measure(trial))
+            self._arrays(k, measure, trial)
         except MemoryError:
             raise
         except GrokfastError as error:
@@ -116,6 +151,14 @@ class Watch:
             raise ConfigError(
                 f"measure {name} failed in its trial before training: {type(error).__name__}: {error}"
             ) from error
+        _check_data(name, marks, trial)
+        changed = [
+            part
+            for part, tensor in params.items()
+            if not torch.equal(tensor.nan_to_num(), trial.params[part].nan_to_num())
+        ]
+        if changed:
+            raise ConfigError(f"measure {name} changes parameter {changed[0]}: a measure may only look")
         declared = self._given[k]
         for column, value in seen.items():
             checked_values(name, column, value.values if isinstance(value, Dated) else value, trial.members)
@@ -149,6 +192,32 @@ def is_built_in(measure: object) -> bool:
     return type(measure).__module__.partition(".")[0] == "grokfast" and not isinstance(measure, FunctionMeasure)
 
 
+def _copied(snapshot: Snapshot) -> Snapshot:
+    """With parameters of its own, so that a measure which writes into them does not write into the training."""
+    return replace(snapshot, params={name: tensor.detach().clone() for name, tensor in snapshot.params.items()})
+
+
+def _marks(snapshot: Snapshot) -> list[tuple[int, int]]:
+    """What changes with every write into the data, which is too large to copy."""
+    tensors = [getattr(split, name) for split in snapshot.splits for name in split.__dataclass_fields__]
+    return [(tensor.data_ptr(), tensor._version) for tensor in tensors]
+
+
+def _check_data(name: str, marks: list[tuple[int, int]], snapshot: Snapshot) -> None:
+    if marks != _marks(snapshot):
+        raise InputError(f"measure {name} changes the data: a measure may only look, and training cannot go on")
+
+
+def _tried(measure: Any) -> Any:
+    """What is tried in a measure's place: a copy, where it has a memory that the trial must not enter."""
+    if not isinstance(measure, Remembers | LooksAround):
+        return measure
+    try:
+        return copy.deepcopy(measure)
+    except Exception:
+        return None  # holds what cannot be copied: its first look is its trial
+
+
 def reserved_names(snapshot: Snapshot) -> frozenset[str]:
     """Names that no measure may give, in lower case: of records, configurations and tasks."""
     names = set(RESERVED)
@@ -162,6 +231,7 @@ def declared_columns(measure: object, snapshot: Snapshot) -> list[Column]:
     """What a measure says that it gives for the task of a snapshot; nothing of a plain function."""
     if not isinstance(measure, Measure):
         return []
+    checked_name(measure.name)
     if Need.TWO_RUNS in measure.needs:
         raise ConfigError(f"measure {measure.name} compares two runs: it cannot be taken while one trains")
     return list(measure.columns(snapshot.task))
@@ -184,6 +254,15 @@ def checked_values(name: str, column: Any, values: Any, members: int) -> Tensor:
     if values.is_complex() or values.is_quantized:
         raise ConfigError(f"measure {name} must give real numbers as {column!r}, got {values.dtype}")
     return values.detach().double().cpu().clone()
+
+
+def _checked_array(name: str, column: str, values: Any, members: int) -> Tensor:
+    if not isinstance(values, Tensor) or values.ndim == 0 or len(values) != members:
+        got = list(values.shape) if isinstance(values, Tensor) else type(values).__name__
+        raise ConfigError(f"measure {name} must give one array a member, [{members}, ...], as {column!r}, got {got}")
+    if values.is_complex() or values.is_quantized:
+        raise ConfigError(f"measure {name} must give real numbers as {column!r}, got {values.dtype}")
+    return values.detach().cpu().clone()
 
 
 def _mapping(name: str, seen: Any) -> Mapping[str, Any]:

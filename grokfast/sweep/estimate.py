@@ -7,8 +7,6 @@ import time
 from dataclasses import dataclass
 from threading import Event
 
-import torch
-
 from grokfast.errors import GrokfastError
 from grokfast.sweep.plan import Plan, free_memory, member_bytes, parameter_bytes
 from grokfast.sweep.shards import Shard
@@ -123,8 +121,7 @@ def _look_seconds(config: RunConfig, members: int, device: str) -> float:
     total = 0.0
     for observer in [*built_in_observers(config), *asked_observers(config)]:
         started = time.perf_counter()
-        with torch.no_grad():
-            observer.measure(alone.snapshot())
+        observer.measure(alone.snapshot())
         looks = len(schedule_epochs(observer.schedule, config.epochs) | {config.epochs})
         total += looks * members * (time.perf_counter() - started)
     return total + members * _geometry_seconds(config, alone)

@@ -49,6 +49,7 @@ class StackState:
         observed: By column, the epochs looked at and the ``[E]`` values.
         columns: What the observed columns mean, by name.
         problems: Columns whose measure failed, with what happened.
+        arrays: What measures keep of the end models, ``[E, ...]`` by column.
         checkpoints: Parameters of each member by epoch.
         train: The members' training data ``[E, n_train, ...]`` in this epoch's order, made when needed.
         test: Their test data ``[E, n_test, ...]``, made when needed.
@@ -67,6 +68,7 @@ class StackState:
     observed: dict[str, list[tuple[int, Tensor]]] = field(default_factory=dict)
     columns: dict[str, tuple[str, Column]] = field(default_factory=dict)
     problems: dict[str, str] = field(default_factory=dict)
+    arrays: dict[str, Tensor] = field(default_factory=dict)
     checkpoints: dict[int, list[Params]] = field(default_factory=dict)
     train: tuple[Tensor, Tensor] | None = None
     test: tuple[Tensor, Tensor] | None = None
@@ -162,6 +164,7 @@ def run_epochs(
             state.observed.setdefault(name, []).append(look)
         state.problems |= watch.problems
         state.columns |= watch.columns
+        state.arrays |= watch.arrays
         if state.epoch in keeps:
             state.checkpoints[state.epoch] = [member(state.params, e) for e in range(len(state.configs))]
         if on_epoch is not None:

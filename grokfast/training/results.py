@@ -69,7 +69,7 @@ def stack_results(state: StackState, seconds: float, measures: Sequence[Measure]
     taken: list[Measure] = [FEATURES, COMPRESSIBILITY, *measures]
     for measure in taken:
         seen.add(measure, snapshot)
-    ends, arrays = seen.scalars, seen.arrays
+    ends, arrays = seen.scalars, {**seen.arrays, **state.arrays}
     columns = _columns(state, seen)
     last = {name: ends[name] for name in ends if columns[name]["kind"] == Kind.SCALAR}
     own = {n: looks[-1][1] for n, looks in state.observed.items() if n not in ends and looks[-1][0] == state.epoch}
@@ -128,7 +128,7 @@ def _columns(state: StackState, seen: Ends) -> dict[str, dict[str, Any]]:
     found = [("metrics", column) for column in metrics]
     found += seen.columns
     described = {column.name: {**column.to_dict(), "measure": owner} for owner, column in found}
-    for name in [*seen.scalars, *sorted(state.observed)]:
+    for name in [*seen.scalars, *sorted(state.observed), *sorted(state.arrays)]:
         owner, column = state.columns.get(name, ("features", Column(name, f"{name} of the task's features")))
         described.setdefault(name, {**column.to_dict(), "measure": owner})
     return described
@@ -139,7 +139,8 @@ def _history(state: StackState, e: int, last: Mapping[str, Tensor]) -> History:
     columns |= {name: series.rows[:, e].numpy().copy() for name, series in state.history.items()}
     sparse = {}
     # Sorted, since a resumed stack does not know in which order columns first came.
-    for name in dict.fromkeys([*last, *sorted(state.observed)]):
+    ends = {name for name, (_, column) in state.columns.items() if column.kind is Kind.END}
+    for name in dict.fromkeys([*last, *(name for name in sorted(state.observed) if name not in ends)]):
         looks = [*state.observed.get(name, []), *([(state.epoch, last[name])] if name in last else [])]
         sparse[name] = [epoch for epoch, _ in looks], np.array([values[e].item() for _, values in looks])
     return History(columns, sparse, state.epoch)
