@@ -43,7 +43,8 @@ class Run:
         self._seen: dict[str, tuple[NDArray[Any], NDArray[Any]]] = {}
 
     def __repr__(self) -> str:
-        return f"Run({self.key}, {self.config.task.name}, w0={self.config.w0:g}, seed={self.config.seed})"
+        config = self.record["config"]  # not the task itself, whose module may be missing here
+        return f"Run({self.key}, {config['task']['name']}, w0={config['w0']:g}, seed={config['seed']})"
 
     @cached_property
     def record(self) -> dict[str, Any]:

@@ -96,4 +96,5 @@ class Block(nn.Module):
 
     def _split(self, x: Tensor) -> Tensor:
         shape = (*x.shape[:-1], self.heads, x.shape[-1] // self.heads)
-        return x.reshape(shape)
+        heads: Tensor = x.reshape(shape)
+        return heads
