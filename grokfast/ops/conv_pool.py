@@ -66,6 +66,11 @@ def check_conv(inputs_shape: tuple[int, ...], weight: Tensor, bias: Tensor | Non
         )
     members, _, channels = inputs_shape[:3]
     shape = weight.shape
+    if 0 in (members, channels, *shape[1:2]):
+        raise InputError(
+            f"expected at least one member, channel and output{name}, got inputs {list(inputs_shape)} and weight "
+            f"{list(shape)}"
+        )
     if weight.dim() != 5 or shape[0] != members or shape[2] != channels or shape[3] != shape[4] or shape[3] % 2 == 0:
         raise InputError(f"expected weight{name} [{members}, O, {channels}, k, k] with k odd, got {list(shape)}")
     if bias is not None and bias.shape != shape[:2]:

@@ -78,7 +78,7 @@ def _fake(weight: Tensor, bias: Tensor, pairs: Tensor) -> Tensor:
 
 def two_hot_relu_backward_reference(grad: Tensor, h: Tensor, pairs: Tensor, size: int) -> tuple[Tensor, Tensor]:
     """The readable twin of :func:`two_hot_relu_backward`, from torch operations."""
-    live = grad * (h > 0)
+    live = torch.where(h <= 0, 0, grad)
     rows = grad.new_zeros(grad.shape[0], 2 * size, grad.shape[2])
     member = torch.arange(grad.shape[0], device=grad.device)[:, None].expand(pairs.shape[:2])
     rows.index_put_((member, pairs[..., 0]), live, accumulate=True)

@@ -212,7 +212,8 @@ def test_out_of_memory_under_a_limit_is_a_memory_error(core):
         E, P, H, C, N = 6, 3, 3_000_000, 1, 2
         pairs, labels = torch.zeros(E, N, 2, dtype=torch.int64), torch.zeros(E, N, dtype=torch.int64)
         def params(H):
-            return [torch.zeros(E, 2 * P, H).transpose(1, 2), torch.zeros(E, H), torch.zeros(E, C, H), torch.zeros(E, C)]
+            rows = torch.zeros(E, 2 * P, H).transpose(1, 2)
+            return [rows, torch.zeros(E, H), torch.zeros(E, C, H), torch.zeros(E, C)]
         mlp_losses(params(5), pairs, labels)
         large = params(H)
         used = int(open("/proc/self/statm").read().split()[0]) * resource.getpagesize()
