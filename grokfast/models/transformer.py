@@ -86,8 +86,9 @@ class Block(nn.Module):
         q, k, v = (self._split(part) for part in (x[:, first:] @ self.W_Q.T, x @ self.W_K.T, x @ self.W_V.T))
         if first == x.shape[1] - 1:
             # One query a sample: sums over products take less time than thousands of tiny matrix products.
-            scores = (q * k).sum(-1, keepdim=True) / q.shape[-1] ** 0.5
-            return (scores.softmax(1) * v).sum(1, keepdim=True).flatten(2)
+            weight = ((q * k).sum(-1, keepdim=True) / q.shape[-1] ** 0.5).softmax(1)
+            gathered: Tensor = (weight * v).sum(1, keepdim=True).flatten(2)
+            return gathered
         scores = torch.einsum("nqhd,nkhd->nhqk", q, k) / q.shape[-1] ** 0.5
         positions = torch.arange(x.shape[1], device=x.device)
         later = positions > positions[first:, None]
