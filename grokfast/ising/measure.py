@@ -159,7 +159,8 @@ class Measurements:
     @property
     def energy_time(self) -> FloatArray:
         """Integrated autocorrelation time 1/2 + Σ ρ(t) of E, in sweeps: half of ``every`` if the measurements are
-        independent, NaN if E never changed."""
+        independent, NaN if E never changed.
+        """
         return self.trust["energy"].time
 
     @property

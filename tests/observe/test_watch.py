@@ -11,7 +11,7 @@ import torch
 from grokfast import ModularAddition, RunConfig, train_stack
 from grokfast.errors import ConfigError, InputError
 from grokfast.measures import Column, Kind
-from grokfast.observe import MEASURES, Dated, Need, Observer, find_measure, measure, register_measure
+from grokfast.observe import MEASURES, Dated, FunctionMeasure, Need, Observer, find_measure, measure, register_measure
 
 TASK = ModularAddition(P=5, hidden=(6,))
 
@@ -200,7 +200,7 @@ def test_every_registered_measure_gives_what_it_declares():
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         for name, found in MEASURES.items():
-            if name == "registered_for_a_test":
+            if not type(found).__module__.startswith("grokfast.observe") or isinstance(found, FunctionMeasure):
                 continue
             declared = [column for column in found.columns(TASK) if column.kind is not Kind.ARRAY]
             seen = found.end(snapshot)[0] if hasattr(found, "end") else found(snapshot)
