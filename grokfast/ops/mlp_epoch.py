@@ -62,7 +62,7 @@ def mlp_adam_epoch_(
     eps: float,
     decoupled: bool,
 ) -> tuple[Tensor, Tensor]:
-    """One epoch of a stack in place: for each batch the gradient of :func:`mlp_cross_entropy_`, then :func:`adam_step_`.
+    """One epoch of a stack in place: for each batch a gradient (:func:`mlp_cross_entropy_`) and a step of Adam.
 
     On the CPU each member has the epoch to itself, its parameters and moments close by: sums run over the hidden units
     that are active on a pair alone, and a gradient is used where it is formed. The result equals the batch-by-batch
