@@ -16,7 +16,7 @@ from grokfast.tasks import Split, evaluate, stream
 from grokfast.training.config import RunConfig, TrainMetrics
 from grokfast.training.history import Series
 from grokfast.training.observers import Dated, Observer, Snapshot, observe_compressibility, observe_features
-from grokfast.training.optimizers import OptimizerState, initial_state, optimizer_step
+from grokfast.training.optimizers import OptimizerState, fused_epoch, initial_state, optimizer_step
 from grokfast.training.schedule import schedule_epochs
 
 METRICS = ("train_loss", "train_accuracy", "test_loss", "test_accuracy")
@@ -160,18 +160,10 @@ def _train_epoch(state: StackState, tests: Collection[int]) -> None:
         state.train = _ordered(state.splits, state.batches)
     inputs, labels = state.train
     samples = labels.shape[1]
-    loss_sum = torch.zeros(len(state.configs), dtype=torch.float64, device=labels.device)
-    correct = torch.zeros_like(loss_sum)
-    for first in range(0, samples, config.batch_size):
-        block = slice(first, first + config.batch_size)
-        truth = labels[:, block]
-        loss, hits = config.task.gradients(state.params, inputs[:, block], truth, state.gradients)
-        state.optimizer.active &= loss.isfinite()
-        optimizer_step(config, state.params, state.gradients, state.optimizer)
-        loss_sum += loss * truth.shape[1]
-        correct += hits
+    found = fused_epoch(config, state.params, state.optimizer, inputs, labels)
+    loss, correct = found if found is not None else _step_by_step(state, inputs, labels)
     state.epoch += 1
-    metrics = dict(zip(METRICS, (loss_sum / samples, correct / samples), strict=False))
+    metrics = dict(zip(METRICS, (loss, correct.double() / samples), strict=False))
     if config.train_metrics is TrainMetrics.FULL:
         metrics["train_loss"], metrics["train_accuracy"] = evaluate(config.task, state.params, inputs, labels)
     if state.epoch in tests:
@@ -180,10 +172,26 @@ def _train_epoch(state: StackState, tests: Collection[int]) -> None:
         metrics["test_loss"], metrics["test_accuracy"] = evaluate(config.task, state.params, *state.test)
         state.optimizer.active &= metrics["test_loss"].isfinite()
     else:
-        metrics["test_loss"] = metrics["test_accuracy"] = torch.full_like(loss_sum, torch.nan)
+        metrics["test_loss"] = metrics["test_accuracy"] = torch.full_like(loss, torch.nan)
     _mark_diverged(state, metrics)
     for name in METRICS:
         state.history[name].append(metrics[name].cpu())
+
+
+def _step_by_step(state: StackState, inputs: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+    """An epoch of gradients and steps: mean loss ``[E]`` and correct predictions ``[E]``."""
+    config = state.configs[0]
+    loss_sum = torch.zeros(len(state.configs), dtype=torch.float64, device=labels.device)
+    correct = torch.zeros_like(loss_sum)
+    for first in range(0, labels.shape[1], config.batch_size):
+        block = slice(first, first + config.batch_size)
+        truth = labels[:, block]
+        loss, hits = config.task.gradients(state.params, inputs[:, block], truth, state.gradients)
+        state.optimizer.active &= loss.isfinite()
+        optimizer_step(config, state.params, state.gradients, state.optimizer)
+        loss_sum += loss * truth.shape[1]
+        correct += hits
+    return loss_sum / labels.shape[1], correct
 
 
 def _mark_diverged(state: StackState, metrics: dict[str, Tensor]) -> None:
