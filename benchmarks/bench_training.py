@@ -1,4 +1,8 @@
-"""Stacked training against the paper's authors' style of loop and plain PyTorch; the optimiser step against torch's."""
+"""Stacked training against JAX, plain PyTorch and the paper's authors' style of loop; the optimiser against torch's.
+
+Times are of whole epochs with their test pass, per member. On a machine with more than one core run it on one
+(``taskset -c 1``): JAX keeps threads of its own.
+"""
 
 from __future__ import annotations
 
@@ -47,28 +51,88 @@ def _authors_epoch(config):
     return epoch
 
 
-@pytest.mark.parametrize("members", [8, 1])
-def test_epoch_against_the_authors_loop(side_by_side, quick, members):
-    """Per member and epoch, losses compared after as many epochs from the same start on both sides."""
-    task = ModularAddition(P=31, hidden=(64,)) if quick else ModularAddition()
-    configs = [
-        RunConfig(task=task, seed=e, w0=1 + e / 4, epochs=100, feature_schedule="never", checkpoint_schedule="never")
-        for e in range(members)
-    ]
-    state = initial_stack(configs)
-    authors = _authors_epoch(configs[0])
+def _preloaded_epoch(config):
+    """One epoch as careful plain PyTorch: tensors in memory, torch's fused Adam, one number read at the end."""
+    task = config.task
+    split = task.split(config.seed)
+    order = torch.randperm(len(split.train_labels), generator=stream(config.seed, "order"))
+    x, y = task.encode(split.train_inputs, torch.float32)[order], split.train_labels[order]
+    test_x, test_y = task.encode(split.test_inputs, torch.float32), split.test_labels
+    model = task.module()
+    model.load_state_dict(task.initial(config.seed, config.w0, torch.float32))
+    options = {"lr": config.learning_rate, "weight_decay": config.weight_decay, "fused": True}
+    optimizer = torch.optim.Adam(model.parameters(), **options)
 
+    def epoch():
+        loss_sum = torch.zeros(())
+        for inputs, labels in zip(x.split(config.batch_size), y.split(config.batch_size), strict=True):
+            loss = nn.functional.cross_entropy(model(inputs), labels)
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+            loss_sum += loss.detach() * len(labels)
+        with torch.no_grad():
+            test_loss = nn.functional.cross_entropy(model(test_x), test_y)
+        return {"train_loss": (loss_sum / len(y)).item(), "test_loss": test_loss.item()}
+
+    return epoch
+
+
+def _modular_stack(members, quick):
+    task = ModularAddition(P=31, hidden=(64,)) if quick else ModularAddition()
+    looks = {"feature_schedule": "never", "compressibility_schedule": "never", "checkpoint_schedule": "never"}
+    configs = [RunConfig(task=task, seed=e, w0=1 + e / 4, epochs=400, **looks) for e in range(members)]
+    return initial_stack(configs)
+
+
+def _compare_epochs(side_by_side, state, rival, **how):
     def ours():
         train_until(state, state.epoch + 1)
         return {name: values[-1][0].item() for name, values in state.history.items()}
 
-    torch.set_flush_denormal(True)
-    try:
-        mine, theirs = side_by_side(ours, authors, ours_counts=members, name="the authors' loop")
-    finally:
-        torch.set_flush_denormal(False)
+    mine, theirs = side_by_side(ours, rival, ours_counts=len(state.configs), **how)
     for name in ("train_loss", "test_loss"):
         assert mine[name] == pytest.approx(theirs[name], rel=2e-3), name
+
+
+@pytest.fixture
+def _flushed():
+    torch.set_flush_denormal(True)
+    yield
+    torch.set_flush_denormal(False)
+
+
+@pytest.mark.usefixtures("_flushed")
+@pytest.mark.parametrize("members", [8, 1])
+@pytest.mark.parametrize("rival", ["the authors' loop", "preloaded tensors, fused Adam"])
+def test_epoch_against_torch(side_by_side, quick, members, rival):
+    """Losses compared after as many epochs from the same start on both sides."""
+    state = _modular_stack(members, quick)
+    epoch = (_authors_epoch if rival == "the authors' loop" else _preloaded_epoch)(state.configs[0])
+    _compare_epochs(side_by_side, state, epoch, name=rival)
+
+
+@pytest.mark.usefixtures("_flushed")
+@pytest.mark.parametrize("epoch", [0, 300])
+@pytest.mark.parametrize("members", [8, 1])
+def test_epoch_against_jax(side_by_side, quick, members, epoch):
+    """At the start, and where training has made hidden units inactive; losses compared after as many epochs."""
+    pytest.importorskip("jax", reason="JAX is not installed (pip install '.[bench]')")
+    from jax_epoch import jax_epoch, jax_state
+
+    state = _modular_stack(members, quick)
+    train_until(state, max(1, min(epoch, 3) if quick else epoch))
+    jax_now = jax_state(state.params, state.optimizer.moments, state.optimizer.step)
+    rows = (state.optimizer.learning_rate, state.optimizer.weight_decay)
+    run = jax_epoch(state.configs[0].task.P, state.configs[0].batch_size, state.train, state.test, rows)
+    run(jax_now)  # compiles
+
+    def theirs():
+        nonlocal jax_now
+        jax_now, loss, test_loss = run(jax_now)
+        return {"train_loss": float(loss[0]), "test_loss": float(test_loss[0])}
+
+    _compare_epochs(side_by_side, state, theirs, rival_counts=members, name="JAX")
 
 
 def _ising_problem(members, samples, side=16):

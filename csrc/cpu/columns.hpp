@@ -36,8 +36,8 @@ inline void add_column_tile(Factor x, const int32_t* list, int count, const T* c
   for (int v = 0; v < Vectors; ++v) S::store(z + v * S::lanes, sums[v]);
 }
 
-// z[0 .. width) += sum over k < count of x(k) columns[list[k], 0 .. width), columns `step` apart; width is a multiple of the
-// lanes.
+// z[0 .. width) += sum over k < count of x(k) columns[list[k], 0 .. width), columns `step` apart; width is a multiple of
+// the lanes.
 template <typename T, typename Factor>
 inline void add_columns(Factor x, const int32_t* list, int count, const T* columns, int64_t step, int64_t width, T* z) {
   constexpr int64_t lanes = Simd<T>::lanes;

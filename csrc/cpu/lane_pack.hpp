@@ -39,15 +39,22 @@ inline void transpose(typename Simd<T>::Vector* v) {
   }
 }
 
+// Lanes without `Step` in their number: x[j] + x[j + Step]; the others: y[j] + y[j - Step].
+template <typename T, int Step, int... J>
+inline typename Simd<T>::Vector fold(typename Simd<T>::Vector x, typename Simd<T>::Vector y,
+                                     std::integer_sequence<int, J...>) {
+  constexpr int L = Simd<T>::lanes;
+  return __builtin_shufflevector(x, y, ((J & Step) ? L + J : J)...) +
+         __builtin_shufflevector(x, y, ((J & Step) ? L + J - Step : J + Step)...);
+}
+
 // Lane j of the result is the sum of the lanes of v[j], each added in the same order; v is spoilt.
 template <typename T, int Step = Simd<T>::lanes / 2>
 inline typename Simd<T>::Vector sum_each(typename Simd<T>::Vector* v) {
   if constexpr (Step > 0) {
 #pragma GCC unroll 16
-    for (int i = 0; i < Step; ++i) {
-      exchange<T, Step>(v[i], v[i + Step], std::make_integer_sequence<int, Simd<T>::lanes>());
-      v[i] += v[i + Step];
-    }
+    for (int i = 0; i < Step; ++i)
+      v[i] = fold<T, Step>(v[i], v[i + Step], std::make_integer_sequence<int, Simd<T>::lanes>());
     return sum_each<T, Step / 2>(v);
   }
   return v[0];

@@ -18,28 +18,24 @@
 #include <cmath>
 
 #include "active.hpp"
-#include "adam_vector.hpp"
 #include "columns.hpp"
 #include "cross_entropy_row.hpp"
 #include "grokfast/parallel.hpp"
 #include "grokfast/training.hpp"
 #include "mlp_epoch_net.hpp"
+#include "mlp_epoch_plan.hpp"
+#include "mlp_epoch_tile.hpp"
 
 namespace grokfast::GROKFAST_ISA {
 namespace {
 
-constexpr int64_t kChunk = kWord;  // hidden units of a forward task, whose part of W stays in the first-level cache
-constexpr int kPartial = 128;      // samples whose gradients are summed before they are added to others
+constexpr int64_t kChunk = kWord;  // hidden units of a forward task
+constexpr int kTogether = 4;       // rows updated at a time
 #if defined(GROKFAST_ISA_avx512)
 constexpr int kTile = 8;  // vectors of classes in registers
 #else
 constexpr int kTile = 4;
 #endif
-
-// A row that a batch touches, and the steps without a gradient that follow.
-struct Touch {
-  int32_t row, idle;
-};
 
 template <typename T>
 class Trainer {
@@ -54,10 +50,10 @@ class Trainer {
   bool epoch(const int64_t* pairs, const int64_t* labels, int64_t N, int64_t batch, const AdamRule<T>& rule,
              const AdamStep<T>* steps, double* loss, int64_t* correct) {
     fit(N, batch);
-    plan(pairs, N, batch);
+    plan_.make(pairs, N, batch, net.inputs);
     for (int64_t s = 0; s < net.strips; ++s)
       for (int64_t i = 0; i < net.inputs; ++i)
-        if (before_[i] > 0) update_row(net.row(s, i), nullptr, rule, steps, before_[i]);
+        catch_up(net.row(s, i), rule, steps, plan_.before(i));
     double sum = 0;
     int64_t hits = 0;
     for (int64_t b = 0; b * batch < N; ++b) {
@@ -66,7 +62,7 @@ class Trainer {
       const double found = losses(labels + first, samples, &hits);
       if (!std::isfinite(static_cast<T>(found))) return false;
       sum += found;
-      for (int64_t s = 0; s < net.strips; ++s) backward(s, b, pairs + 2 * first, samples, rule, steps + b);
+      for (int64_t s = 0; s < net.strips; ++s) backward(s, b, samples, rule, steps + b);
       update_bias2(samples, rule, steps[b]);
     }
     *loss = sum / static_cast<double>(N);
@@ -76,7 +72,7 @@ class Trainer {
 
  private:
   void fit(int64_t N, int64_t batch) {
-    const int64_t padded = (std::min(batch, N) + L - 1) / L * L, batches = (N + batch - 1) / batch;
+    const int64_t padded = (std::min(batch, N) + L - 1) / L * L;
     z_.fit(padded * net.stride);
     d_.fit(padded * net.stride);
     std::fill_n(d_.data(), padded * net.stride, T(0));
@@ -85,78 +81,52 @@ class Trainer {
     dh_.fit(L * padded);
     list_.fit(padded + kWord + kListSlack);
     found_.fit(padded);
-    g_rows_.fit(net.inputs * L);
-    std::fill_n(g_rows_.data(), net.inputs * L, T(0));
-    before_.fit(net.inputs);
-    touches_.fit(std::min(2 * N, batches * net.inputs));
-    starts_.fit(batches + 1);
+    dx_.fit(L * padded);
   }
 
-  // Which rows each batch touches, and for how many batches after it none does.
-  void plan(const int64_t* pairs, int64_t N, int64_t batch) {
-    const int64_t batches = (N + batch - 1) / batch, P = net.inputs / 2;
-    int64_t room = std::min(2 * N, batches * net.inputs);
-    starts_[batches] = room;
-    std::fill_n(before_.data(), net.inputs, static_cast<int32_t>(batches));
-    for (int64_t b = batches - 1; b >= 0; --b) {
-      int32_t* next = before_.data();  // the next batch that touches a row
-      const int64_t first = b * batch, last = std::min(N, first + batch);
-      const auto touched = [&](int64_t i) { return next[i] < 0; };
-      for (int64_t n = first; n < last; ++n)
-        for (const int64_t i : {pairs[2 * n], P + pairs[2 * n + 1]})
-          if (!touched(i)) next[i] = -1 - next[i];
-      for (int64_t i = net.inputs - 1; i >= 0; --i)
-        if (touched(i)) {
-          touches_[--room] = {static_cast<int32_t>(i), static_cast<int32_t>(-1 - next[i] - b - 1)};
-          next[i] = static_cast<int32_t>(b);
-        }
-      starts_[b] = room;
-    }
-  }
-
-  // One step with gradient g (unless null) and then `idle` steps without.
-  static void update_row(T* row, const T* g, const AdamRule<T>& rule, const AdamStep<T>* steps, int64_t idle) {
-    Vector p = S::load(row), m = S::load(row + L), v = S::load(row + 2 * L);
-    if (g) rule.update(p, m, v, S::load(g), *steps++);
-    for (int64_t k = 0; k < idle; ++k) rule.update(p, m, v, Vector{}, steps[k]);
-    S::store(row, p);
-    S::store(row + L, m);
-    S::store(row + 2 * L, v);
+  // The steps of a row before the first batch that touches it.
+  static void catch_up(T* row, const AdamRule<T>& rule, const AdamStep<T>* steps, int64_t idle) {
+    for (int64_t k = 0; k < idle; ++k) update_at(row, L, Vector{}, rule, steps[k]);
   }
 
   // Logits of all samples; activations to h_[unit][sample].
   void forward(const int64_t* pairs, int64_t samples) {
-    const int64_t padded = (samples + L - 1) / L * L, P = net.inputs / 2, units = net.strips * L;
-    for (int64_t n = 0; n < padded; ++n) std::copy_n(net.bias2(), net.stride, z_.data() + n * net.stride);
+    const int64_t padded = (samples + L - 1) / L * L, units = net.strips * L;
     alignas(64) T h[L * kChunk] = {};
     int32_t list[kChunk + kListSlack];
-    for (int64_t u0 = 0; u0 < units; u0 += kChunk) {
-      const int64_t last = std::min(kChunk, units - u0);
-      if (last < kChunk) std::fill_n(h, L * kChunk, T(0));
-      for (int64_t n0 = 0; n0 < padded; n0 += L) {
-        const int64_t here = std::min(L, samples - n0);
-        for (int64_t u = 0; u < last; u += L) {
-          const int64_t s = (u0 + u) / L;
-          const Vector bias = S::load(net.row(s, net.inputs)), zero{};
-          Vector block[L];
-          for (int64_t j = 0; j < L; ++j) block[j] = zero;
-          for (int64_t j = 0; j < here; ++j) {
-            const int64_t* pair = pairs + 2 * (n0 + j);
-            const Vector sum = S::load(net.row(s, pair[0])) + S::load(net.row(s, P + pair[1])) + bias;
-            block[j] = sum < zero ? zero : sum;
-            S::store(h + j * kChunk + u, block[j]);
-          }
-          transpose<T>(block);
-          for (int64_t j = 0; j < L; ++j) S::store(h_.data() + (u0 + u + j) * padded + n0, block[j]);
-        }
+    for (int64_t n0 = 0; n0 < padded; n0 += L) {
+      const int64_t here = std::min(L, samples - n0);
+      T* z = z_.data() + n0 * net.stride;
+      for (int64_t j = 0; j < here; ++j) std::copy_n(net.bias2(), net.stride, z + j * net.stride);
+      for (int64_t u0 = 0; u0 < units; u0 += kChunk) {
+        const int64_t last = std::min(kChunk, units - u0);
+        for (int64_t u = 0; u < last; u += L)
+          activations((u0 + u) / L, pairs + 2 * n0, here, h + u, h_.data() + (u0 + u) * padded + n0, padded);
         for (int64_t j = 0; j < here; ++j) {
           const T* mine = h + j * kChunk;
-          const int count = append(nonzero_word(mine), 0, list, 0);
+          std::uint64_t bits = 0;
+          for (int64_t u = 0; u < last; u += L) bits |= static_cast<std::uint64_t>(nonzero(mine + u)) << u;
+          const int count = append(bits, 0, list, 0);
           add_columns([&](int k) { return mine[list[k]]; }, list, count, net.column(u0), 3 * net.stride, net.stride,
-                      z_.data() + (n0 + j) * net.stride);
+                      z + j * net.stride);
         }
       }
     }
+  }
+
+  // One strip of up to `L` samples, by sample to h and by unit to columns.
+  void activations(int64_t s, const int64_t* pairs, int64_t samples, T* h, T* columns, int64_t padded) {
+    const Vector bias = S::load(net.row(s, net.inputs)), zero{};
+    Vector block[L];
+    for (int64_t j = samples; j < L; ++j) block[j] = zero;
+    for (int64_t j = 0; j < samples; ++j) {
+      const int64_t one = pairs[2 * j], two = net.inputs / 2 + pairs[2 * j + 1];
+      const Vector sum = S::load(net.row(s, one)) + S::load(net.row(s, two)) + bias;
+      block[j] = sum < zero ? zero : sum;
+      S::store(h + j * kChunk, block[j]);
+    }
+    transpose<T>(block);
+    for (int64_t j = 0; j < L; ++j) S::store(columns + j * padded, block[j]);
   }
 
   double losses(const int64_t* labels, int64_t samples, int64_t* hits) {
@@ -171,9 +141,9 @@ class Trainer {
   }
 
   // Gradients of one strip of units, and its steps.
-  void backward(int64_t s, int64_t b, const int64_t* pairs, int64_t samples, const AdamRule<T>& rule,
+  void backward(int64_t s, int64_t b, int64_t samples, const AdamRule<T>& rule,
                 const AdamStep<T>* step) {
-    const int64_t padded = (samples + L - 1) / L * L, P = net.inputs / 2;
+    const int64_t padded = (samples + L - 1) / L * L;
     std::fill_n(dh_.data(), L * padded, T(0));
     for (int64_t k = 0; k < L; ++k) {
       const T* h = h_.data() + (s * L + k) * padded;
@@ -188,106 +158,84 @@ class Trainer {
       Vector block[L];
       for (int64_t j = 0; j < L; ++j) block[j] = S::load(dh_.data() + j * padded + n0);
       transpose<T>(block);
-      const int64_t here = std::min(L, samples - n0);
-      for (int64_t j = 0; j < here; ++j) {
-        const int64_t* pair = pairs + 2 * (n0 + j);
-        for (const int64_t i : {pair[0], P + pair[1]}) {
-          T* g = g_rows_.data() + i * L;
-          S::store(g, S::load(g) + block[j]);
-        }
+      for (int64_t j = 0; j < L; ++j) {
+        S::store(dx_.data() + (n0 + j) * L, block[j]);
         g_bias += block[j];
       }
     }
-    for (int64_t t = starts_[b]; t < starts_[b + 1]; ++t) {
-      T* g = g_rows_.data() + touches_[t].row * L;
-      update_row(net.row(s, touches_[t].row), g, rule, step, touches_[t].idle);
-      S::store(g, Vector{});
+    const int32_t* touching = plan_.samples(b);
+    const Touch* touches = plan_.touches(b);
+    for (int64_t t = 0, end = plan_.touched(b); t < end;) {
+      if (t + kTogether <= end && touches[t].idle == touches[t + kTogether - 1].idle) {
+        update_touched<kTogether>(s, touches + t, touching, rule, step);
+        t += kTogether;
+      } else {
+        update_touched<1>(s, touches + t++, touching, rule, step);
+      }
     }
-    T g[L];
-    S::store(g, g_bias);
-    update_row(net.row(s, net.inputs), g, rule, step, 0);
+    update_at(net.row(s, net.inputs), L, g_bias, rule, *step);
+  }
+
+  // Rows with the same number of idle steps: one alone would wait for each step to end before it begins the next.
+  template <int Rows>
+  void update_touched(int64_t s, const Touch* touches, const int32_t* samples, const AdamRule<T>& rule,
+                      const AdamStep<T>* steps) {
+    Vector p[Rows], m[Rows], v[Rows];
+#pragma GCC unroll 8
+    for (int r = 0; r < Rows; ++r) {
+      const T* row = net.row(s, touches[r].row);
+      p[r] = S::load(row), m[r] = S::load(row + L), v[r] = S::load(row + 2 * L);
+      Vector g = S::load(dx_.data() + samples[touches[r].first] * L);
+      for (int32_t k = touches[r].first + 1; k < touches[r].last; ++k) g += S::load(dx_.data() + samples[k] * L);
+      rule.update(p[r], m[r], v[r], g, steps[0]);
+    }
+    for (int32_t k = 1; k <= touches[0].idle; ++k)
+#pragma GCC unroll 8
+      for (int r = 0; r < Rows; ++r) rule.update(p[r], m[r], v[r], Vector{}, steps[k]);
+#pragma GCC unroll 8
+    for (int r = 0; r < Rows; ++r) {
+      T* row = net.row(s, touches[r].row);
+      S::store(row, p[r]), S::store(row + L, m[r]), S::store(row + 2 * L, v[r]);
+    }
   }
 
   // Positions of the samples on which a unit is active, to list_.
   int positions(const T* h, int64_t padded) {
     int count = 0;
     int64_t n = 0;
-    for (; n + kWord <= padded; n += kWord) count = append(nonzero_word(h + n), static_cast<int>(n), list_.data(), count);
+    for (; n + kWord <= padded; n += kWord)
+      count = append(nonzero_word(h + n), static_cast<int>(n), list_.data(), count);
     for (; n < padded; n += L) count = append(nonzero(h + n), static_cast<int>(n), list_.data(), count);
     return count;
   }
 
   void column_tiles(const T* h, int count, T* column, const AdamRule<T>& rule, AdamStep<T> step) {
     int64_t c = 0;
-    for (; c + kTile * L <= net.stride; c += kTile * L) column_tile<kTile>(h, count, c, column + c, rule, step);
-    for (; c + 4 * L <= net.stride; c += 4 * L) column_tile<4>(h, count, c, column + c, rule, step);
-    for (; c + 2 * L <= net.stride; c += 2 * L) column_tile<2>(h, count, c, column + c, rule, step);
-    for (; c < net.stride; c += L) column_tile<1>(h, count, c, column + c, rule, step);
-  }
-
-  // On `Vectors` vectors of classes: found_[k] += d[n_k] . w and g = sum of h[n_k] d[n_k], then the step of w.
-  template <int Vectors>
-  void column_tile(const T* h, int count, int64_t c, T* column, const AdamRule<T>& rule, AdamStep<T> step) {
-    Vector w[Vectors], g[Vectors] = {}, sum[Vectors] = {};
-#pragma GCC unroll 8
-    for (int v = 0; v < Vectors; ++v) w[v] = S::load(column + v * L);
-    for (int k0 = 0; k0 < count; k0 += L) {
-      const int here = std::min<int>(L, count - k0);
-      Vector dots[L];
-      for (int j = here; j < L; ++j) dots[j] = Vector{};
-      for (int j = 0; j < here; ++j) {
-        const int64_t n = list_[k0 + j];
-        const T* d = d_.data() + n * net.stride + c;
-        const T x = h[n];
-        Vector dot[2] = {};
-#pragma GCC unroll 8
-        for (int v = 0; v < Vectors; ++v) {
-          const Vector y = S::load(d + v * L);
-          g[v] += x * y;
-          dot[v % 2] += w[v] * y;
-        }
-        dots[j] = dot[0] + dot[1];
-      }
-      T* to = found_.data() + k0;
-      S::store(to, S::load(to) + sum_each<T>(dots));
-      if ((k0 + L) % kPartial == 0) {
-#pragma GCC unroll 8
-        for (int v = 0; v < Vectors; ++v) {
-          sum[v] += g[v];
-          g[v] = Vector{};
-        }
-      }
-    }
-#pragma GCC unroll 8
-    for (int v = 0; v < Vectors; ++v) {
-      T* to = column + v * L;
-      Vector m = S::load(to + net.stride), square = S::load(to + 2 * net.stride);
-      rule.update(w[v], m, square, sum[v] + g[v], step);
-      S::store(to, w[v]);
-      S::store(to + net.stride, m);
-      S::store(to + 2 * net.stride, square);
-    }
+    const auto tiles = [&](auto vectors) {
+      constexpr int V = decltype(vectors)::value;
+      for (; c + V * L <= net.stride; c += V * L)
+        column_tile<T, V>(h, list_.data(), count, d_.data() + c, net.stride, column + c, found_.data(), rule, step);
+    };
+    tiles(std::integral_constant<int, kTile>());
+    tiles(std::integral_constant<int, 4>());
+    tiles(std::integral_constant<int, 2>());
+    tiles(std::integral_constant<int, 1>());
   }
 
   void update_bias2(int64_t samples, const AdamRule<T>& rule, AdamStep<T> step) {
     for (int64_t c = 0; c < net.stride; c += L) {
       Vector g{};
       for (int64_t n = 0; n < samples; ++n) g += S::load(d_.data() + n * net.stride + c);
-      T* to = net.bias2() + c;
-      Vector p = S::load(to), m = S::load(to + net.stride), v = S::load(to + 2 * net.stride);
-      rule.update(p, m, v, g, step);
-      S::store(to, p);
-      S::store(to + net.stride, m);
-      S::store(to + 2 * net.stride, v);
+      update_at(net.bias2() + c, net.stride, g, rule, step);
     }
   }
 
   Buffer<T> z_, d_;   // [sample][classes]
   Buffer<T> h_, dh_;  // [unit][sample]; dh_ of one strip
-  Buffer<T> p_, found_, g_rows_;
-  Buffer<int32_t> list_, before_;
-  Buffer<Touch> touches_;
-  Buffer<int64_t> starts_;
+  Buffer<T> dx_;      // [sample][lanes]: dh_, transposed
+  Buffer<T> p_, found_;
+  Buffer<int32_t> list_;
+  EpochPlan plan_;
 };
 
 template <typename T>

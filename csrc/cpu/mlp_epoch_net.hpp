@@ -1,5 +1,5 @@
-// One member of a stack as mlp_epoch.cpp trains it: by strips of hidden units as wide as a vector, each value beside its
-// two moments.
+// One member of a stack as mlp_epoch.cpp trains it: by strips of hidden units as wide as a vector, each value beside
+// its two moments.
 //
 //   first layer    [strip][input][3][lanes of units]    2P inputs; the bias is input 2P
 //   second layer   [unit][3][classes, padded]           one row more: the bias is unit `units`
@@ -53,8 +53,9 @@ class StripNet {
         std::copy(values, values + units, to);
         std::fill(to + units, to + L, T(0));
       }
-      columns(s, part, [&](int64_t c, int64_t k) { return k < units && c < classes ? from.weight + c * width + s * L + k : nullptr; },
-              [](T* column, const T* weight) { *column = weight ? *weight : T(0); });
+      for (int64_t k = 0; k < L; ++k) std::fill_n(column(s * L + k) + part * stride, stride, T(0));
+      for (int64_t c = 0; c < classes; ++c)
+        for (int64_t k = 0; k < units; ++k) column(s * L + k)[part * stride + c] = from.weight[c * width + s * L + k];
     }
     T* bias = bias2() + part * stride;
     std::copy(from.bias2, from.bias2 + classes, bias);
@@ -65,8 +66,8 @@ class StripNet {
       const int64_t units = std::min(L, width - s * L);
       for (int64_t i = 0; i <= inputs; ++i)
         std::copy_n(row(s, i) + part * L, units, (i < inputs ? to.rows + i * width : to.bias1) + s * L);
-      columns(s, part, [&](int64_t c, int64_t k) { return k < units && c < classes ? to.weight + c * width + s * L + k : nullptr; },
-              [](const T* column, T* weight) { if (weight) *weight = *column; });
+      for (int64_t c = 0; c < classes; ++c)
+        for (int64_t k = 0; k < units; ++k) to.weight[c * width + s * L + k] = column(s * L + k)[part * stride + c];
     }
     std::copy_n(bias2() + part * stride, classes, to.bias2);
   }
@@ -81,11 +82,6 @@ class StripNet {
   int64_t inputs = 0, width = 0, classes = 0, strips = 0, stride = 0;
 
  private:
-  template <typename Find, typename Move>
-  void columns(int64_t s, int64_t part, Find find, Move move) {
-    for (int64_t c = 0; c < stride; ++c)
-      for (int64_t k = 0; k < L; ++k) move(column(s * L + k) + part * stride + c, find(c, k));
-  }
   static T spoil(const T* values, int64_t count) {
     T sum = 0;
 #pragma omp simd reduction(+ : sum)

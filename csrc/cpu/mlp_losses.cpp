@@ -18,8 +18,8 @@
 namespace grokfast::GROKFAST_ISA {
 namespace {
 
-constexpr int64_t kBlock = 64;   // samples
-constexpr int64_t kChunk = 128;  // hidden units
+constexpr int64_t kBlock = 64;      // samples
+constexpr int64_t kChunk = kWord;  // hidden units
 
 // Buffers of one thread; they only ever grow.
 template <typename T>
@@ -30,7 +30,7 @@ struct Scratch {
     columns.fit(H * stride);
     z.fit(kBlock * stride);
     p.fit(C);
-    live.fit((H + kChunk - 1) / kChunk * (kChunk / kWord));
+    live.fit((H + kWord - 1) / kWord);
   }
 };
 
@@ -44,7 +44,7 @@ bool transpose(const T* weight, int64_t H, int64_t C, int64_t stride, T* columns
     for (int64_t c = 0; c < C; ++c)
       for (int64_t u = first; u < last; ++u) columns[u * stride + c] = weight[c * H + u];
   }
-  std::fill_n(live, (H + kChunk - 1) / kChunk * (kChunk / kWord), 0);
+  std::fill_n(live, (H + kWord - 1) / kWord, 0);
   T spoilt = 0;
   for (int64_t u = 0; u < H; ++u) {
     T* column = columns + u * stride;
@@ -74,10 +74,8 @@ inline void gather(const T* a, const T* b, const T* bias, int64_t units, T* __re
 
 // Positions of the activations that are not zero among the units of `live`; with `force`, of all of them, zero or not.
 template <typename T>
-inline int active(const T* h, const std::uint64_t* live, std::uint64_t force, int32_t* list) {
-  int found = 0;
-  for (int u = 0; u < kChunk; u += kWord) found = append((force | nonzero_word(h + u)) & live[u / kWord], u, list, found);
-  return found;
+inline int active(const T* h, std::uint64_t live, std::uint64_t force, int32_t* list) {
+  return append((force | nonzero_word(h)) & live, 0, list, 0);
 }
 
 template <typename T>
@@ -101,8 +99,8 @@ void member(const T* rows, const T* bias1, const T* weight, const T* bias2, cons
     }
     for (int64_t u = 0; u < H; u += kChunk) {
       const int64_t units = std::min(kChunk, H - u);
-      const std::uint64_t* live = s.live.data() + u / kWord;
-      if (!live[0] && !live[1]) continue;
+      const std::uint64_t live = s.live[u / kWord];
+      if (!live) continue;
       for (int64_t n = 0; n < samples; ++n) {
         const int64_t* pair = pairs + 2 * (first + n);
         gather(rows + pair[0] * H + u, rows + (P + pair[1]) * H + u, bias1 + u, units, h);

@@ -63,7 +63,7 @@ def mlp_adam_epoch_(
     eps: float,
     decoupled: bool,
 ) -> tuple[Tensor, Tensor]:
-    """One epoch of a stack in place: by batch the gradient of :func:`mlp_cross_entropy_`, then :func:`adam_step_`.
+    """One epoch of a stack in place: for each batch a gradient (:func:`mlp_cross_entropy_`) and a step of Adam.
 
     On the CPU each member has the epoch to itself, its parameters and moments close by: sums run over the hidden units
     that are active on a pair alone, and a gradient is used where it is formed. The result equals the batch-by-batch
@@ -126,11 +126,13 @@ def mlp_adam_epoch_direct(
     classes = params[2].shape[1]
     check_range("pairs", pairs, inputs // 2)
     check_range("labels", labels, classes)
-    rates, how = (learning_rate, weight_decay), (step, beta1, beta2, eps, decoupled)
+    rates = (learning_rate, weight_decay)
     run, core = kernel("mlp_epoch", params[0]), native()
     # Padding stays zero only where 0 / (0 + eps) is 0.
     if run is None or core is None or not is_laid_out(params) or eps < torch.finfo(params[0].dtype).tiny:
-        return mlp_adam_epoch_reference(params, means, squares, pairs, labels, batch_size, *rates, active, *how)
+        return mlp_adam_epoch_reference(
+            params, means, squares, pairs, labels, batch_size, *rates, active, step, beta1, beta2, eps, decoupled
+        )
     pairs, labels = pairs.contiguous(), labels.contiguous()
     loss = torch.full_like(learning_rate, torch.nan)
     correct, status = labels.new_zeros(members), torch.zeros_like(active)
@@ -142,9 +144,11 @@ def mlp_adam_epoch_direct(
     )  # fmt: skip
     for e in status.nonzero().flatten().tolist():  # something was not finite: step by step
         one = slice(e, e + 1)
-        groups = [[tensor[one] for tensor in group] for group in (params, means, squares)]
+        p, m, v = ([tensor[one] for tensor in group] for group in (params, means, squares))
         rows = (learning_rate[one], weight_decay[one], active[one])
-        loss[one], correct[one] = mlp_adam_epoch_reference(*groups, pairs[one], labels[one], batch_size, *rows, *how)
+        loss[one], correct[one] = mlp_adam_epoch_reference(
+            p, m, v, pairs[one], labels[one], batch_size, *rows, step, beta1, beta2, eps, decoupled
+        )
     return loss, correct
 
 

@@ -11,6 +11,10 @@
 
 #include "grokfast/isa.hpp"
 
+#if defined(__FAST_MATH__) || (defined(__FINITE_MATH_ONLY__) && __FINITE_MATH_ONLY__)
+#error "the kernels find NaN and infinities by arithmetic, which -ffast-math and -ffinite-math-only break"
+#endif
+
 namespace grokfast {
 using std::int32_t;
 using std::int64_t;
