@@ -64,5 +64,7 @@ def _task(setting: Setting) -> object:
 
 
 def _without_task(setting: Setting) -> Setting:
+    """But for its length and the task's own fields; a batch of the whole train split is one at any size of it."""
     fields = setting.of_any_length.fields
-    return setting.of_any_length.without(*(name for name in fields if name.startswith("task.")))
+    whole = ["batch_size"] if fields.get("task.train_size") == fields["batch_size"] else []
+    return setting.of_any_length.without(*whole, *(name for name in fields if name.startswith("task.")))

@@ -140,10 +140,16 @@ def _log_w0(runs: Sequence[Run]) -> np.ndarray:
     return np.log10([scale_of(run) for run in runs])
 
 
+_GINI = {
+    *("gini_weights", "gini_parameters"),
+    *(f"gini_fisher{kind}{subset}" for kind in ("", "_logit") for subset in ("", "_weights")),
+}
+
+
 def _fisher_rows(runs: Sequence[Run], task: str) -> list[Row]:
     rows = []
     measures = [measures_of(run) for run in runs]
-    if any("gini_fisher" not in found for found in measures):
+    if not all(found.keys() >= _GINI for found in measures):
         root = runs[0].store.root
         raise MissingRunsError(
             f"end models have not been measured; measure them with\n  grokfast measure --runs {root}"

@@ -20,7 +20,10 @@ FRACTIONS = np.linspace(0, 1, 6)
 METRICS = ("logit-16", "softmax-all")
 LAYERS = ("conv1", "channels1", "conv2", "channels2", "hidden", "output")
 QUANTITIES = ("energy", "magnetization", "abs_magnetization")
-SCHEMES = ("layerwise", "global", "global-by-norm", "random", "fisher-global-softmax", "fisher-layerwise-softmax")
+SCHEMES = (
+    *("layerwise", "global", "global-by-norm", "random"),
+    *(f"fisher-{scheme}-{fisher}" for scheme in ("global", "layerwise") for fisher in ("softmax", "logit")),
+)
 
 MODULAR = ModularAddition(P=7, hidden=(6,), train_fraction=0.8)
 ISING = Ising(L=8, temperatures=6, snapshots=40, train_size=40, test_size=60, hidden=(5,))
@@ -96,7 +99,8 @@ def _common(config: RunConfig) -> Made:
         **{f"spectrum_{m.replace('-', '_')}": np.append(np.sort(rng.uniform(0.01, 2, 3))[::-1], 0.0) for m in METRICS},
     }
     made = Made(config, summary, history, arrays)
-    made.scalars = {"gini_weights": rng.uniform(), "gini_fisher": rng.uniform()}
+    ginis = ("weights", "parameters", "fisher", "fisher_weights", "fisher_logit", "fisher_logit_weights")
+    made.scalars = {f"gini_{name}": rng.uniform() for name in ginis}
     layers = ("0", "2") if config.task.name == "modular-addition" else ("0", "3", "7", "9")
     layered = [f"{scheme}-layer-{layer}" for scheme in ("layerwise", "fisher-layerwise-softmax") for layer in layers]
     made.curves = {
