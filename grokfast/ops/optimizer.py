@@ -36,7 +36,7 @@ def check_adam(
                 )
         if p.dim() == 0 or p.shape[0] != members:
             raise InputError(f"parameter {k} must be [{members}, ...], as the first is, got {list(p.shape)}")
-        if p.numel() and (p.stride(0) * members != p.numel() or (not p[0].is_contiguous() and not _is_dense(p[0]))):
+        if p.numel() and (p.stride(0) * members != p.numel() or not (p.is_contiguous() or _is_dense(p))):
             raise InputError(f"parameter {k} must be dense with members outermost, got strides {p.stride()}")
     for name, row in (("learning_rate", learning_rate), ("weight_decay", weight_decay)):
         if row.shape != (members,) or row.dtype != torch.float64:
@@ -62,8 +62,12 @@ def _check_constants(step: int, beta1: float, beta2: float, eps: float) -> None:
 
 def _is_dense(tensor: Tensor) -> bool:
     """Whether a tensor covers one block of memory without holes or overlap."""
-    order = sorted(range(tensor.dim()), key=lambda d: tensor.stride(d), reverse=True)
-    return tensor.permute(order).is_contiguous()
+    covered = 1
+    for stride, size in sorted(zip(tensor.stride(), tensor.shape, strict=True)):
+        if size > 1 and stride != covered:
+            return False
+        covered *= size
+    return True
 
 
 def _per_member(values: Tensor, like: Tensor) -> Tensor:
@@ -189,6 +193,24 @@ def _adam_compiled(
     for p, g, m, v in zip(params, grads, means, squares, strict=True):
         members, size = p.shape[0], p.numel() // max(1, p.shape[0])
         call(run, p, p, g, m, v, members, size, *rows, constants)
+
+
+@adam_step_.register_fake
+def _adam_fake(
+    params: list[Tensor],
+    grads: list[Tensor],
+    means: list[Tensor],
+    squares: list[Tensor],
+    learning_rate: Tensor,
+    weight_decay: Tensor,
+    active: Tensor,
+    step: int,
+    beta1: float,
+    beta2: float,
+    eps: float,
+    decoupled: bool,
+) -> None:
+    _check([params, grads, means, squares], learning_rate, weight_decay, active)
 
 
 class BoundAdam:
@@ -334,3 +356,16 @@ def _sgd_compiled(
     for p, g, u in zip(params, grads, velocities, strict=True):
         members, size = p.shape[0], p.numel() // max(1, p.shape[0])
         call(run, p, p, g, u, members, size, *rows, momentum)
+
+
+@sgd_step_.register_fake
+def _sgd_fake(
+    params: list[Tensor],
+    grads: list[Tensor],
+    velocities: list[Tensor],
+    learning_rate: Tensor,
+    weight_decay: Tensor,
+    active: Tensor,
+    momentum: float,
+) -> None:
+    _check([params, grads, velocities], learning_rate, weight_decay, active)

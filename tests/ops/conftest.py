@@ -133,8 +133,12 @@ def _with_gradients(loss: Callable[..., tuple[Tensor, Tensor]], params: Tensors)
     return [losses.detach(), hits, *torch.autograd.grad(losses.sum(), params)]
 
 
+def _unwritten(tensor: Tensor) -> Tensor:
+    return torch.full_like(tensor, torch.nan) if tensor.is_floating_point() else torch.zeros_like(tensor)
+
+
 def _run_mlp(s: Sizes, *t: Tensor) -> Tensors:
-    grads = [torch.full_like(p, torch.nan) for p in t[:4]]
+    grads = [_unwritten(p) for p in t[:4]]
     return [*mlp_cross_entropy_(list(t[:4]), t[4], t[5], grads), *grads]
 
 
@@ -153,9 +157,9 @@ def _wanted_nested(s: Sizes, *t: Tensor) -> Tensors:
 
 
 def _cnn(s: Sizes, draw: Any) -> Tensors:
-    E, N, C, side, O, k, H = (s[name] for name in ("E", "N", "C", "side", "O", "k", "H"))
+    E, N, C, side, out, k, H = (s[name] for name in ("E", "N", "C", "side", "O", "k", "H"))
     width = 2 * (side // 2 // 2) ** 2
-    shapes = [(E, O, C, k, k), (E, O), (E, 2, O, 3, 3), (E, 2), (E, H, width), (E, H), (E, 3, H), (E, 3)]
+    shapes = [(E, out, C, k, k), (E, out), (E, 2, out, 3, 3), (E, 2), (E, H, width), (E, H), (E, 3, H), (E, 3)]
     params = [draw(*shape) / max(1, torch.Size(shape[2:]).numel()) ** 0.5 for shape in shapes]
     return [*params, draw(E, N, C, side, side), draw(E, N, below=3)]
 
@@ -175,13 +179,13 @@ def _cnn_loss(x: Tensor, labels: Tensor, params: Tensors) -> tuple[Tensor, Tenso
 
 
 def _run_cnn(s: Sizes, *t: Tensor) -> Tensors:
-    grads = [torch.full_like(p, torch.nan) for p in t[:8]]
+    grads = [_unwritten(p) for p in t[:8]]
     return [*cnn_cross_entropy_(list(t[:8]), t[8], t[9], grads), *grads]
 
 
 def _conv(s: Sizes, draw: Any) -> Tensors:
-    E, N, C, O, k = (s[name] for name in "ENCOk")
-    return [draw(E, N, C, s["height"], s["width"]), draw(E, O, C, k, k), draw(E, O)]
+    E, N, C, out, k = (s[name] for name in "ENCOk")
+    return [draw(E, N, C, s["height"], s["width"]), draw(E, out, C, k, k), draw(E, out)]
 
 
 def _conv_back(s: Sizes, draw: Any) -> Tensors:
@@ -218,14 +222,14 @@ def _sgd(step: Callable[..., None], s: Sizes, p: Tensor, g: Tensor, u: Tensor, *
 
 
 def _two_layer(s: Sizes, draw: Any) -> Tensors:
-    E, N, I, H, C = (s[name] for name in "ENIHC")
-    x = draw(N, I)
-    if s["filled"] < I:  # rows with few non-zeros, the last of them with the most
-        keep = draw(N, I).argsort(1)
+    E, N, inputs, H, C = (s[name] for name in "ENIHC")
+    x = draw(N, inputs)
+    if s["filled"] < inputs:  # rows with few non-zeros, the last of them with the most
+        keep = draw(N, inputs).argsort(1)
         x = torch.where(keep < s["filled"], x, 0)
     w2 = draw(E, C, H) / max(1, H) ** 0.5
     labels = [draw(E, s["S"], N, below=C)] if s["mode"] == 1 else []
-    return [x, draw(E, H, I) / max(1, min(I, s["filled"])) ** 0.5, draw(E, H), w2, draw(E, C), *labels]
+    return [x, draw(E, H, inputs) / max(1, min(inputs, s["filled"])) ** 0.5, draw(E, H), w2, draw(E, C), *labels]
 
 
 def _two_layer_by(op: Callable[..., Tensors], s: Sizes, *t: Tensor) -> Tensors:
@@ -234,14 +238,14 @@ def _two_layer_by(op: Callable[..., Tensors], s: Sizes, *t: Tensor) -> Tensors:
 
 def chain_spec(s: Sizes) -> list[int]:
     """A block of convolution, ReLU and pooling, a convolution by itself, and two linear layers."""
-    c, side, O, H = s["C"], s["side"], s["O"], s["H"]
+    c, side, out, H = s["C"], s["side"], s["O"], s["H"]
     half = side // 2
     one = [1, 1, 1, 1, 0, 0, 1, 1]
     return [
-        CONV, c, side, side, O, side, side, 3, 3, 1, 1, 1, 1, 1, 1, 0, 1,
-        RELU, O, side, side, O, side, side, *one, -1, -1,
-        MAXPOOL, O, side, side, O, half, half, 2, 2, 2, 2, 0, 0, 1, 1, -1, -1,
-        CONV, O, half, half, 2, half - 1, half - 1, 2, 2, 1, 1, 0, 0, 1, 1, 2, 3,
+        CONV, c, side, side, out, side, side, 3, 3, 1, 1, 1, 1, 1, 1, 0, 1,
+        RELU, out, side, side, out, side, side, *one, -1, -1,
+        MAXPOOL, out, side, side, out, half, half, 2, 2, 2, 2, 0, 0, 1, 1, -1, -1,
+        CONV, out, half, half, 2, half - 1, half - 1, 2, 2, 1, 1, 0, 0, 1, 1, 2, 3,
         RELU, 2, half - 1, half - 1, 2, half - 1, half - 1, *one, -1, -1,
         LINEAR, 2 * (half - 1) ** 2, 1, 1, H, 1, 1, *one, 4, 5,
         RELU, H, 1, 1, H, 1, 1, *one, -1, -1,
@@ -250,9 +254,9 @@ def chain_spec(s: Sizes) -> list[int]:
 
 
 def _chain(s: Sizes, draw: Any) -> Tensors:
-    E, c, side, O, H, classes = (s[name] for name in ("E", "C", "side", "O", "H", "classes"))
+    E, c, side, out, H, classes = (s[name] for name in ("E", "C", "side", "O", "H", "classes"))
     half = side // 2
-    shapes = [(O, c, 3, 3), (O,), (2, O, 2, 2), (2,), (H, 2 * (half - 1) ** 2), (H,), (classes, H), (classes,)]
+    shapes = [(out, c, 3, 3), (out,), (2, out, 2, 2), (2,), (H, 2 * (half - 1) ** 2), (H,), (classes, H), (classes,)]
     params = [draw(E, *shape) / max(1, torch.Size(shape[1:]).numel()) ** 0.5 for shape in shapes]
     labels = [draw(E, s["S"], s["N"], below=classes)] if s["mode"] == 1 else []
     return [draw(s["N"], c, side, side), *params, *labels]
@@ -295,8 +299,13 @@ def _wanted_chain(s: Sizes, *t: Tensor) -> Tensors:
 
 
 def _patches(s: Sizes, draw: Any) -> Tensors:
-    E, N, O, K, L = (s[name] for name in "ENOKL")
-    return [draw(E, N, s["groups"], O, L), draw(E, N, s["groups"], L + K), torch.arange(L), torch.arange(K).flip(0)]
+    E, N, K, L = (s[name] for name in "ENKL")
+    return [
+        draw(E, N, s["groups"], s["O"], L),
+        draw(E, N, s["groups"], L + K),
+        torch.arange(L),
+        torch.arange(K).flip(0),
+    ]
 
 
 def _gram(s: Sizes, draw: Any) -> Tensors:
@@ -311,7 +320,7 @@ def _gram_by(op: Callable[..., Tensor], s: Sizes, *t: Tensor) -> Tensors:
 
 
 def _entropy_wanted(s: Sizes, z: Tensor, labels: Tensor) -> Tensors:
-    loss, correct, grad = cross_entropy_reference(z, labels, True)
+    loss, _, grad = cross_entropy_reference(z, labels, True)
     good = z.isfinite().all(-1)
     hits = ((z.argmax(-1) == labels) & good).sum(1)
     return [torch.where(good.all(1), loss, torch.nan), hits, torch.where(good[..., None], grad, torch.nan)]

@@ -1,7 +1,7 @@
 """Every kernel at the borders within it: where it begins another block, range, chunk, strip, tile or vector.
 
-The numbers are those of the sources in ``csrc``; a vector holds 2 to 16 values. Each size is taken alone, and then a few
-at random together, on each instruction set, with 1, 2 and 5 threads to the bit.
+The numbers are those of the sources in ``csrc``; a vector holds 2 to 16 values. Each size is taken alone, and then a
+few at random together, on each instruction set, with 1, 2 and 5 threads to the bit.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ BORDERS = {
         "O": [*TILES, 29],
         "I": [*VECTOR, 63, 64, 65],
     },
-    "fisher_patches": {"N": _around(8), "O": [*VECTOR, 63, 64, 65], "K": [*TILES, 30], "L": [1, 2, 9], "groups": [1, 3]},
+    "fisher_patches": {"N": _around(8), "O": [*VECTOR, 63, 64, 65], "K": [*TILES, 30], "L": [1, 9], "groups": [1, 3]},
     "fisher_two_layer": {
         "N": [*_around(2, 6, 12), *_around(96), *_around(192, 256)],
         "I": [*TILES, *_around(16), *_around(256)],

@@ -13,7 +13,18 @@ SPECIAL = [torch.nan, torch.inf, -torch.inf, 1e-310, -1e-40, 0.0, -0.0]
 # Maps that are too small to be pooled, and gradients or states that are stored otherwise than their parameters.
 REFUSED = ("at least 2", "strides", "values, got sizes", "do not become")
 FEWER = {"fisher_chain": 0.06, "cnn_cross_entropy": 0.2, "mlp_nested": 0.4, "fisher_two_layer": 0.3}
-LIMITS = {"E": 3, "side": 9, "k": 5, "mode": 2, "weighted": 1, "split": 1, "classes": 5, "groups": 3, "K": 6, "filled": 9}
+LIMITS = {
+    "E": 3,
+    "side": 9,
+    "k": 5,
+    "mode": 2,
+    "weighted": 1,
+    "split": 1,
+    "classes": 5,
+    "groups": 3,
+    "K": 6,
+    "filled": 9,
+}
 
 
 def _size(chance, axis):
@@ -65,15 +76,17 @@ def _calls(cases, core, count, seed):
             tensors[k] = _laid_out(chance, tensor)
         try:
             found = case.run(sizes, *tensors)
-        except (InputError, MemoryError) as error:
-            assert 0 in sizes.values() or any(word in str(error) for word in REFUSED), f"{what}: {error}"
+        except InputError as error:
+            if 0 not in sizes.values() and not any(word in str(error) for word in REFUSED):
+                pytest.fail(f"{what}: {error}")
             refused += 1
             continue
         if not special:
             try:
                 case.check(sizes, tensors, found)
             except (RuntimeError, IndexError) as error:  # torch's own, of tensors without entries
-                assert 0 in sizes.values(), f"{what}: {error}"
+                if 0 not in sizes.values():
+                    pytest.fail(f"{what}: {error}")
                 continue
             except AssertionError as error:
                 raise AssertionError(f"{what}: {error}") from error

@@ -17,6 +17,7 @@ from grokfast.ops import (
     adam_step_,
     cross_entropy,
     fisher_chain,
+    fisher_chain_reference,
     fisher_patches,
     metric_gram,
     mlp_cross_entropy_,
@@ -37,6 +38,8 @@ INDICES = {  # of the tensors that hold indices: how large they may be
     "fisher_two_layer": {5: "C"},
     "fisher_chain": {9: "classes"},
 }
+# What is changed in place, or has a gradient that is: stored as its partners are.
+IN_PLACE = {"adam": range(4), "sgd": range(3), "mlp_cross_entropy": range(4), "cnn_cross_entropy": range(8)}
 GIVEN = {"fisher_two_layer": {"mode": 1}, "fisher_chain": {"mode": 1}}  # with labels
 
 
@@ -65,7 +68,7 @@ def test_one_cpu_tensor_among_those_of_a_gpu(cases, kernel_name):
         for k, tensor in enumerate(tensors):
             there = [torch.empty_strided(t.shape, t.stride(), dtype=t.dtype, device="cuda") for t in tensors]
             there[k] = torch.empty_strided(tensor.shape, tensor.stride(), dtype=tensor.dtype, device="cpu")
-            with pytest.raises((InputError, RuntimeError), match="must be|on cuda:0|same device|device"):
+            with pytest.raises(InputError):
                 case.run(sizes, *there)
 
 
@@ -74,16 +77,17 @@ def test_another_type(cases, kernel_name):
     for k, tensor in enumerate(tensors):
         for dtype in (torch.float32, torch.float64, torch.float16, torch.int32, torch.int64, torch.bool):
             images = kernel_name == "cnn_cross_entropy" and k == 8
-            if dtype != tensor.dtype and not (images and dtype == torch.int8):
+            alone = kernel_name == "cross_entropy" and k == 0 and dtype.is_floating_point and dtype.itemsize > 2
+            if dtype != tensor.dtype and not alone and not (images and dtype == torch.int8):
                 _refused(case, sizes, tensors, k, tensor.to(dtype))
 
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.int64, torch.complex64])
 def test_types_without_a_kernel(cases, kernel_name, dtype):
     case, sizes, tensors = _problem(cases, kernel_name)
-    with pytest.raises(InputError), warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        case.run(sizes, *(t.to(dtype) if t.is_floating_point() else t for t in tensors))
+    other = [t.to(dtype) if t.is_floating_point() else t for t in tensors]
+    with pytest.raises(InputError):
+        case.run(sizes, *other)
 
 
 def test_one_entry_less_or_one_axis_more(cases, kernel_name):
@@ -128,12 +132,11 @@ def test_strided_and_expanded_tensors_answer_as_dense_ones_do(cases, kernel_name
         spread[..., 1] = tensor
         changed = [*tensors]
         changed[k] = spread[..., 1]
-        try:
-            found = case.run(sizes, *changed)
-        except InputError as error:
-            assert "strides" in str(error)  # of what is changed in place, or of its gradient
+        if k in IN_PLACE.get(kernel_name, ()):
+            with pytest.raises(InputError, match="strides"):
+                case.run(sizes, *changed)
             continue
-        for a, b in zip(found, wanted, strict=True):
+        for a, b in zip(case.run(sizes, *changed), wanted, strict=True):
             torch.testing.assert_close(a, b, rtol=1e-12, atol=1e-13)
 
 
@@ -345,15 +348,15 @@ def test_modes(cases, name, mode):
 
 
 def test_each_number_of_a_chain():
-    """One linear layer's spec after another with one number changed: refused, or the same chain in other words."""
+    """One number after another changed: refused, or another chain that makes sense and is answered rightly."""
     one = [1, 1, 1, 1, 0, 0, 1, 1]
     spec = [
         CONV, 1, 5, 4, 2, 5, 4, 3, 3, 1, 1, 1, 1, 1, 1, 0, 1,
         MAXPOOL, 2, 5, 4, 2, 2, 2, 2, 2, 2, 2, 0, 0, 1, 1, -1, -1,
         LINEAR, 8, 1, 1, 3, 1, 1, *one, 2, 3,
     ]  # fmt: skip
-    params = [torch.randn(1, 2, 1, 3, 3), torch.randn(1, 2), torch.randn(1, 3, 8), torch.randn(1, 3)]
-    x = torch.randn(6, 1, 5, 4)
+    params = [torch.randn(1, *shape, dtype=torch.float64) for shape in ((2, 1, 3, 3), (2,), (3, 8), (3,))]
+    x = torch.randn(6, 1, 5, 4, dtype=torch.float64)
     wanted = fisher_chain(x, params, spec, None, int(LabelMode.SOFTMAX))
     refused = 0
     for k in range(len(spec)):
@@ -367,10 +370,14 @@ def test_each_number_of_a_chain():
             except InputError:
                 refused += 1
                 continue
-            # What a linear layer and one-sized windows say of windows does not matter.
-            unread = (k >= 2 * FIELDS and k % FIELDS in range(7, 15)) or k % FIELDS in (9, 10)
-            assert unread, (k, value)
-            assert all(torch.equal(a, b) for a, b in zip(found, wanted, strict=True)), (k, value)
+            if (
+                changed[FIELDS + 7 : FIELDS + 11] == spec[FIELDS + 7 : FIELDS + 11]
+            ):  # what a linear layer says of windows
+                again = wanted
+            else:
+                again = fisher_chain_reference(x, params, changed, None, int(LabelMode.SOFTMAX))
+            for a, b in zip(found, again, strict=True):
+                torch.testing.assert_close(a, b, rtol=1e-10, atol=1e-12)
     assert refused > 300
     for broken in ([], spec[:-1], spec[:FIELDS] * 2):
         with pytest.raises(InputError):

@@ -1,4 +1,4 @@
-"""What only matters somewhere else in the batch: NaN, infinities, ties and large numbers first, last and in each range."""
+"""What only matters somewhere else in the batch: NaN, infinities, ties and large numbers in each range of it."""
 
 from __future__ import annotations
 
@@ -79,7 +79,9 @@ def test_what_is_not_finite_comes_out_where_it_went_in(cases, kernel_name, dtype
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
-@pytest.mark.parametrize("name", ["cross_entropy", "mlp_cross_entropy", "mlp_losses", "mlp_nested", "cnn_cross_entropy"])
+@pytest.mark.parametrize(
+    "name", ["cross_entropy", "mlp_cross_entropy", "mlp_losses", "mlp_nested", "cnn_cross_entropy"]
+)
 @pytest.mark.parametrize("how", ["ties", "large", "last"])
 def test_ties_and_large_logits(cases, name, dtype, how, isa):
     case = cases[name]
