@@ -52,6 +52,11 @@ def _fit(axes: Axes, runs: Sequence[Run], name: str) -> LinearFit | None:
     return draw_fit(axes, values_of(runs, name), values_of(runs, "compressibility"))
 
 
+def _slope(fit: LinearFit) -> str:
+    """Whole numbers where that says enough."""
+    return format(fit.slope, ".0f" if abs(fit.slope.mean) >= 100 else ".3g")
+
+
 def _finish(axes: Axes, runs: Sequence[Run], split: str) -> None:
     axes.set_xlabel(f"{split} {loss_label(runs)} at the end")
     axes.xaxis.set_major_locator(MaxNLocator(5))
@@ -64,9 +69,7 @@ def _draw_below_onset(runs: Sequence[Run]) -> Figure:
     _points(axes, runs, "end_train_loss", {run.key for run in fitted})
     fit = _fit(axes, fitted, "end_train_loss")
     if fit is not None:
-        axes.set_title(
-            f"below the onset: slope {fit.slope:.0f} per nat, $R^2$ = {fit.r_squared:.2f}, n = {len(fitted)}"
-        )
+        axes.set_title(f"below the onset: slope {_slope(fit)} per nat, $R^2$ = {fit.r_squared:.2f}, n = {len(fitted)}")
     else:
         axes.set_title("fewer than three runs below the onset: no fit")
     _finish(axes, runs, "train")
@@ -81,7 +84,7 @@ def _draw_all(runs: Sequence[Run]) -> Figure:
     _points(axes, runs, "end_train_loss", _not_grokking(runs))
     fit = _fit(axes, runs, "end_train_loss")
     if fit is not None:
-        axes.set_title(f"slope {fit.slope:.0f} per nat, $R^2$ = {fit.r_squared:.2f}, n = {len(runs)}")
+        axes.set_title(f"slope {_slope(fit)} per nat, $R^2$ = {fit.r_squared:.2f}, n = {len(runs)}")
     else:
         axes.set_title("fewer than three different losses: no fit")
     _finish(axes, runs, "train")
@@ -97,7 +100,7 @@ def _draw_both(runs: Sequence[Run]) -> Figure:
         _points(axes, runs, name, _not_grokking(runs))
         fit = _fit(axes, runs, name)
         found = "too few different losses: no fit"
-        axes.set_title(found if fit is None else f"slope {fit.slope:.3g}, $R^2$ = {fit.r_squared:.2f}", fontsize=8)
+        axes.set_title(found if fit is None else f"slope {_slope(fit)}, $R^2$ = {fit.r_squared:.2f}", fontsize=8)
         _finish(axes, runs, split)
     figure.axes[0].set_ylabel(_C)
     figure.axes[1].legend(title="$w_0$ (▲ groks)", ncols=2)

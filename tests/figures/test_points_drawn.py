@@ -65,7 +65,7 @@ def test_compressibility_against_train_loss(made, of, name):
         runs = of(task)
         fit = _check_fit(axes, _summaries(runs, "end_train_loss"), _summaries(runs, "compressibility"))
         assert f"$R^2$ = {fit.rvalue**2:.2f}, n = 6" in axes.get_title()
-        assert axes.get_title().startswith(f"slope {fit.slope:.0f} [")
+        assert axes.get_title().startswith(f"slope {fit.slope:.3g} [")
     assert axes.get_xlabel() == "train cross entropy [nats] at the end"
     assert axes.get_ylabel() == "compressibility $c$"
     assert (axes.get_xscale(), axes.get_yscale()) == ("linear", "linear")
@@ -88,6 +88,7 @@ def test_the_line_is_fitted_below_the_onset_alone(tmp_path):
     (axes,) = draw("fig05c", load(folder)).axes
     fit = _check_fit(axes, *np.array(below).T)
     assert abs(fit.slope - 100) < 2
+    assert f"slope {fit.slope:.0f} [" in axes.get_title() or f"slope {fit.slope:.3g} [" in axes.get_title()
     assert f"n = {len(below)}" in axes.get_title()
     markers = [len(collection.get_paths()[0].vertices) for collection in axes.collections[:4]]
     assert markers[0] == markers[1] != markers[2] == markers[3]
