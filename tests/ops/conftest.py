@@ -95,6 +95,8 @@ class Case:
             if finite.any():
                 gap = (mine - wanted)[finite].abs().max().item()
                 top = wanted[finite].abs().max().item()
+                if self.exact == (1,):  # a softmax: where it is sure of itself, log_softmax has only rounding left
+                    top = max(top, 0.05 if k else 1.0)
                 assert gap <= self.scale * eps * top + torch.finfo(torch.float64).tiny, (k, gap, top)
 
 

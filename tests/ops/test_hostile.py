@@ -39,7 +39,7 @@ INDICES = {  # of the tensors that hold indices: how large they may be
     "fisher_chain": {9: "classes"},
 }
 # What is changed in place, or has a gradient that is: stored as its partners are.
-IN_PLACE = {"adam": range(4), "sgd": range(3), "mlp_cross_entropy": range(4), "cnn_cross_entropy": range(8)}
+IN_PLACE = {"adam": (1,), "sgd": (1,), "mlp_cross_entropy": range(4), "cnn_cross_entropy": range(8)}
 GIVEN = {"fisher_two_layer": {"mode": 1}, "fisher_chain": {"mode": 1}}  # with labels
 
 

@@ -7,6 +7,8 @@ import threading
 import pytest
 import torch
 
+from grokfast.ops.threads import one_thread
+
 SIZES = {  # some tasks each
     "adam": {"n": 40_000},
     "sgd": {"n": 40_000},
@@ -21,6 +23,54 @@ SIZES = {  # some tasks each
     "metric_gram": {"n": 20_000},
     "mlp_nested": {"N": 160},
 }
+
+
+def test_overlapping_calls_put_torch_s_number_of_threads_back():
+    torch.set_num_threads(3)
+    started, go = threading.Barrier(5), threading.Barrier(5)
+    after = []
+
+    def caller(k):
+        for _ in range(20):
+            with one_thread():
+                assert torch.get_num_threads() == 1
+        with one_thread():
+            started.wait()
+            go.wait()
+        after.append(torch.get_num_threads())
+
+    callers = [threading.Thread(target=caller, args=(k,)) for k in range(4)]
+    for one in callers:
+        one.start()
+    started.wait()
+    late = []
+    newcomer = threading.Thread(target=lambda: late.extend(_number_within_and_after()))
+    newcomer.start()
+    newcomer.join()
+    go.wait()
+    for one in callers:
+        one.join()
+    assert late == [1, 3]
+    assert after == [3] * 4
+    assert torch.get_num_threads() == 3
+    fresh = []
+    last = threading.Thread(target=lambda: fresh.append(torch.get_num_threads()))
+    last.start()
+    last.join()
+    assert fresh == [3]
+
+
+def _number_within_and_after():
+    with one_thread():
+        within = torch.get_num_threads()
+    return within, torch.get_num_threads()
+
+
+def test_the_number_comes_back_after_an_error():
+    torch.set_num_threads(3)
+    with pytest.raises(ZeroDivisionError), one_thread():
+        raise ZeroDivisionError
+    assert torch.get_num_threads() == 3
 
 
 def _same(found, wanted):
