@@ -36,15 +36,16 @@ inline void add_column_tile(Factor x, const int32_t* list, int count, const T* c
   for (int v = 0; v < Vectors; ++v) S::store(z + v * S::lanes, sums[v]);
 }
 
-// z[0 .. stride) += sum over k < count of x(k) columns[list[k], 0 .. stride); stride is a multiple of the lanes.
+// z[0 .. width) += sum over k < count of x(k) columns[list[k], 0 .. width), columns `step` apart; width is a multiple of the
+// lanes.
 template <typename T, typename Factor>
-inline void add_columns(Factor x, const int32_t* list, int count, const T* columns, int64_t stride, T* z) {
+inline void add_columns(Factor x, const int32_t* list, int count, const T* columns, int64_t step, int64_t width, T* z) {
   constexpr int64_t lanes = Simd<T>::lanes;
   int64_t c = 0;
-  for (; c + 8 * lanes <= stride; c += 8 * lanes) add_column_tile<T, 8>(x, list, count, columns + c, stride, z + c);
-  for (; c + 4 * lanes <= stride; c += 4 * lanes) add_column_tile<T, 4>(x, list, count, columns + c, stride, z + c);
-  for (; c + 2 * lanes <= stride; c += 2 * lanes) add_column_tile<T, 2>(x, list, count, columns + c, stride, z + c);
-  for (; c < stride; c += lanes) add_column_tile<T, 1>(x, list, count, columns + c, stride, z + c);
+  for (; c + 8 * lanes <= width; c += 8 * lanes) add_column_tile<T, 8>(x, list, count, columns + c, step, z + c);
+  for (; c + 4 * lanes <= width; c += 4 * lanes) add_column_tile<T, 4>(x, list, count, columns + c, step, z + c);
+  for (; c + 2 * lanes <= width; c += 2 * lanes) add_column_tile<T, 2>(x, list, count, columns + c, step, z + c);
+  for (; c < width; c += lanes) add_column_tile<T, 1>(x, list, count, columns + c, step, z + c);
 }
 
 }  // namespace

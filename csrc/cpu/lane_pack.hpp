@@ -39,6 +39,20 @@ inline void transpose(typename Simd<T>::Vector* v) {
   }
 }
 
+// Lane j of the result is the sum of the lanes of v[j], each added in the same order; v is spoilt.
+template <typename T, int Step = Simd<T>::lanes / 2>
+inline typename Simd<T>::Vector sum_each(typename Simd<T>::Vector* v) {
+  if constexpr (Step > 0) {
+#pragma GCC unroll 16
+    for (int i = 0; i < Step; ++i) {
+      exchange<T, Step>(v[i], v[i + Step], std::make_integer_sequence<int, Simd<T>::lanes>());
+      v[i] += v[i + Step];
+    }
+    return sum_each<T, Step / 2>(v);
+  }
+  return v[0];
+}
+
 // Samples [samples][channels][height][width] to lanes. Lanes without a sample repeat the last one: what they hold is
 // then no larger than what the others hold.
 template <typename T>

@@ -7,10 +7,8 @@
 // those alone, from a transposed copy of W, and units that reach no output are never looked at. Units go in chunks whose
 // part of W stays in the first-level cache while a block of samples passes.
 #include <algorithm>
-#if defined(GROKFAST_ISA_avx512) || defined(GROKFAST_ISA_avx2)
-#include <immintrin.h>
-#endif
 
+#include "active.hpp"
 #include "columns.hpp"
 #include "cross_entropy_row.hpp"
 #include "grokfast/buffer.hpp"
@@ -20,9 +18,8 @@
 namespace grokfast::GROKFAST_ISA {
 namespace {
 
-constexpr int64_t kBlock = 64;         // samples
-constexpr int64_t kChunk = 128;        // hidden units
-constexpr int64_t kWord = kChunk / 2;  // hidden units whose bits fill a 64-bit word
+constexpr int64_t kBlock = 64;   // samples
+constexpr int64_t kChunk = 128;  // hidden units
 
 // Buffers of one thread; they only ever grow.
 template <typename T>
@@ -36,48 +33,6 @@ struct Scratch {
     live.fit((H + kChunk - 1) / kChunk * (kChunk / kWord));
   }
 };
-
-// Which of a vector's values are not zero (NaN is not), as bits.
-#if defined(GROKFAST_ISA_avx512)
-inline unsigned nonzero(const float* x) {
-  return _mm512_cmp_ps_mask(_mm512_loadu_ps(x), _mm512_setzero_ps(), _CMP_NEQ_UQ);
-}
-inline unsigned nonzero(const double* x) {
-  return _mm512_cmp_pd_mask(_mm512_loadu_pd(x), _mm512_setzero_pd(), _CMP_NEQ_UQ);
-}
-#elif defined(GROKFAST_ISA_avx2)
-inline unsigned nonzero(const float* x) {
-  return _mm256_movemask_ps(_mm256_cmp_ps(_mm256_loadu_ps(x), _mm256_setzero_ps(), _CMP_NEQ_UQ));
-}
-inline unsigned nonzero(const double* x) {
-  return _mm256_movemask_pd(_mm256_cmp_pd(_mm256_loadu_pd(x), _mm256_setzero_pd(), _CMP_NEQ_UQ));
-}
-#else
-template <typename T>
-inline unsigned nonzero(const T* x) {
-  unsigned bits = 0;
-  for (int k = 0; k < Simd<T>::lanes; ++k) bits |= static_cast<unsigned>(x[k] != T(0)) << k;
-  return bits;
-}
-#endif
-
-// Append the positions of the set bits, each plus `first`; returns the new length. May write 16 entries past it.
-inline int append(std::uint64_t bits, int first, int32_t* list, int found) {
-#if defined(GROKFAST_ISA_avx512)
-  // Without a branch: how many are set is not to be predicted.
-  const __m512i steps = _mm512_set_epi32(15, 14, 13, 12, 11, 10, 9, 8, 7, 6, 5, 4, 3, 2, 1, 0);
-#pragma GCC unroll 4
-  for (int k = 0; k < kWord; k += 16) {
-    const __mmask16 here = static_cast<__mmask16>(bits >> k);
-    const __m512i at = _mm512_add_epi32(steps, _mm512_set1_epi32(first + k));
-    _mm512_storeu_si512(list + found, _mm512_maskz_compress_epi32(here, at));
-    found += __builtin_popcount(here);
-  }
-#else
-  for (; bits; bits &= bits - 1) list[found++] = first + __builtin_ctzll(bits);
-#endif
-  return found;
-}
 
 // The transposed copy [H, stride] of W, and a bit for every unit that reaches an output. Where a weight is infinite or NaN
 // every unit counts, and so does every activation, zero or not: the answer is NaN then. Returns whether all are finite.
@@ -121,12 +76,7 @@ inline void gather(const T* a, const T* b, const T* bias, int64_t units, T* __re
 template <typename T>
 inline int active(const T* h, const std::uint64_t* live, std::uint64_t force, int32_t* list) {
   int found = 0;
-  for (int u = 0; u < kChunk; u += kWord) {
-    std::uint64_t bits = force;
-#pragma GCC unroll 32
-    for (int v = 0; v < kWord; v += Simd<T>::lanes) bits |= static_cast<std::uint64_t>(nonzero(h + u + v)) << v;
-    found = append(bits & live[u / kWord], u, list, found);
-  }
+  for (int u = 0; u < kChunk; u += kWord) found = append((force | nonzero_word(h + u)) & live[u / kWord], u, list, found);
   return found;
 }
 
@@ -142,7 +92,7 @@ void member(const T* rows, const T* bias1, const T* weight, const T* bias2, cons
   double loss_sum = 0;
   int64_t hits = 0;
   T h[kChunk];
-  int32_t list[kChunk + 16];
+  int32_t list[kChunk + kListSlack];
   for (int64_t first = 0; first < N; first += kBlock) {
     const int64_t samples = std::min(kBlock, N - first);
     for (int64_t n = 0; n < samples; ++n) {
@@ -157,7 +107,8 @@ void member(const T* rows, const T* bias1, const T* weight, const T* bias2, cons
         const int64_t* pair = pairs + 2 * (first + n);
         gather(rows + pair[0] * H + u, rows + (P + pair[1]) * H + u, bias1 + u, units, h);
         const int count = active(h, live, finite ? 0 : ~std::uint64_t(0), list);
-        add_columns([&](int k) { return h[list[k]]; }, list, count, columns + u * stride, stride, z + n * stride);
+        add_columns([&](int k) { return h[list[k]]; }, list, count, columns + u * stride, stride, stride,
+                    z + n * stride);
       }
     }
     for (int64_t n = 0; n < samples; ++n) {

@@ -148,7 +148,7 @@ void change_activations(Table<T>& first, const int64_t (&slots)[3], int64_t n, i
   }
   const T* change = s.change.data();
   add_columns([change](int k) { return change[k]; }, s.changed.data(), count, s.columns.data(), stride,
-              s.z.data() + n * stride);
+              stride, s.z.data() + n * stride);
 }
 
 // The second layer's weights that arrive at class c: into the columns, and added[c, sample] = sum of w h[u, sample].
@@ -211,7 +211,7 @@ void sum_afresh(int64_t n, int64_t H, int64_t stride, Scratch<T>& s) {
   }
   std::fill_n(z, stride, T(0));
   const T* factors = s.change.data();
-  add_columns([factors](int k) { return factors[k]; }, s.changed.data(), count, s.columns.data(), stride, z);
+  add_columns([factors](int k) { return factors[k]; }, s.changed.data(), count, s.columns.data(), stride, stride, z);
 }
 
 // Sums over one block of samples, loss[k] and hits[k], of every network.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
@@ -15,6 +16,11 @@ from grokfast.errors import MissingRunsError
 from grokfast.runs import load
 
 _LINE_EVERY = 10.0  # seconds
+
+
+def main(arguments: Sequence[str]) -> None:
+    """The command."""
+    tyro.cli(measure, args=list(arguments), prog="grokfast measure")
 
 
 def measure(

@@ -42,11 +42,19 @@ struct AdamConstants {
 // On CPU only; on CUDA the same network runs through the kernels above and torch's batched products.
 #define GROKFAST_TRAINING_CPU_KERNELS(DECLARE, T, SUFFIX, LAST) \
   /* Loss and correct predictions [E] of softmax(relu(two-hot(pairs)) W^T + bias2); weight is [E, C, H]. Gradients, of */ \
-  /* the shapes of their parameters, are written unless g_rows is null. */ \
+  /* the shapes of their parameters, are written unless g_bias2 is null. */ \
   DECLARE(mlp_cross_entropy_##SUFFIX, (const T* rows, const T* bias1, const T* weight, const T* bias2, \
                                        const int64_t* pairs, const int64_t* labels, T* g_rows, T* g_bias1, \
                                        T* g_weight, T* g_bias2, T* loss, int64_t* correct, int64_t E, int64_t N, \
                                        int64_t P, int64_t H, int64_t C, LAST)) \
+  /* An epoch in batches of `batch`, the last perhaps smaller, with Adam from step `step` on: parameters, and moments at */ \
+  /* eight addresses, in place. Mean loss over the epoch and correct predictions. status[e] is 1, and member e as it was, */ \
+  /* if something was not finite; what belongs to a member with active[e] == 0 is not touched. */ \
+  DECLARE(mlp_epoch_##SUFFIX, (T * rows, T * bias1, T * weight, T * bias2, const int64_t* moments, \
+                               const int64_t* pairs, const int64_t* labels, const double* lr, const double* decay, \
+                               const uint8_t* active, double* loss, int64_t* correct, uint8_t* status, \
+                               AdamConstants constants, int64_t step, int64_t batch, int64_t E, int64_t N, int64_t P, \
+                               int64_t H, int64_t C, LAST)) \
   /* The same loss and correct predictions without gradients, from active hidden units alone. */ \
   DECLARE(mlp_losses_##SUFFIX, (const T* rows, const T* bias1, const T* weight, const T* bias2, const int64_t* pairs, \
                                 const int64_t* labels, T* loss, int64_t* correct, int64_t E, int64_t N, int64_t P, \

@@ -1,0 +1,187 @@
+"""An epoch of one-hidden-layer networks on two-hot pairs with Adam, fused for the CPU."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from grokfast.errors import InputError
+from grokfast.ops._arguments import check_range
+from grokfast.ops._native import call, kernel, native
+from grokfast.ops.mlp import check_losses, is_laid_out, mlp_cross_entropy_
+from grokfast.ops.optimizer import adam_step_, check_adam
+
+
+def mlp_adam_epoch_reference(
+    params: list[Tensor],
+    means: list[Tensor],
+    squares: list[Tensor],
+    pairs: Tensor,
+    labels: Tensor,
+    batch_size: int,
+    learning_rate: Tensor,
+    weight_decay: Tensor,
+    active: Tensor,
+    step: int,
+    beta1: float,
+    beta2: float,
+    eps: float,
+    decoupled: bool,
+) -> tuple[Tensor, Tensor]:
+    """The readable twin of :func:`mlp_adam_epoch_`: batch by batch, gradient and then step."""
+    grads = [torch.empty_like(p) for p in params]
+    loss_sum = torch.zeros_like(learning_rate)
+    correct = labels.new_zeros(len(active))
+    for first in range(0, labels.shape[1], batch_size):
+        block = slice(first, first + batch_size)
+        loss, hits = mlp_cross_entropy_(params, pairs[:, block], labels[:, block], grads)
+        active &= loss.isfinite()
+        step += 1
+        adam_step_(
+            params, grads, means, squares, learning_rate, weight_decay, active, step, beta1, beta2, eps, decoupled
+        )
+        loss_sum += loss.double() * labels[:, block].shape[1]
+        correct += hits
+    frozen = active == 0
+    return (loss_sum / labels.shape[1]).masked_fill(frozen, torch.nan), correct.masked_fill(frozen, 0)
+
+
+@torch.library.custom_op("grokfast::mlp_adam_epoch_", mutates_args=("params", "means", "squares", "active"))
+def mlp_adam_epoch_(
+    params: list[Tensor],
+    means: list[Tensor],
+    squares: list[Tensor],
+    pairs: Tensor,
+    labels: Tensor,
+    batch_size: int,
+    learning_rate: Tensor,
+    weight_decay: Tensor,
+    active: Tensor,
+    step: int,
+    beta1: float,
+    beta2: float,
+    eps: float,
+    decoupled: bool,
+) -> tuple[Tensor, Tensor]:
+    """One epoch of a stack in place: by batch the gradient of :func:`mlp_cross_entropy_`, then :func:`adam_step_`.
+
+    On the CPU each member has the epoch to itself, its parameters and moments close by: sums run over the hidden units
+    that are active on a pair alone, and a gradient is used where it is formed. The result equals the batch-by-batch
+    one up to rounding, and does not depend on the other members or the number of threads.
+
+    Args:
+        params: As for :func:`mlp_cross_entropy_`. Changed in place.
+        means: Adam's first moments, of the shapes and strides of ``params``. Changed in place.
+        squares: Adam's second moments. Changed in place.
+        pairs: int64 ``[E, N, 2]`` in ``0 .. P - 1``, in the order of training.
+        labels: int64 ``[E, N]`` in ``0 .. C - 1``.
+        batch_size: Samples a step, at least 1; the last step takes what is left.
+        learning_rate: float64 ``[E]``.
+        weight_decay: float64 ``[E]``.
+        active: uint8 ``[E]``; members with 0 are left untouched. Set to 0 where the loss of a batch is not finite: that
+            member stays as it was before the batch.
+        step: Steps taken before this epoch, from 0.
+        beta1: Decay of the first moment.
+        beta2: Decay of the second moment.
+        eps: As for :func:`adam_step_`.
+        decoupled: AdamW's decay instead of L2 decay in the gradient.
+
+    Returns:
+        Mean loss over the epoch's samples, each before the step of its batch, float64 ``[E]`` in nats, and correct
+        predictions, int64 ``[E]``; NaN and 0 for members that are not active at the end.
+
+    Raises:
+        InputError: If shapes, strides, dtypes or devices do not match, or an index or label is out of range.
+
+    Source:
+        Kingma & Ba 2015, algorithm 1; Loshchilov & Hutter 2019, algorithm 2.
+    """
+    _check(params, means, squares, pairs, labels, batch_size, learning_rate, weight_decay, active, step)
+    return mlp_adam_epoch_reference(
+        params, means, squares, pairs, labels, batch_size, learning_rate, weight_decay, active, step, beta1, beta2, eps,
+        decoupled,
+    )  # fmt: skip
+
+
+@mlp_adam_epoch_.register_kernel("cpu")
+def mlp_adam_epoch_direct(
+    params: list[Tensor],
+    means: list[Tensor],
+    squares: list[Tensor],
+    pairs: Tensor,
+    labels: Tensor,
+    batch_size: int,
+    learning_rate: Tensor,
+    weight_decay: Tensor,
+    active: Tensor,
+    step: int,
+    beta1: float,
+    beta2: float,
+    eps: float,
+    decoupled: bool,
+) -> tuple[Tensor, Tensor]:
+    """The compiled body of :func:`mlp_adam_epoch_`."""
+    _check(params, means, squares, pairs, labels, batch_size, learning_rate, weight_decay, active, step)
+    members, width, inputs = params[0].shape
+    classes = params[2].shape[1]
+    check_range("pairs", pairs, inputs // 2)
+    check_range("labels", labels, classes)
+    rates, how = (learning_rate, weight_decay), (step, beta1, beta2, eps, decoupled)
+    run, core = kernel("mlp_epoch", params[0]), native()
+    # Padding stays zero only where 0 / (0 + eps) is 0.
+    if run is None or core is None or not is_laid_out(params) or eps < torch.finfo(params[0].dtype).tiny:
+        return mlp_adam_epoch_reference(params, means, squares, pairs, labels, batch_size, *rates, active, *how)
+    pairs, labels = pairs.contiguous(), labels.contiguous()
+    loss = torch.full_like(learning_rate, torch.nan)
+    correct, status = labels.new_zeros(members), torch.zeros_like(active)
+    moments = torch.tensor([moment.data_ptr() for moment in (*means, *squares)])
+    constants = core.AdamConstants(beta1, beta2, eps, 0.0, 0.0, decoupled)
+    call(
+        run, params[0], *params, moments, pairs, labels, *rates, active, loss, correct, status, constants, step + 1,
+        batch_size, members, labels.shape[1], inputs // 2, width, classes,
+    )  # fmt: skip
+    for e in status.nonzero().flatten().tolist():  # something was not finite: step by step
+        one = slice(e, e + 1)
+        groups = [[tensor[one] for tensor in group] for group in (params, means, squares)]
+        rows = (learning_rate[one], weight_decay[one], active[one])
+        loss[one], correct[one] = mlp_adam_epoch_reference(*groups, pairs[one], labels[one], batch_size, *rows, *how)
+    return loss, correct
+
+
+@mlp_adam_epoch_.register_fake
+def _fake(
+    params: list[Tensor],
+    means: list[Tensor],
+    squares: list[Tensor],
+    pairs: Tensor,
+    labels: Tensor,
+    batch_size: int,
+    learning_rate: Tensor,
+    weight_decay: Tensor,
+    active: Tensor,
+    step: int,
+    beta1: float,
+    beta2: float,
+    eps: float,
+    decoupled: bool,
+) -> tuple[Tensor, Tensor]:
+    _check(params, means, squares, pairs, labels, batch_size, learning_rate, weight_decay, active, step)
+    return torch.empty_like(learning_rate), labels.new_empty(labels.shape[0])
+
+
+def _check(
+    params: list[Tensor],
+    means: list[Tensor],
+    squares: list[Tensor],
+    pairs: Tensor,
+    labels: Tensor,
+    batch_size: int,
+    learning_rate: Tensor,
+    weight_decay: Tensor,
+    active: Tensor,
+    step: int,
+) -> None:
+    check_losses(params, pairs, labels)
+    check_adam([params, means, squares], learning_rate, weight_decay, active)
+    if batch_size < 1 or step < 0:
+        raise InputError(f"batch_size must be at least 1 and step at least 0, got {batch_size} and {step}")
