@@ -13,7 +13,7 @@ from torch import Tensor
 from grokfast._checks import check_at_least, check_fraction, check_positive
 from grokfast.learning_coefficient.posterior import Posterior
 
-_SHRINK, _EARLY, _FORGET = 0.05, 10.0, 0.75  # of dual averaging: Hoffman and Gelman 2014, sec. 3.2
+_SHRINK, _EARLY = 0.05, 10.0  # gamma and t0 of dual averaging: Hoffman and Gelman 2014, sec. 3.2
 
 
 @dataclass(frozen=True)
@@ -87,7 +87,7 @@ class Chains:
     def warm_up(self, steps: int) -> None:
         """Fit each chain's step size, unless it is given, and leave the start behind."""
         error = torch.zeros(self._how.chains, dtype=torch.float64)
-        average = self._step.clone()
+        late: list[Tensor] = []
         for t in range(1, steps + 1):
             accepted = self._move()
             if self._how.step is not None:
@@ -95,10 +95,9 @@ class Chains:
             share = 1 / (t + _EARLY)
             error = (1 - share) * error + share * (self._how.acceptance - accepted)
             self._step = self._start - math.sqrt(t) / _SHRINK * error
-            weight = t**-_FORGET
-            average = weight * self._step + (1 - weight) * average
-        if steps:
-            self._step = average
+            late.append(self._step)
+        if late:
+            self._step = torch.stack(late[len(late) // 2 :]).mean(0)
 
     def run(self, steps: int) -> tuple[Tensor, Tensor, Tensor]:
         """Go on for some steps.

@@ -21,8 +21,10 @@ _PROBES = 32
 
 
 def curvature_of(model: nn.Module, loss_fn: LossFunction, inputs: Tensor, density: Density) -> Curvature:
-    """The exact softmax Fisher diagonal for the cross entropy, the Gauss-Newton one for the mean squared error, and
-    for any other loss the size of the Hessian's diagonal.
+    """The curvature that fits a loss.
+
+    The exact softmax Fisher diagonal for the cross entropy, the Gauss-Newton one for the mean squared error, and for
+    any other loss the size of the Hessian's diagonal.
 
     Args:
         model: The network.
@@ -41,13 +43,14 @@ def curvature_of(model: nn.Module, loss_fn: LossFunction, inputs: Tensor, densit
         with torch.no_grad():
             outputs = model(inputs[:1])[0].numel() if squared else 1
         scale = 2.0 / outputs if squared else 1.0
-        return {name: found[name].detach() * scale for name in center}
+        return {name: found[name][0].detach() * scale for name in center}
 
     return fisher if plain or squared else hessian_curvature(density)
 
 
 def _with_frozen(model: nn.Module, center: Params) -> Params:
-    return {name: center.get(name, parameter.detach()) for name, parameter in model.named_parameters()}
+    """All parameters as a stack of one."""
+    return {name: center.get(name, parameter.detach())[None] for name, parameter in model.named_parameters()}
 
 
 def hessian_curvature(density: Density) -> Curvature:
@@ -75,9 +78,8 @@ def hessian_curvature(density: Density) -> Curvature:
                 probe = torch.randint(0, 2, (size,), generator=generator).to(where.dtype) * 2 - 1
             slopes = []
             for sign in (1, -1):
-                params = {
-                    name: tensor[None].clone() for name, tensor in unflat(where + sign * step * probe, center).items()
-                }
+                there = unflat(where + sign * step * probe, center)
+                params = {name: tensor[None].clone() for name, tensor in there.items()}
                 out = {name: torch.zeros_like(tensor) for name, tensor in params.items()}
                 density.gradient(params, out)
                 slopes.append(flat(out))

@@ -128,10 +128,8 @@ class ModuleDensity:
             outputs = self._model(self._inputs[:2])
             if not isinstance(outputs, Tensor):
                 raise InputError(f"the model must return a tensor, got {type(outputs).__name__}")
-            both, one, other = (
-                self._loss_fn(outputs[part], self._targets[:2][part])
-                for part in (slice(0, 2), slice(0, 1), slice(1, 2))
-            )
+            parts = (slice(0, 2), slice(0, 1), slice(1, 2))
+            both, one, other = (self._loss_fn(outputs[part], self._targets[:2][part]) for part in parts)
         if not isinstance(both, Tensor) or both.numel() != 1:
             raise InputError("the loss must be one number, the mean over samples")
         mean = (one.double() + other.double()) / 2

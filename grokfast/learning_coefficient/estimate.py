@@ -144,7 +144,8 @@ def llc(
 
     Raises:
         InputError: If a number is out of range, the data are fewer than two samples, parameters or loss are not
-            finite, the loss is no mean over samples, or the module is in training mode with batch statistics or dropout.
+            finite, the loss is no mean over samples, or the module is in training mode with batch statistics or
+            dropout.
 
     Source:
         Lau et al. 2024, arXiv 2308.12108, with the locality and the sampler of ``docs/measures/llc.md``.
@@ -250,9 +251,8 @@ def _result(
     for name, part in unflat(squares, center).items():
         size = center[name].double().square().sum().item()
         displacement[name] = math.sqrt(part.sum().item() / size) if size else math.inf
-    furthest = max(
-        [displacement[n] for n, t in center.items() if t.dim() > 1 and math.isfinite(displacement[n])] or [0.0]
-    )
+    weights = [displacement[name] for name, tensor in center.items() if tensor.dim() > 1]
+    furthest = max([value for value in weights if math.isfinite(value)], default=0.0)
     if not finite or (math.isfinite(acceptance) and acceptance < REJECTS):
         status = Status.REJECTED if finite or math.isfinite(acceptance) else Status.NOT_LOCAL
     elif furthest > LOCAL:
