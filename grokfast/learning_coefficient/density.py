@@ -104,7 +104,8 @@ class ModuleDensity:
             chosen = None if batch is None else batch[k]
             for tensor in out.values():
                 tensor[k] = 0
-            losses.append(self._blocks(leaves, {name: tensor[k] for name, tensor in out.items()}, chosen))
+            with torch.enable_grad():
+                losses.append(self._blocks(leaves, {name: tensor[k] for name, tensor in out.items()}, chosen))
         return torch.stack(losses)
 
     def _blocks(self, member: Mapping[str, Tensor], out: Params | None = None, chosen: Tensor | None = None) -> Tensor:

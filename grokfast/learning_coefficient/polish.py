@@ -26,7 +26,8 @@ def polished(posterior: Posterior, scale: Tensor) -> tuple[Tensor, int]:
         The displacement to the critical point ``[d]``, zero if no better point was found, and the gradients taken.
     """
     z = torch.zeros(posterior.size, dtype=posterior.center.dtype, requires_grad=True)
-    tolerance = (2 * _GAIN / (posterior.nbeta * posterior.size)) ** 0.5
+    # In these units the energy's curvature is about 1, so that half the squared gradient is what is left to gain.
+    tolerance = (2 * _GAIN / posterior.size) ** 0.5
     optimiser = torch.optim.LBFGS(
         [z],
         max_iter=MOST_GRADIENTS,
@@ -43,8 +44,8 @@ def polished(posterior: Posterior, scale: Tensor) -> tuple[Tensor, int]:
             displacement = (scale * z)[None]
             _, energy, slope = posterior.energy(displacement)
             pull = (displacement.double().square() * posterior.gamma).sum(1) * 0.5
-            value = float(energy - pull) / posterior.nbeta
-            gradient = (slope - displacement * posterior.gamma.to(slope.dtype))[0] * scale / posterior.nbeta
+            value = float(energy - pull)
+            gradient = (slope - displacement * posterior.gamma.to(slope.dtype))[0] * scale
             z.grad = gradient
             first.append(value)
             if value < best[0]:  # type: ignore[operator]

@@ -55,14 +55,14 @@ def test_localised_quadratic(d):
 @pytest.mark.parametrize(("power", "exact"), [(4, 1 / 4), (6, 1 / 6)])
 def test_single_monomials(power, exact):
     model = Potential(lambda w: (w**power).sum(), [0.0])
-    how = Mala(steps=2000, warmup=500, most=6000)
+    how = Mala(steps=1000, warmup=300, most=4000)
     found = llc(model, mean, X, Y, sampling=how, settings=_plain(1e4, 1e-4))
     assert abs(found.value - exact) < 4 * found.standard_error + 0.01 * exact
 
 
 def test_a_sum_of_monomials_is_the_sum_of_their_coefficients():
     model = Potential(lambda w: w[0] ** 2 + w[1] ** 4 + w[2] ** 4, [0.0, 0.0, 0.0])
-    found = llc(model, mean, X, Y, sampling=Mala(steps=2000, warmup=500, most=6000), settings=_plain(1e4, 1e-4))
+    found = llc(model, mean, X, Y, sampling=Mala(steps=1000, warmup=300, most=3000), settings=_plain(1e4, 1e-4))
     assert abs(found.value - 1.0) < 4 * found.standard_error + 0.01
 
 
@@ -74,7 +74,7 @@ def test_a_normal_crossing_at_its_own_temperature():
     weight = np.exp(-nbeta * a**2 - 0.5 * gamma * (grid[:, None] ** 2 + grid[None, :] ** 2))
     exact = nbeta * (a**2 * weight).sum() / weight.sum()
     model = Potential(lambda w: (w[0] * w[1]) ** 2, [0.0, 0.0])
-    found = llc(model, mean, X, Y, sampling=Mala(steps=6000, warmup=500, most=24000), settings=_plain(nbeta, gamma))
+    found = llc(model, mean, X, Y, sampling=Mala(steps=2000, warmup=300, most=8000), settings=_plain(nbeta, gamma))
     assert 0.3 < exact < 0.5
     assert abs(found.value - exact) < 4 * found.standard_error + 0.02 * exact
 
@@ -85,7 +85,7 @@ def test_sgld_has_the_bias_of_its_step():
     a = nbeta * h + gamma
     exact = 0.5 * (nbeta * h / a).sum().item()
     biased = 0.5 * (nbeta * h / (a * (1 - step * a / 4))).sum().item()
-    how = Sgld(step=step, chains=4, warmup=200, steps=4000, every=2)
+    how = Sgld(step=step, chains=4, warmup=100, steps=2000, every=2)
     found = llc(model, mean, X, Y, sampling=how, settings=_plain(nbeta, gamma))
     assert abs(found.value - biased) < 4 * found.standard_error
     assert abs(found.value - exact) > 4 * found.standard_error
