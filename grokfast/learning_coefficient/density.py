@@ -1,0 +1,158 @@
+"""The loss as a function of parameters, for a stack of chains: value and gradient on the whole data, or on a batch."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Mapping
+from typing import Protocol
+
+import torch
+from torch import Tensor, nn
+from torch.func import functional_call
+
+from grokfast.errors import InputError
+from grokfast.models import Params
+
+LossFunction = Callable[[Tensor, Tensor], Tensor]
+"""Takes outputs ``[N, ...]`` and targets ``[N, ...]`` and returns the mean over samples, a scalar."""
+
+_SAMPLES_AT_ONCE = 4096
+
+
+class Density(Protocol):
+    """The data term ``L_n`` of a local posterior."""
+
+    @property
+    def samples(self) -> int:
+        """How many samples n the loss is the mean over."""
+        ...
+
+    @property
+    def center(self) -> Params:
+        """The parameters w* of the network as given, without a leading axis."""
+        ...
+
+    def loss(self, params: Params) -> Tensor:
+        """Mean loss on all samples ``[C]``, float64, of stacked parameters ``[C, ...]``."""
+        ...
+
+    def gradient(self, params: Params, out: Params, batch: Tensor | None = None) -> Tensor:
+        """The loss ``[C]``, float64, and its gradient into ``out``.
+
+        Args:
+            params: Stacked parameters ``[C, ...]``.
+            out: Tensors of the same shapes.
+            batch: Samples ``[C, m]`` that each chain takes instead of all.
+        """
+        ...
+
+
+class ModuleDensity:
+    """Any module with any loss, one chain after the other: a chain's bits do not depend on the others.
+
+    The module is copied, with its buffers, and the copy is put into evaluation mode.
+
+    Args:
+        model: The network at w*.
+        loss_fn: Its loss, a mean over samples.
+        inputs: ``[n, ...]``.
+        targets: ``[n, ...]``.
+
+    Raises:
+        InputError: If there are fewer than two samples, samples and targets do not match, a parameter or the loss is
+            not finite, the loss is no mean over samples, or the module uses batch statistics or dropout in training
+            mode.
+    """
+
+    def __init__(self, model: nn.Module, loss_fn: LossFunction, inputs: Tensor, targets: Tensor) -> None:
+        _check_mode(model)
+        if len(inputs) != len(targets) or len(inputs) < 2:
+            raise InputError(
+                f"inputs and targets must be the same two or more samples, got {len(inputs)} and {len(targets)}"
+            )
+        self._model = copy.deepcopy(model).eval()
+        self._loss_fn, self._inputs, self._targets = loss_fn, inputs, targets
+        parameters = dict(self._model.named_parameters())
+        self._center = {name: p.detach().clone() for name, p in parameters.items() if p.requires_grad}
+        if not self._center:
+            raise InputError("the module has no trainable parameter")
+        bad = [name for name, p in parameters.items() if not bool(p.isfinite().all())]
+        if bad:
+            raise InputError(f"the parameters must be finite, but {bad[0]} holds NaN or infinity")
+        self._check_mean()
+
+    @property
+    def samples(self) -> int:
+        """How many samples the loss is the mean over."""
+        return len(self._inputs)
+
+    @property
+    def center(self) -> Params:
+        """The trainable parameters as given."""
+        return self._center
+
+    def loss(self, params: Params) -> Tensor:
+        """Mean loss of each chain ``[C]`` on all samples."""
+        with torch.no_grad():
+            return torch.stack([self._blocks(member) for member in _members(params)])
+
+    def gradient(self, params: Params, out: Params, batch: Tensor | None = None) -> Tensor:
+        """The loss of each chain ``[C]`` and its gradient into ``out``."""
+        losses = []
+        for k, member in enumerate(_members(params)):
+            leaves = {name: tensor.detach().requires_grad_() for name, tensor in member.items()}
+            chosen = None if batch is None else batch[k]
+            for tensor in out.values():
+                tensor[k] = 0
+            with torch.enable_grad():
+                losses.append(self._blocks(leaves, {name: tensor[k] for name, tensor in out.items()}, chosen))
+        return torch.stack(losses)
+
+    def _blocks(self, member: Mapping[str, Tensor], out: Params | None = None, chosen: Tensor | None = None) -> Tensor:
+        inputs = self._inputs if chosen is None else self._inputs[chosen]
+        targets = self._targets if chosen is None else self._targets[chosen]
+        total = torch.zeros((), dtype=torch.float64)
+        for first in range(0, len(inputs), _SAMPLES_AT_ONCE):
+            block = slice(first, first + _SAMPLES_AT_ONCE)
+            share = len(inputs[block]) / len(inputs)
+            loss = self._loss_fn(functional_call(self._model, dict(member), (inputs[block],)), targets[block])
+            if out is not None:
+                grads = torch.autograd.grad(loss, list(member.values()), allow_unused=True)
+                for tensor, grad in zip(out.values(), grads, strict=True):
+                    if grad is not None:
+                        tensor.add_(grad, alpha=share)
+            total += loss.detach().double().cpu() * share
+        return total
+
+    def _check_mean(self) -> None:
+        with torch.no_grad():
+            outputs = self._model(self._inputs[:2])
+            if not isinstance(outputs, Tensor):
+                raise InputError(f"the model must return a tensor, got {type(outputs).__name__}")
+            parts = (slice(0, 2), slice(0, 1), slice(1, 2))
+            both, one, other = (self._loss_fn(outputs[part], self._targets[:2][part]) for part in parts)
+        if not isinstance(both, Tensor) or both.numel() != 1:
+            raise InputError("the loss must be one number, the mean over samples")
+        mean = (one.double() + other.double()) / 2
+        if not torch.isfinite(both):
+            raise InputError(f"the loss at w* must be finite, got {both.item()}")
+        if not torch.isclose(both.double(), mean, rtol=1e-3, atol=1e-6):
+            raise InputError(
+                f"the loss must be the mean over samples: of two samples it is {both.item():.6g}, of each alone "
+                f"{one.item():.6g} and {other.item():.6g}"
+            )
+
+
+def _members(params: Params) -> list[Params]:
+    count = next(iter(params.values())).shape[0]
+    return [{name: tensor[k] for name, tensor in params.items()} for k in range(count)]
+
+
+def _check_mode(model: nn.Module) -> None:
+    """Batch statistics and dropout make a loss that is no function of the parameters."""
+    for name, module in model.named_modules():
+        norm = isinstance(module, nn.modules.batchnorm._BatchNorm) and (module.training or module.running_mean is None)
+        drop = isinstance(module, nn.modules.dropout._DropoutNd) and module.training and module.p > 0
+        if norm or drop:
+            what = "batch statistics" if norm else "dropout"
+            raise InputError(f"{type(module).__name__} {name!r} uses {what}: call model.eval() first")

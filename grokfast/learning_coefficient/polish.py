@@ -1,0 +1,57 @@
+"""From the end of training to the critical point beside it."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from grokfast.learning_coefficient.posterior import Posterior
+
+MOST_GRADIENTS = 200
+
+_GAIN = 0.005  # of n beta times the loss that is still to be expected when polishing ends
+
+
+def polished(posterior: Posterior, scale: Tensor) -> tuple[Tensor, int]:
+    """L-BFGS on the regularised full-batch loss, without the pull towards w*.
+
+    It ends when the gradient, scaled by the curvature, promises less than 0.005 of n beta times the loss, or after
+    200 gradients.
+
+    Args:
+        posterior: Centred at the parameters as given.
+        scale: ``[d]``, about one over the root of the curvature.
+
+    Returns:
+        The displacement to the critical point ``[d]``, zero if no better point was found, and the gradients taken.
+    """
+    z = torch.zeros(posterior.size, dtype=posterior.center.dtype, requires_grad=True)
+    # In these units the energy's curvature is about 1, so that half the squared gradient is what is left to gain.
+    tolerance = (2 * _GAIN / posterior.size) ** 0.5
+    optimiser = torch.optim.LBFGS(
+        [z],
+        max_iter=MOST_GRADIENTS,
+        max_eval=MOST_GRADIENTS,
+        tolerance_grad=tolerance,
+        tolerance_change=1e-12,
+        line_search_fn="strong_wolfe",
+    )
+    best = [float("inf"), torch.zeros_like(z.detach())]
+    first: list[float] = []
+
+    def closure() -> Tensor:
+        with torch.no_grad():
+            displacement = (scale * z)[None]
+            _, energy, slope = posterior.energy(displacement)
+            pull = (displacement.double().square() * posterior.gamma).sum(1) * 0.5
+            value = float(energy - pull)
+            gradient = (slope - displacement * posterior.gamma.to(slope.dtype))[0] * scale
+            z.grad = gradient
+            first.append(value)
+            if value < best[0]:  # type: ignore[operator]
+                best[:] = [value, displacement[0].clone()]
+            return torch.tensor(value, dtype=torch.float64)
+
+    optimiser.step(closure)
+    moved = best[1] if best[0] < first[0] else torch.zeros_like(z.detach())  # type: ignore[operator]
+    return moved.detach(), len(first)  # type: ignore[union-attr]

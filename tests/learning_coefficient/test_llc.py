@@ -1,0 +1,211 @@
+"""What does not depend on what, what is refused, and what is left alone."""
+
+from __future__ import annotations
+
+import copy
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+from torch.nn import functional
+
+from grokfast.errors import InputError
+from grokfast.learning_coefficient import (
+    Mala,
+    Settings,
+    Sgld,
+    drift,
+    effective_sample_size,
+    llc,
+    localisation,
+    rms_of_tensors,
+    split_r_hat,
+    standard_error,
+)
+
+SHORT = Mala(steps=16, warmup=4, most=16)
+
+
+@pytest.fixture(scope="module")
+def problem():
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Linear(5, 8), nn.ReLU(), nn.Linear(8, 3)).double()
+    x = torch.randn(60, 5, dtype=torch.float64)
+    return model, x, (x @ torch.randn(5, 3, dtype=torch.float64)).argmax(1)
+
+
+def test_a_chain_does_not_depend_on_how_many_there_are(problem):
+    one = llc(problem[0], functional.cross_entropy, *problem[1:], sampling=SHORT)
+    more = llc(problem[0], functional.cross_entropy, *problem[1:], sampling=Mala(chains=7, steps=16, warmup=4, most=16))
+    assert np.array_equal(one.trace, more.trace[:4])
+    again = llc(problem[0], functional.cross_entropy, *problem[1:], sampling=SHORT)
+    assert np.array_equal(one.trace, again.trace)
+    other = llc(problem[0], functional.cross_entropy, *problem[1:], sampling=Mala(steps=16, warmup=4, most=16, seed=1))
+    assert not np.array_equal(one.trace, other.trace)
+
+
+def test_the_model_is_left_alone(problem):
+    model, x, y = problem
+    before = copy.deepcopy(model.state_dict())
+    state = torch.get_rng_state()
+    llc(model, functional.cross_entropy, x, y, sampling=SHORT)
+    assert torch.equal(torch.get_rng_state(), state)
+    assert all(p.grad is None and p.requires_grad for p in model.parameters())
+    for name, tensor in model.state_dict().items():
+        assert torch.equal(tensor, before[name])
+
+
+def test_permuting_neurons_changes_nothing(problem):
+    model, x, y = problem
+    order = torch.randperm(8, generator=torch.Generator().manual_seed(3))
+    other = copy.deepcopy(model)
+    with torch.no_grad():
+        other[0].weight.copy_(model[0].weight[order])
+        other[0].bias.copy_(model[0].bias[order])
+        other[2].weight.copy_(model[2].weight[:, order])
+    how = Mala(steps=400, warmup=100)
+    one, two = (llc(m, functional.cross_entropy, x, y, sampling=how) for m in (model, other))
+    assert abs(one.value - two.value) < 4 * np.hypot(one.standard_error, two.standard_error)
+
+
+def test_rescaling_relu_layers_changes_nothing(problem):
+    model, x, y = problem
+    other = copy.deepcopy(model)
+    with torch.no_grad():
+        other[0].weight.mul_(4)
+        other[0].bias.mul_(4)
+        other[2].weight.div_(4)
+    how, plain = Mala(steps=400, warmup=100), Settings(polish=False)
+    one = llc(model, functional.cross_entropy, x, y, sampling=how, settings=plain)
+    two = llc(other, functional.cross_entropy, x, y, sampling=how, settings=plain)
+    assert abs(one.value - two.value) < 4 * np.hypot(one.standard_error, two.standard_error)
+
+
+def test_polishing_finds_the_critical_point(problem):
+    model, x, y = problem
+    found = llc(model, functional.cross_entropy, x, y, sampling=SHORT, settings=Settings(weight_decay=0.05))
+    assert found.polish_change < -1
+    assert 0 < found.polish_gradients <= 200
+    rough = llc(
+        model, functional.cross_entropy, x, y, sampling=SHORT, settings=Settings(weight_decay=0.05, polish=False)
+    )
+    assert (rough.polish_change, rough.polish_gradients) == (0.0, 0)
+
+
+def test_saturated_networks_stay_finite(problem):
+    model, x, y = problem
+    large = copy.deepcopy(model)
+    with torch.no_grad():
+        for p in large.parameters():
+            p.mul_(100)
+    found = llc(large, functional.cross_entropy, x, y, sampling=SHORT, settings=Settings(polish=False))
+    assert np.isfinite(found.trace).all()
+
+
+def test_locality_by_tensor():
+    center = {
+        "0.weight": torch.full((2, 2), 2.0),
+        "0.bias": torch.zeros(2),
+        "norm.weight": torch.tensor([3.0, 4.0]),
+        "2.weight": torch.zeros(2, 2),
+    }
+    whole = ((4 * 4 + 25) / 12) ** 0.5
+    rms = rms_of_tensors(center)
+    assert rms == {
+        "0.weight": 2.0,
+        "0.bias": 2.0,
+        "norm.weight": pytest.approx(12.5**0.5),
+        "2.weight": pytest.approx(whole),
+    }
+    assert localisation(center, 0.1, None)["0.bias"] == pytest.approx(1 / 0.2**2)
+    assert set(localisation(center, None, 7.0).values()) == {7.0}
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (lambda m, x, y: (m, x[:1], y[:1]), "two or more samples, got 1 and 1"),
+        (lambda m, x, y: (m, x, y[:-1]), "got 60 and 59"),
+        (lambda m, x, y: (_with(m, float("nan")), x, y), "0.weight holds NaN"),
+        (lambda m, x, y: (nn.Sequential(nn.Linear(5, 3), nn.Dropout(0.1)).double(), x, y), "dropout: call model.eval"),
+        (lambda m, x, y: (nn.Sequential(nn.Linear(5, 3), nn.BatchNorm1d(3)).double(), x, y), "batch statistics"),
+        (lambda m, x, y: (nn.Flatten(), x, y), "no trainable parameter"),
+    ],
+)
+def test_bad_models_and_data(problem, change, words):
+    with pytest.raises(InputError, match=words):
+        llc(change(*problem)[0], functional.cross_entropy, *change(*problem)[1:], sampling=SHORT)
+
+
+def _with(model, value):
+    model = copy.deepcopy(model)
+    with torch.no_grad():
+        model[0].weight[0, 0] = value
+    return model
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"settings": Settings(nbeta=0.0)}, "nbeta must be a finite number > 0"),
+        ({"settings": Settings(nbeta=-1.0)}, "nbeta must be"),
+        ({"settings": Settings(weight_decay=-1.0)}, "weight_decay must be"),
+        ({"settings": Settings(gamma=0.0)}, "gamma must be"),
+        ({"rho": 0.0}, "rho must be"),
+    ],
+)
+def test_bad_settings(problem, options, words):
+    with pytest.raises(InputError, match=words):
+        llc(problem[0], functional.cross_entropy, *problem[1:], sampling=SHORT, **options)
+
+
+def test_a_loss_that_is_no_mean_is_refused(problem):
+    def total(outputs, targets):
+        return functional.cross_entropy(outputs, targets, reduction="sum")
+
+    with pytest.raises(InputError, match="the loss must be the mean over samples"):
+        llc(problem[0], total, *problem[1:])
+    with pytest.raises(InputError, match="chains must be"):
+        Mala(chains=1)
+    with pytest.raises(InputError, match="step must be"):
+        Sgld(step=0.0)
+
+
+def _chain(phi: float, chains: int, steps: int) -> np.ndarray:
+    generator = np.random.default_rng(0)
+    draws = np.empty((chains, steps))
+    draws[:, 0] = generator.normal(size=chains)
+    for t in range(1, steps):
+        draws[:, t] = phi * draws[:, t - 1] + np.sqrt(1 - phi**2) * generator.normal(size=chains)
+    return draws
+
+
+@pytest.mark.parametrize("phi", [0.0, 0.5, 0.9, -0.3])
+def test_diagnostics_of_an_autoregressive_chain(phi):
+    draws = _chain(phi, 8, 4000)
+    expected = draws.size * (1 - phi) / (1 + phi)
+    assert effective_sample_size(draws) == pytest.approx(expected, rel=0.15)
+    assert split_r_hat(draws) == pytest.approx(1, abs=0.01)
+    assert abs(drift(draws)) < 4
+    if phi >= 0:
+        assert standard_error(draws) == pytest.approx(expected**-0.5, rel=0.6)
+
+
+def test_diagnostics_of_chains_that_disagree_or_drift():
+    draws = _chain(0.0, 4, 400)
+    apart = draws + np.array([[0.0], [0.0], [5.0], [5.0]])
+    assert split_r_hat(apart) > 2
+    assert effective_sample_size(apart) < 20
+    assert standard_error(apart) > 1
+    assert drift(draws + np.linspace(0, 3, 400)) > 10
+    with pytest.raises(InputError, match="at least 4 steps"):
+        split_r_hat(draws[:, :3])
+
+
+def test_split_r_hat_by_hand():
+    draws = np.array([[1.0, 2.0, 3.0, 4.0], [2.0, 3.0, 6.0, 5.0]])
+    halves = np.array([[1.0, 2.0], [2.0, 3.0], [3.0, 4.0], [6.0, 5.0]])
+    within = halves.var(axis=1, ddof=1).mean()
+    between = 2 * halves.mean(axis=1).var(ddof=1)
+    assert split_r_hat(draws) == pytest.approx(np.sqrt((within / 2 + between / 2) / within))
