@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from grokfast.geometry import trajectory_measures as trajectory_measures
     from grokfast.ising import IsingSampler as IsingSampler
     from grokfast.ising import ising_dataset as ising_dataset
+    from grokfast.learning_coefficient import LLC as LLC
+    from grokfast.learning_coefficient import llc as llc
     from grokfast.measures import Column as Column
     from grokfast.observe import Measure as Measure
     from grokfast.observe import measure as measure
@@ -58,6 +60,7 @@ _HOMES = {
     "geometry": ("Trajectory", "trajectory_measures"),
     "ising": ("IsingSampler", "ising_dataset"),
     "figures": ("FigureSpec", "register_figure"),
+    "learning_coefficient": ("LLC", "llc"),
     "measures": ("Column",),
     "observe": ("Measure", "measure", "register_measure"),
     "pruning": ("measure_pruning", "prune_module", "pruning_masks"),
