@@ -126,10 +126,11 @@ class Crossing(NamedTuple):
 def crossing(
     temperatures: FloatArray, first: Estimate, second: Estimate, *, seed: int = 0, draws: int = 400
 ) -> Crossing | None:
-    """Where two curves, such as the Binder cumulants of two sizes, cross for the last time while their difference rises.
+    """Where two curves, such as the Binder cumulants of two sizes, cross: the second falls from above the first to below it.
 
-    Between the temperatures, curves are straight lines. The errors are those of curves drawn again from the errors of the
-    points (parametric bootstrap).
+    Noise makes curves that lie on each other cross many times. The crossing is where Σ z over the temperatures below it is
+    largest, z being the difference in its standard errors, at most 3. Between the temperatures, curves are straight lines.
+    The errors are those of curves drawn again from the errors of the points (parametric bootstrap).
 
     Args:
         temperatures: float64 ``[T]``, rising.
@@ -142,14 +143,14 @@ def crossing(
         The crossing, or None if they do not cross.
     """
     rng = np.random.default_rng(seed)
+    error = np.hypot(first.error, second.error)
 
     def find(a: FloatArray, b: FloatArray) -> tuple[float, float] | None:
         d = b - a
-        # The steepest fall through 0: noise makes curves that lie on each other cross elsewhere too.
-        falls = np.flatnonzero((d[:-1] > 0) & (d[1:] <= 0))
-        if falls.size == 0:
+        z = np.clip(np.divide(d, error, out=np.zeros_like(d), where=error > 0), -3.0, 3.0)
+        i = int(np.argmax(np.cumsum(z)))
+        if i == d.size - 1 or not d[i] > 0.0 > d[i + 1]:
             return None
-        i = int(falls[np.argmax(d[falls] - d[falls + 1])])
         s = float(d[i] / (d[i] - d[i + 1]))
         T = temperatures[i] + s * (temperatures[i + 1] - temperatures[i])
         return float(T), float(a[i] + s * (a[i + 1] - a[i]))

@@ -177,4 +177,5 @@ _KC_REST = -1.125272946412933e-17
 def _couplings(temperature: npt.ArrayLike, J: float) -> FloatArray:
     """K = J / T as float64, after checking both."""
     check_positive("J", J)
-    return np.asarray(J / check_temperature(temperature))
+    with np.errstate(over="ignore"):
+        return np.asarray(J / check_temperature(temperature))
