@@ -92,7 +92,9 @@ def temperatures_of(text: str) -> list[float]:
             return [float(first) + step * i for i in range(n)]
         return [float(part) for part in text.split(",")]
     except ValueError:
-        raise ConfigError(f"T must be first:last:how-many, such as 1.5:3.5:40, or numbers as in 2.0,2.27, got {text!r}") from None
+        raise ConfigError(
+            f"T must be first:last:how-many, such as 1.5:3.5:40, or numbers as in 2.0,2.27, got {text!r}"
+        ) from None
 
 
 def _single(text: str) -> float:

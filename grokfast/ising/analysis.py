@@ -128,8 +128,10 @@ def crossing(
 ) -> Crossing | None:
     """Where two curves, such as the Binder cumulants of two sizes, cross: the second falls from above the first to below it.
 
-    Noise makes curves that lie on each other cross many times. The crossing is where Σ z over the temperatures below it is
-    largest, z being the difference in its standard errors, at most 3. Between the temperatures, curves are straight lines.
+    Noise makes curves that lie on each other cross many times. The crossing is where Σ z over the temperatures below
+    it is
+    largest, z being the difference in its standard errors, at most 3. Between the temperatures, curves are straight
+    lines.
     The errors are those of curves drawn again from the errors of the points (parametric bootstrap).
 
     Args:
@@ -229,7 +231,8 @@ def second_moment_length(spins: npt.ArrayLike) -> FloatArray:
         spins: ±1, ``[..., R, L, L]``; the structure factors S(0) = ⟨M²⟩ and S(k) are means over R.
 
     Returns:
-        float64 ``[...]`` in sites, 0 where S(0) <= S(k). Above Tc it is the correlation length; below, ⟨M⟩ is part of S(0).
+        float64 ``[...]`` in sites, 0 where S(0) <= S(k). Above Tc it is the correlation length; below, ⟨M⟩ is part of
+        S(0).
 
     Raises:
         InputError: If the lattices are not square or there is no axis of replicas.

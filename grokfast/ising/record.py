@@ -6,7 +6,6 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 import numpy as np
-import numpy.typing as npt
 
 from grokfast.errors import InputError
 from grokfast.ising._memory import check_memory

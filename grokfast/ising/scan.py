@@ -97,7 +97,8 @@ def temperature_scan(
 ) -> Scan:
     """Energy, specific heat, |m|, susceptibility and Binder cumulant of several sizes, and what they say about Tc.
 
-    Clusters (Swendsen and Wang) go through the transition without slowing down. Where the Binder cumulants of neighbouring
+    Clusters (Swendsen and Wang) go through the transition without slowing down. Where the Binder cumulants of
+    neighbouring
     sizes cross, all sizes are measured again with 32 replicas, and those histograms, reweighted, give the crossings and
     the exponents.
 
@@ -107,7 +108,8 @@ def temperature_scan(
         J: Ferromagnetic coupling > 0.
         seed: Integer of at least 0.
         replicas: At each temperature.
-        measurements: Of each replica, one after each division into clusters, at least 10; a quarter more before, to reach
+        measurements: Of each replica, one after each division into clusters, at least 10; a quarter more before, to
+            reach
             equilibrium from all spins up.
         threads: As for :class:`IsingSampler`.
         step: Called with a few words before each part of the work.
@@ -143,7 +145,7 @@ def temperature_scan(
         if start is None:
             reason = "the Binder cumulants of neighbouring sizes do not cross at these temperatures"
         else:
-            again = {L: measure(L, start, 32, 2 * measurements) for L in sides}
+            again = {L: measure(L, start, 32, 6 * measurements) for L in sides}
             found = _finite_size(again, start)
             reason = "" if found else "the Binder cumulants do not cross near where they seemed to"
     return Scan(T, measured, found, reason, float(J))

@@ -113,7 +113,9 @@ def plot_quench(quench: Quench) -> Figure:
     figure = Figure(figsize=(max(7.0, 2.0 * count), 6.2), layout="constrained")
     strip, below = figure.subfigures(2, 1, height_ratios=(1.0, 1.7))
     colors = ListedColormap([DOWN, UP])
-    for axis, t, spins in zip(strip.subplots(1, count, squeeze=False)[0], quench.picture_times, quench.pictures, strict=True):
+    for axis, t, spins in zip(
+        strip.subplots(1, count, squeeze=False)[0], quench.picture_times, quench.pictures, strict=True
+    ):
         axis.imshow(spins, cmap=colors, vmin=-1, vmax=1, interpolation="nearest")
         axis.set_title(f"t = {t}", fontsize=9)
         axis.set_xticks([]), axis.set_yticks([])

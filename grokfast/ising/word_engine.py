@@ -259,9 +259,7 @@ class WordEngine:
         for block in range(self._done.shape[0]):
             self._sweep_block(block)
 
-    def _sweep_block(
-        self, block: int, worker: int = 0, workers: int = 1, progress: IntArray | None = None
-    ) -> None:
+    def _sweep_block(self, block: int, worker: int = 0, workers: int = 1, progress: IntArray | None = None) -> None:
         strips = self._done.shape[1]
         done = self._done[block]
         sweeps = self._asked - int(done[strips * worker // workers])

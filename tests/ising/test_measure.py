@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from grokfast.ising import IsingSampler, Measurements, UnreliableErrorWarning
-from grokfast.ising.exact import enumerated_averages
 from grokfast.ising.autocorrelation import integrated_time
+from grokfast.ising.exact import enumerated_averages
 
 
 def ar1(rho, shape, seed):
