@@ -37,7 +37,8 @@ assert scan.finite_size is not None, scan.why_not
 exact = {"Tc": critical_temperature(), "γ/ν": 7 / 4, "β/ν": 1 / 8}
 for (name, value), number in zip(exact.items(), scan.finite_size[:3], strict=True):
     print(
-        f"{name:4} = {number.value:.4f} ± {number.error:.4f}, 95 % [{number.low:.4f}, {number.high:.4f}]; exact {value:.4f}"
+        f"{name:4} = {number.value:.4f} ± {number.error:.4f}, "
+        f"95 % [{number.low:.4f}, {number.high:.4f}]; exact {value:.4f}"
     )
 
 # %% By hand, what that did: measure each size near Tc with clusters, and reweight to the exact Tc
@@ -45,11 +46,16 @@ sizes, moments, errors = [], [], []
 for L in SIZES:
     sampler = IsingSampler(L, 2.27, 32, dynamics="swendsen-wang", init="up", seed=L)
     sampler.sweep(100)
-    at_Tc = reweight(sampler.measure(200 if QUICK else 1000, progress=False), 0, critical_temperature())
-    sizes.append(L), moments.append(at_Tc.abs_magnetization.mean[0]), errors.append(at_Tc.abs_magnetization.error[0])
+    critical = reweight(sampler.measure(200 if QUICK else 1000, progress=False), 0, critical_temperature())
+    (
+        sizes.append(L),
+        moments.append(critical.abs_magnetization.mean[0]),
+        errors.append(critical.abs_magnetization.error[0]),
+    )
     xi = second_moment_length(sampler.spins[0])
     print(
-        f"L = {L:3}: ⟨|m|⟩ = {moments[-1]:.4f} ± {errors[-1]:.4f}, Binder {at_Tc.binder.mean[0]:.4f}, ξ/L = {xi / L:.2f}"
+        f"L = {L:3}: ⟨|m|⟩ = {moments[-1]:.4f} ± {errors[-1]:.4f}, "
+        f"Binder {critical.binder.mean[0]:.4f}, ξ/L = {xi / L:.2f}"
     )
 slope = log_slope(sizes, np.array(moments), np.array(errors))
 print(f"β/ν from ⟨|m|⟩ at the exact Tc: {-slope.slope:.4f} ± {slope.error:.4f}")

@@ -33,7 +33,7 @@ def ising(
     threads: int = 0,
     out: Path = Path("grokfast-ising"),
 ) -> None:
-    """The phase transition: a table and a figure with the exact curves, Tc and two exponents; or domains after a quench.
+    """The phase transition: a table and a figure with the exact curves, Tc, two exponents; or domains after a quench.
 
     A scan samples with clusters and compares with Onsager's and Kaufman's exact curves; the Binder cumulants' crossing
     gives Tc, and the sizes there give γ/ν and β/ν with 95 % intervals. Writes a CSV table and a PNG figure.

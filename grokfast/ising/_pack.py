@@ -168,7 +168,7 @@ def _bonds_of(
 
 @kernel
 def _find_edge(edge: WordArray, height: int, n: int, width: int, is_open: bool, y: int, j: int) -> int:
-    """Set ``edge`` to 0 for the neighbours above, below and beside that are missing, else to all ones; the step beside."""
+    """Set ``edge`` to 0 for neighbours above, below, beside that are missing, else to all ones; the step beside."""
     right = ((y - 1) & 1) == 1
     edge[0] = ZERO if is_open and y == 1 else ALL
     edge[1] = ZERO if is_open and y == height else ALL
@@ -216,7 +216,8 @@ def count_replicas(
         for y in range(1, height + 1):
             for j in range(width, width + n, _WIDE):
                 shift = _find_edge(edge, height, n, width, is_open, y, j)
-                own, up, down = words[0, y, j : j + _WIDE], words[1, y - 1, j : j + _WIDE], words[1, y + 1, j : j + _WIDE]
+                own, up = words[0, y, j : j + _WIDE], words[1, y - 1, j : j + _WIDE]
+                down = words[1, y + 1, j : j + _WIDE]
                 here, beside = words[1, y, j : j + _WIDE], words[1, y, j + shift : j + shift + _WIDE]
                 for w in range(_WIDE):
                     first[w], second[w], third[w] = _bonds_of(own[w], up[w], down[w], here[w], beside[w], edge)

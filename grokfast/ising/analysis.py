@@ -90,7 +90,7 @@ def reweight(
         for value, one in zip(values, each, strict=True)
     ]
     overlap = weights.sum(axis=1) ** 2 / (weights.shape[1] * np.square(weights).sum(axis=1))
-    return Reweighted(T, *estimates, overlap)
+    return Reweighted._make([T, *estimates, overlap])
 
 
 def _groups(replicas: int, n: int, blocks: int) -> list[npt.NDArray[np.int64]]:
@@ -126,7 +126,7 @@ class Crossing(NamedTuple):
 def crossing(
     temperatures: FloatArray, first: Estimate, second: Estimate, *, seed: int = 0, draws: int = 400
 ) -> Crossing | None:
-    """Where two curves, such as the Binder cumulants of two sizes, cross: the second falls from above the first to below it.
+    """Where two curves, such as the Binder cumulants of two sizes, cross: the second falls below the first there.
 
     Noise makes curves that lie on each other cross many times. The crossing is where Σ z over the temperatures below
     it is
@@ -202,7 +202,7 @@ def log_slope(sizes: npt.ArrayLike, values: FloatArray, errors: FloatArray) -> S
 
 
 def correlation_function(spins: npt.ArrayLike) -> FloatArray:
-    """Spin correlations along rows and columns of periodic lattices, ⟨σ(0) σ(r)⟩ averaged over sites, both axes, lattices.
+    """Spin correlations along rows and columns of periodic lattices, ⟨σ(0) σ(r)⟩ over sites, both axes, lattices.
 
     Args:
         spins: ±1, ``[..., L, L]``.

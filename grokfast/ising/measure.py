@@ -26,7 +26,7 @@ LONG = 50.0
 """A chain of fewer autocorrelation times than this is short (Foreman-Mackey et al., PASP 125, 306 (2013): emcee)."""
 
 LONG_WITH_REPLICAS = 5.0
-"""The same where whole replicas are the blocks, whose errors need no autocorrelation time: only their start must be forgotten."""
+"""The same where whole replicas are the blocks: errors need no autocorrelation time, only the start be forgotten."""
 
 _REPLICAS_FOR_TIMES = 8
 
@@ -208,8 +208,8 @@ class Measurements:
             T = self.temperatures[np.any([short[name] for name in names], axis=0)]
             where = f"T = {T[0]:.4g}" if T.size == 1 else f"{T.size} temperatures from {T.min():.4g} to {T.max():.4g}"
             warnings.warn(
-                f"the series is short against its autocorrelation time for {', '.join(names)} at {where}: errors there are "
-                "too small; measure longer, or see Measurements.trust",
+                f"the series is short against its autocorrelation time for {', '.join(names)} at {where}: "
+                "errors there are too small; measure longer, or see Measurements.trust",
                 UnreliableErrorWarning,
                 stacklevel=3,
             )

@@ -126,8 +126,17 @@ class IsingSampler:
         self._rounds = 0
         self._drawn = 0
         self._parameters = repr(
-            [rows, columns, self._temperatures.tolist(), self._replicas, *map(str, (dynamics, order, boundary))]
-            + [float(J) + 0.0, float(field) + 0.0]
+            [
+                rows,
+                columns,
+                self._temperatures.tolist(),
+                self._replicas,
+                str(dynamics),
+                str(order),
+                str(boundary),
+                float(J) + 0.0,
+                float(field) + 0.0,
+            ]
         )
         self._problem = Problem(
             rows=rows,
@@ -331,7 +340,7 @@ class IsingSampler:
                 self._rounds += 1
             made[pairs] += R
             accepted[pairs] += swap.sum(axis=1)
-        return np.divide(accepted, made, out=np.full(T - 1, np.nan), where=made > 0)
+        return np.asarray(np.divide(accepted, made, out=np.full(T - 1, np.nan), where=made > 0))
 
     def energy(self) -> FloatArray:
         """Energy per site E / N in the units of J: float64 ``[T, R]``."""

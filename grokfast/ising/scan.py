@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -162,7 +163,7 @@ def _why_not(sides: list[int], T: FloatArray) -> str:
 
 
 def _coarse_crossing(T: FloatArray, measured: dict[int, Measurements], seed: int) -> float | None:
-    pairs = zip(list(measured.values())[:-1], list(measured.values())[1:], strict=True)
+    pairs = itertools.pairwise(measured.values())
     found = [crossing(T, a.binder, b.binder, seed=seed, draws=50) for a, b in pairs]
     there = [cross.temperature for cross in found if cross is not None]
     return float(np.median(there)) if there else None
@@ -174,7 +175,7 @@ def _finite_size(measured: dict[int, Measurements], start: float) -> FiniteSize 
     near = {L: reweight(m, 0, [start - step, start, start + step]) for L, m in measured.items()}
     sides = list(near)
     crossings = []
-    for small, large in zip(sides[:-1], sides[1:], strict=True):
+    for small, large in itertools.pairwise(sides):
         a, b = near[small].binder, near[large].binder
         slope = ((b.mean[2] - b.mean[0]) - (a.mean[2] - a.mean[0])) / (2.0 * step)
         if slope >= 0.0:

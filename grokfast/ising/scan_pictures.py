@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -85,7 +85,8 @@ def _write_estimates(axis: Axes, scan: Scan) -> None:
         return
 
     def line(name: str, number: Number, exact: str) -> str:
-        return f"{name} = {number.value:.4f} ± {number.error:.4f}\n    95 %: {number.low:.4f} to {number.high:.4f};  exact {exact}"
+        interval = f"{number.low:.4f} to {number.high:.4f}"
+        return f"{name} = {number.value:.4f} ± {number.error:.4f}\n    95 %: {interval};  exact {exact}"
 
     Tc = critical_temperature(scan.J)
     lines = [
@@ -111,7 +112,8 @@ def plot_quench(quench: Quench) -> Figure:
 
     count = len(quench.picture_times)
     figure = Figure(figsize=(max(7.0, 2.0 * count), 6.2), layout="constrained")
-    strip, below = figure.subfigures(2, 1, height_ratios=(1.0, 1.7))
+    parts: Any = figure.subfigures(2, 1, height_ratios=(1.0, 1.7))
+    strip, below = parts
     colors = ListedColormap([DOWN, UP])
     for axis, t, spins in zip(
         strip.subplots(1, count, squeeze=False)[0], quench.picture_times, quench.pictures, strict=True
@@ -123,8 +125,8 @@ def plot_quench(quench: Quench) -> Figure:
     axis.errorbar(quench.times, quench.lengths, quench.errors, fmt="o", ms=3, lw=1, color=_COLORS[3], label="L(t)")
     first, last = quench.fitted
     middle = np.searchsorted(quench.times, first)
-    t = np.geomspace(first, last, 50)
-    axis.plot(t, 0.8 * quench.lengths[middle] * np.sqrt(t / first), "k--", lw=1, label="t^(1/2) (Allen–Cahn)")
+    law = np.geomspace(first, last, 50)
+    axis.plot(law, 0.8 * quench.lengths[middle] * np.sqrt(law / first), "k--", lw=1, label="t^(1/2) (Allen–Cahn)")
     axis.set_xscale("log"), axis.set_yscale("log")
     axis.set_xlabel("sweeps  t")
     axis.set_ylabel("domain size  L(t) = 4 J / (e(t) − e_eq)")
