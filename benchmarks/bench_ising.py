@@ -13,6 +13,7 @@ import statistics
 import subprocess
 import sys
 import time
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -159,6 +160,58 @@ def test_against_peapods(case, benchmark, report):
         times_peapods=ratio,
         best_times=best_ratio,
     )
+
+
+FEATURES = {
+    "even_side": ((1000, 1), (1024, 1), {}),
+    "open_16": ((16, 1024), (16, 1024), {"boundary": "open"}),
+    "open_1024": ((1024, 1), (1024, 1), {"boundary": "open"}),
+    "antiferromagnet": ((16, 1024), (16, 1024), {"J": -1.0}),
+    "field_16": ((16, 1024), (16, 1024), {"field": 0.1}),
+    "field_1024": ((1024, 1), (1024, 1), {"field": 0.1}),
+    "open_field_16": ((16, 1024), (16, 1024), {"boundary": "open", "field": 0.1}),
+}
+
+
+@pytest.mark.parametrize("feature", FEATURES)
+def test_features_against_the_plain_fast_path(feature, benchmark, report):
+    """Time for each attempt with a feature, in those of periodic edges, even powers of two, J > 0, no field."""
+    (L, R), (plain_L, plain_R), options = FEATURES[feature]
+    benchmark.group = "ising features"
+    fancy, plain = sampler_for(L, R, **options), sampler_for(plain_L, plain_R)
+    n, plain_n = sweeps_for(R * L * L, 6.0), sweeps_for(plain_R * plain_L**2, 12.0)
+    work, plain_work = n * R * L * L, plain_n * plain_R * plain_L**2
+    rate, plain_rate, ratio, best_ratio = in_turn(
+        lambda: fancy.sweep(n), lambda: plain.sweep(plain_n), work, plain_work
+    )
+    benchmark.pedantic(fancy.sweep, args=(n,), rounds=ROUNDS)
+    slow = sampler_for(L, 1 if L > 100 else 64, layout="scalar", **options)
+    for sampler in (fancy, slow):
+        sampler.sweep(150)
+    error = math.hypot(*(s.energy().std() / math.sqrt(s.energy().size) for s in (fancy, slow))) or 3.0 / L
+    assert abs(fancy.energy().mean() - slow.energy().mean()) < 5 * error
+    report(attempts_per_ns=rate / 1e9, plain_per_ns=plain_rate / 1e9, times_slower=1 / ratio, best=1 / best_ratio)
+
+
+@pytest.mark.parametrize("every", [1, 5])
+def test_measuring_in_sweeps(every, benchmark, report):
+    """``measure`` of 50 temperatures x 1,000 replicas of 16 x 16, in the time of its sweeps alone."""
+    R, n = (100, 20) if QUICK else (1000, 40)
+    benchmark.group = "ising measure"
+    temperatures = np.linspace(2.6, 3.6, 50)
+    measured, swept = (IsingSampler(16, temperatures, R, seed=1, threads=1) for _ in range(2))
+    measured.sweep(150)
+
+    def measure():
+        return measured.measure(n, every, progress=False)
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        _, _, ratio, best_ratio = in_turn(measure, lambda: swept.sweep(n * every), 1.0, 1.0)
+        found = benchmark.pedantic(measure, rounds=3)
+    z = (found.energy.mean - kaufman_energy(temperatures, 16)) / found.energy.error
+    assert np.abs(z).max() < 5
+    report(times_its_sweeps=1 / ratio, best=1 / best_ratio)
 
 
 def test_data_set_of_the_paper(benchmark, report):

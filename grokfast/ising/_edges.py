@@ -25,7 +25,9 @@ class Edges(NamedTuple):
     starts: IntArray
 
 
-def find_edges(height: int, n: int, width: int, lanes: int, tall: int, strip: int, strips: int, *, is_open: bool) -> Edges:
+def find_edges(
+    height: int, n: int, width: int, lanes: int, tall: int, strip: int, strips: int, *, is_open: bool
+) -> Edges:
     """List the words of a block that hold sites with a missing neighbour.
 
     Args:

@@ -2,10 +2,12 @@
 
 It is :mod:`grokfast.ising._words` with a flip probability (Glauber: a probability to be up) for each number n of
 neighbours up, and with classes of sites. A missing neighbour is a 0 in the halo, which counts as down: a site with z
-neighbours has the local field J (2n - z) + h, so sites with 4, 3 and 2 neighbours (classes 0, 1, 2: inside, edge, corner)
+neighbours has the local field J (2n - z) + h, so sites with 4, 3 and 2 neighbours (classes 0, 1, 2: inside, edge,
+corner)
 have tables of their own. Edges and corners are updated as if they were inside, and then overwritten.
 
-For Metropolis the mask of n is the chance to flip out of the sign that ``favour`` gives, which is that of the local field;
+For Metropolis the mask of n is the chance to flip out of the sign that ``favour`` gives, which is that of the local
+field;
 a spin of the other sign always flips. The five masks of a site share their random words: it uses one of them only.
 """
 
@@ -29,23 +31,23 @@ _S17, _S19, _S45 = np.uint64(17), np.uint64(19), np.uint64(45)
 
 
 @kernel
-def draw_five(state: WordArray, bits: WordArray, masks: WordArray, size: int) -> None:
+def draw_five(state: WordArray, bits: WordArray, words: WordArray, masks: WordArray, size: int) -> None:
     """Draw five masks by the ladder, see :func:`grokfast.ising._words.draw_masks`.
 
     Args:
         state: uint64 ``[PADDED_STATE]``, updated.
         bits: uint64 ``[5, STEPS + 1, LANES]``.
+        words: uint64 ``[STEPS LANES]``, room for the random words of a group.
         masks: uint64 ``[5 CHUNK]``, output: word i of mask n at ``n CHUNK + i``.
         size: Words of each mask, a multiple of LANES, at most CHUNK.
     """
+    # In two passes, each short enough for LLVM to unroll and to vectorise over the lanes.
     for group in range(size // LANES):
-        start = group * LANES
         for w in range(LANES):
             s0, s1 = state[w], state[LANES + w]
             s2, s3 = state[2 * LANES + w], state[3 * LANES + w]
-            a, b, c, d, e = ZERO, ZERO, ZERO, ZERO, ZERO
             for k in range(STEPS):
-                r = s0 + s3
+                words[k * LANES + w] = s0 + s3
                 t = s1 << _S17
                 s2 ^= s0
                 s3 ^= s1
@@ -53,18 +55,15 @@ def draw_five(state: WordArray, bits: WordArray, masks: WordArray, size: int) ->
                 s0 ^= s3
                 s2 ^= t
                 s3 = (s3 << _S45) | (s3 >> _S19)
-                a = (a ^ bits[0, k, w]) & r
-                b = (b ^ bits[1, k, w]) & r
-                c = (c ^ bits[2, k, w]) & r
-                d = (d ^ bits[3, k, w]) & r
-                e = (e ^ bits[4, k, w]) & r
-            masks[start + w] = a ^ bits[0, STEPS, w]
-            masks[start + w + 1 * CHUNK] = b ^ bits[1, STEPS, w]
-            masks[start + w + 2 * CHUNK] = c ^ bits[2, STEPS, w]
-            masks[start + w + 3 * CHUNK] = d ^ bits[3, STEPS, w]
-            masks[start + w + 4 * CHUNK] = e ^ bits[4, STEPS, w]
             state[w], state[LANES + w] = s0, s1
             state[2 * LANES + w], state[3 * LANES + w] = s2, s3
+        for n in range(5):
+            mask = masks[n * CHUNK + group * LANES : n * CHUNK + (group + 1) * LANES]
+            for w in range(LANES):
+                a = ZERO
+                for k in range(STEPS):
+                    a = (a ^ bits[n, k, w]) & words[k * LANES + w]
+                mask[w] = a ^ bits[n, STEPS, w]
 
 
 @kernel
@@ -88,7 +87,6 @@ def correct_five(state: WordArray, redraw: FloatArray, log_stay: float, masks: W
 @kernel
 def update_general(
     spins: WordArray,
-    old: WordArray,
     up: WordArray,
     here: WordArray,
     beside: WordArray,
@@ -97,7 +95,7 @@ def update_general(
     glauber: bool,
     masks: WordArray,
 ) -> None:
-    """Set ``spins`` from ``old`` (which may be the same), their neighbours and the masks (``[>= 4 CHUNK + words]``)."""
+    """Update ``spins`` from their neighbours and the masks (``[>= 4 CHUNK + words]``)."""
     f0, f1, f2, f3, f4 = favour[0], favour[1], favour[2], favour[3], favour[4]
     for j in range(spins.size):
         n1, n2, n3, n4 = up[j], down[j], here[j], beside[j]
@@ -109,10 +107,10 @@ def update_general(
         four = both12 & both34
         none = ~(n1 | n2 | n3 | n4)
         two = ~(odd | four | none)
-        mask = (none & masks[j]) | (one & masks[j + CHUNK]) | (two & masks[j + 2 * CHUNK])
-        mask |= (three & masks[j + 3 * CHUNK]) | (four & masks[j + 4 * CHUNK])
+        mask = (none & masks[j]) | (one & masks[np.uint64(j + CHUNK)]) | (two & masks[np.uint64(j + 2 * CHUNK)])
+        mask |= (three & masks[np.uint64(j + 3 * CHUNK)]) | (four & masks[np.uint64(j + 4 * CHUNK)])
         if not glauber:
-            s = old[j]
+            s = spins[j]
             wanted = (none & f0) | (one & f1) | (two & f2) | (three & f3) | (four & f4)
             mask = s ^ (mask | (s ^ wanted))
         spins[j] = mask
@@ -156,7 +154,8 @@ def sweep_general(
         redraw: float64 ``[2, CLASSES, 5, 64 W]``.
         favour: uint64 ``[2, CLASSES, 5]``, all ones where the local field is up.
         log_stay: ln(1 - 2^-K).
-        edges: int64 ``[E, 2]``, row and column in ``words`` of each word with sites at an edge, by colour, class, strip.
+        edges: int64 ``[E, 2]``, row and column in ``words`` of each word with sites at an edge, by colour, class,
+            strip.
         edge_bits: uint64 ``[E]``, which of its bits are of that class.
         edge_starts: int64 ``[2, CLASSES - 1, strips + 1]``, where a strip's entries begin in ``edges``.
         sweeps: How many.
@@ -168,9 +167,9 @@ def sweep_general(
     height = words.shape[1] - 2
     n = words.shape[2] - 2 * width
     masks = np.empty(5 * CHUNK, np.uint64)
+    random = np.empty(STEPS * LANES, np.uint64)
     before = np.empty(edges.shape[0], np.uint64)
     near = np.empty((4, CHUNK), np.uint64)
-    fresh = np.empty(CHUNK, np.uint64)
     strips = states.shape[0]
     top = strips * worker // workers
     end = strips * (worker + 1) // workers
@@ -190,7 +189,7 @@ def sweep_general(
             total = (last - first) * n
             for start in range(0, total, CHUNK):
                 size = min(CHUNK, (total - start + LANES - 1) // LANES * LANES)
-                draw_five(states[s], bits[color, 0], masks, size)
+                draw_five(states[s], bits[color, 0], random, masks, size)
                 correct_five(states[s], redraw[color, 0], log_stay, masks, size)
                 at = 0
                 while at < size:
@@ -201,10 +200,8 @@ def sweep_general(
                     m = min(n - j, size - at)
                     left = width + j
                     beside = left + (width if (y - 1 + color) & 1 else -width)
-                    mine = words[color, y, left : left + m]
                     update_general(
-                        mine,
-                        mine,
+                        words[color, y, left : left + m],
                         other[y - 1, left : left + m],
                         other[y, left : left + m],
                         other[y, beside : beside + m],
@@ -219,7 +216,7 @@ def sweep_general(
                 for e in range(edge_starts[color, kind, s], e_end, CHUNK):
                     m = min(CHUNK, e_end - e)
                     size = (m + LANES - 1) // LANES * LANES
-                    draw_five(states[s], bits[color, kind + 1], masks, size)
+                    draw_five(states[s], bits[color, kind + 1], random, masks, size)
                     correct_five(states[s], redraw[color, kind + 1], log_stay, masks, size)
                     for k in range(m):
                         y, x = edges[e + k, 0], edges[e + k, 1]
@@ -227,7 +224,6 @@ def sweep_general(
                         near[2, k] = other[y, x + (width if (y - 1 + color) & 1 else -width)]
                         near[3, k] = other[y + 1, x]
                     update_general(
-                        fresh[:m],
                         before[e : e + m],
                         near[0, :m],
                         near[1, :m],
@@ -239,7 +235,7 @@ def sweep_general(
                     )
                     for k in range(m):
                         y, x, mask = edges[e + k, 0], edges[e + k, 1], edge_bits[e + k]
-                        words[color, y, x] = (words[color, y, x] & ~mask) | (fresh[k] & mask)
+                        words[color, y, x] = (words[color, y, x] & ~mask) | (before[e + k] & mask)
             refresh_halo(words[color], first, last, width, lanes, tall, is_open)
             if workers > 1:
                 advance(progress[s])

@@ -19,6 +19,9 @@ _M1 = np.uint64(0x5555555555555555)
 _M2 = np.uint64(0x3333333333333333)
 _M4 = np.uint64(0x0F0F0F0F0F0F0F0F)
 _H = np.uint64(0x0101010101010101)
+_BYTE, _S7 = np.uint64(0xFF), np.uint64(7)
+_DIAGONAL = np.uint64(0x8040201008040201)
+_M7F = np.uint64(0x7F7F7F7F7F7F7F7F)
 _WIDE = 8
 
 
@@ -151,21 +154,12 @@ def _add_wide(planes: WordArray, first: WordArray, second: WordArray, third: Wor
 
 
 @kernel
-def _bonds_of(words: WordArray, width: int, is_open: bool, y: int, j: int) -> tuple[np.uint64, np.uint64, np.uint64]:
+def _bonds_of(
+    s: np.uint64, up: np.uint64, down: np.uint64, here: np.uint64, beside: np.uint64, edge: WordArray
+) -> tuple[np.uint64, np.uint64, np.uint64]:
     """How many bonds of an even site join unlike spins, 64 lattices at once: the bits of a number from 0 to 4."""
-    height = words.shape[1] - 2
-    n = words.shape[2] - 2 * width
-    right = ((y - 1) & 1) == 1
-    s = words[0, y, j]
-    d1, d2 = s ^ words[1, y - 1, j], s ^ words[1, y + 1, j]
-    d3, d4 = s ^ words[1, y, j], s ^ words[1, y, j + (width if right else -width)]
-    if is_open:
-        if y == 1:
-            d1 = ZERO
-        if y == height:
-            d2 = ZERO
-        if (right and j >= n) or (not right and j < 2 * width):
-            d4 = ZERO
+    d1, d2 = (s ^ up) & edge[0], (s ^ down) & edge[1]
+    d3, d4 = s ^ here, (s ^ beside) & edge[2]
     sum12, both12 = d1 ^ d2, d1 & d2
     sum34, both34 = d3 ^ d4, d3 & d4
     carry = sum12 & sum34
@@ -173,14 +167,31 @@ def _bonds_of(words: WordArray, width: int, is_open: bool, y: int, j: int) -> tu
 
 
 @kernel
+def _find_edge(edge: WordArray, height: int, n: int, width: int, is_open: bool, y: int, j: int) -> int:
+    """Set ``edge`` to 0 for neighbours above, below, beside that are missing, else to all ones; the step beside."""
+    right = ((y - 1) & 1) == 1
+    edge[0] = ZERO if is_open and y == 1 else ALL
+    edge[1] = ZERO if is_open and y == height else ALL
+    outside = j >= n if right else j < 2 * width
+    edge[2] = ZERO if is_open and outside else ALL
+    return width if right else -width
+
+
+@kernel
 def _sum_planes(planes: WordArray, w: int, used: int, counts: IntArray) -> None:
-    """Set up to 64 counts from their bits in ``planes[:used, w]``."""
-    for i in range(counts.size):
-        counts[i] = 0
-    for k in range(used):
-        word = planes[k, w]
-        for i in range(counts.size):
-            counts[i] += np.int64((word >> np.uint64(i)) & ONE) << k
+    """Set up to 64 counts from their bits in ``planes[:used, w]``, eight at a time in the bytes of a word."""
+    for byte in range((counts.size + 7) // 8):
+        first = 8 * byte
+        shift = np.uint64(first)
+        for i in range(first, min(first + 8, counts.size)):
+            counts[i] = 0
+        for lowest in range(0, used, 8):
+            bytes_ = ZERO
+            for k in range(lowest, min(lowest + 8, used)):
+                spread = (((planes[k, w] >> shift) & _BYTE) * _H) & _DIAGONAL
+                bytes_ |= (((spread + _M7F) >> _S7) & _H) << np.uint64(k - lowest)
+            for i in range(first, min(first + 8, counts.size)):
+                counts[i] += np.int64((bytes_ >> np.uint64(8 * (i - first))) & _BYTE) << lowest
 
 
 @kernel
@@ -193,6 +204,7 @@ def count_replicas(
     bonds = np.zeros((_PLANES, _WIDE), np.uint64)
     evens = np.zeros((_PLANES, _WIDE), np.uint64)
     odds = np.zeros((_PLANES, _WIDE), np.uint64)
+    edge = np.empty(3, np.uint64)
     used = 1
     while (1 << used) <= 2 * height * (n // width):
         used += 1
@@ -203,8 +215,12 @@ def count_replicas(
         third = np.empty(_WIDE, np.uint64)
         for y in range(1, height + 1):
             for j in range(width, width + n, _WIDE):
+                shift = _find_edge(edge, height, n, width, is_open, y, j)
+                own, up = words[0, y, j : j + _WIDE], words[1, y - 1, j : j + _WIDE]
+                down = words[1, y + 1, j : j + _WIDE]
+                here, beside = words[1, y, j : j + _WIDE], words[1, y, j + shift : j + shift + _WIDE]
                 for w in range(_WIDE):
-                    first[w], second[w], third[w] = _bonds_of(words, width, is_open, y, j + w)
+                    first[w], second[w], third[w] = _bonds_of(own[w], up[w], down[w], here[w], beside[w], edge)
                 _add_wide(bonds, first, second, third, used)
                 for w in range(_WIDE):
                     first[w], second[w], third[w] = words[0, y, j + w], ZERO, ZERO
@@ -216,7 +232,10 @@ def count_replicas(
         for y in range(1, height + 1):
             for j in range(width, width + n):
                 w = (j - width) % width
-                b0, b1, b2 = _bonds_of(words, width, is_open, y, j)
+                shift = _find_edge(edge, height, n, width, is_open, y, j)
+                b0, b1, b2 = _bonds_of(
+                    words[0, y, j], words[1, y - 1, j], words[1, y + 1, j], words[1, y, j], words[1, y, j + shift], edge
+                )
                 _add(bonds, b0, 0, w)
                 _add(bonds, b1, 1, w)
                 _add(bonds, b2, 2, w)

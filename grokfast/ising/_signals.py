@@ -11,7 +11,7 @@ _NAMES = ("SIGINT", "SIGTERM", "SIGHUP", "SIGALRM", "SIGVTALRM", "SIGPROF", "SIG
 _SIGNALS = [getattr(signal, name) for name in _NAMES if hasattr(signal, name)]
 
 
-class held_signals:
+class HeldSignals:
     """A context in which handlers written in Python, such as Ctrl-C's, wait until it ends.
 
     Outside the main thread it does nothing, since Python runs handlers in the main thread only.

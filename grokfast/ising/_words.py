@@ -4,7 +4,8 @@ One kernel serves both layouts, because both are a lattice of *words* with ``H``
 
 * ``replica``: bit b of a word is the same site of lattice b; ``H = Ly``;
 * ``site``: bit b of a word is the site H rows below that of bit b - 1 in one lattice; ``H = Ly / 64``, even. Where
-  64 does not divide Ly / 2, ``B = min(64, Ly / 2)`` bits are used and the ``tall`` bits, the first ``Ly / 2 % B``, have H
+  64 does not divide Ly / 2, ``B = min(64, Ly / 2)`` bits are used and the ``tall`` bits, the first ``Ly / 2 % B``,
+  have H
   rows and the others H - 2. In a bit that is not tall, row H - 1 (from 1) holds the first row of the next bit: so its
   last row finds its neighbour where every row does.
 
@@ -174,9 +175,7 @@ def from_bit_below(word: np.uint64, bits: int, is_open: bool) -> np.uint64:
 
 
 @kernel
-def refresh_halo(
-    rows: WordArray, first: int, last: int, width: int, bits: int, tall: np.uint64, is_open: bool
-) -> None:
+def refresh_halo(rows: WordArray, first: int, last: int, width: int, bits: int, tall: np.uint64, is_open: bool) -> None:
     """Copy the edges of rows ``first`` to ``last`` - 1 (from 1) of one colour to where neighbours look for them.
 
     Args:

@@ -90,7 +90,7 @@ def reweight(
         for value, one in zip(values, each, strict=True)
     ]
     overlap = weights.sum(axis=1) ** 2 / (weights.shape[1] * np.square(weights).sum(axis=1))
-    return Reweighted(T, *estimates, overlap)
+    return Reweighted._make([T, *estimates, overlap])
 
 
 def _groups(replicas: int, n: int, blocks: int) -> list[npt.NDArray[np.int64]]:
@@ -126,10 +126,13 @@ class Crossing(NamedTuple):
 def crossing(
     temperatures: FloatArray, first: Estimate, second: Estimate, *, seed: int = 0, draws: int = 400
 ) -> Crossing | None:
-    """Where two curves, such as the Binder cumulants of two sizes, cross for the last time while their difference rises.
+    """Where two curves, such as the Binder cumulants of two sizes, cross: the second falls below the first there.
 
-    Between the temperatures, curves are straight lines. The errors are those of curves drawn again from the errors of the
-    points (parametric bootstrap).
+    Noise makes curves that lie on each other cross many times. The crossing is where Σ z over the temperatures below
+    it is
+    largest, z being the difference in its standard errors, at most 3. Between the temperatures, curves are straight
+    lines.
+    The errors are those of curves drawn again from the errors of the points (parametric bootstrap).
 
     Args:
         temperatures: float64 ``[T]``, rising.
@@ -142,14 +145,14 @@ def crossing(
         The crossing, or None if they do not cross.
     """
     rng = np.random.default_rng(seed)
+    error = np.hypot(first.error, second.error)
 
     def find(a: FloatArray, b: FloatArray) -> tuple[float, float] | None:
         d = b - a
-        # The steepest fall through 0: noise makes curves that lie on each other cross elsewhere too.
-        falls = np.flatnonzero((d[:-1] > 0) & (d[1:] <= 0))
-        if falls.size == 0:
+        z = np.clip(np.divide(d, error, out=np.zeros_like(d), where=error > 0), -3.0, 3.0)
+        i = int(np.argmax(np.cumsum(z)))
+        if i == d.size - 1 or not d[i] > 0.0 > d[i + 1]:
             return None
-        i = int(falls[np.argmax(d[falls] - d[falls + 1])])
         s = float(d[i] / (d[i] - d[i + 1]))
         T = temperatures[i] + s * (temperatures[i + 1] - temperatures[i])
         return float(T), float(a[i] + s * (a[i + 1] - a[i]))
@@ -199,7 +202,7 @@ def log_slope(sizes: npt.ArrayLike, values: FloatArray, errors: FloatArray) -> S
 
 
 def correlation_function(spins: npt.ArrayLike) -> FloatArray:
-    """Spin correlations along rows and columns of periodic lattices, ⟨σ(0) σ(r)⟩ averaged over sites, both axes, lattices.
+    """Spin correlations along rows and columns of periodic lattices, ⟨σ(0) σ(r)⟩ over sites, both axes, lattices.
 
     Args:
         spins: ±1, ``[..., L, L]``.
@@ -228,7 +231,8 @@ def second_moment_length(spins: npt.ArrayLike) -> FloatArray:
         spins: ±1, ``[..., R, L, L]``; the structure factors S(0) = ⟨M²⟩ and S(k) are means over R.
 
     Returns:
-        float64 ``[...]`` in sites, 0 where S(0) <= S(k). Above Tc it is the correlation length; below, ⟨M⟩ is part of S(0).
+        float64 ``[...]`` in sites, 0 where S(0) <= S(k). Above Tc it is the correlation length; below, ⟨M⟩ is part of
+        S(0).
 
     Raises:
         InputError: If the lattices are not square or there is no axis of replicas.

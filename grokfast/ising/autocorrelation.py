@@ -66,10 +66,11 @@ def autocorrelation(series: FloatArray, window: float = WINDOW) -> Autocorrelati
         tau = np.cumsum(covariance / covariance[0]) - 0.5
         inside = np.arange(n) >= window * tau
         w = int(np.argmax(inside)) if inside.any() else n - 1
-        time = max(float(tau[w]), 1.0 / (2.0 * n))  # anticorrelated series may come out at or below 0
-        found[:, i] = time, time * np.sqrt((4.0 * w + 2.0) / (R * n)), w, covariance[0]
+        positive = max(float(tau[w]), 1.0 / (2.0 * n))  # anticorrelated series may come out at or below 0
+        found[:, i] = positive, positive * np.sqrt((4.0 * w + 2.0) / (R * n)), w, covariance[0]
     lead = series.shape[:-2]
-    return Autocorrelation(*(x.reshape(lead) for x in found), frozen.reshape(lead))
+    time, error, cut, variance = (x.reshape(lead) for x in found)
+    return Autocorrelation(time, error, cut, variance, frozen.reshape(lead))
 
 
 def integrated_time(series: FloatArray, window: float = WINDOW) -> FloatArray:

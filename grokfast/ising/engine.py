@@ -115,7 +115,8 @@ class PackedSpins(NamedTuple):
             ``[color, y, j]`` is its site (y, x) with ``x = 2 j + (y + color) % 2``.
             ``site``: read-only uint64 ``[lattices, 2, H, Lx / 2, 1]``; bit b of ``[color, y, j]`` is row
             ``b Ly / 64 + y`` where 64 divides Ly / 2, so that H = Ly / 64; columns as above. Otherwise the
-            B = min(64, Ly / 2) lowest bits hold blocks of rows, the first ``Ly / 2 % B`` of H = 2 ceil(Ly / 2B) rows and
+            B = min(64, Ly / 2) lowest bits hold blocks of rows, the first ``Ly / 2 % B`` of H = 2 ceil(Ly / 2B) rows
+            and
             the others of H - 2, one below the other; what else is in the words means nothing.
             ``scalar``: uint8 ``[lattices, Ly, ceil(Lx / 8)]``, lowest bit first; a copy, since this layout
             holds bytes.

@@ -79,7 +79,8 @@ def onsager_energy(temperature: npt.ArrayLike, J: float = 1.0) -> FloatArray:
     """
     K = _couplings(temperature, J)
     p = _parts(K)
-    # Cold, 1 + w (2/π) 𝐊 is a sum of positive terms; hot, w = 2 tanh² - 1 is negative and 2 tanh² + w δ is the same sum.
+    # Cold, 1 + w (2/π) 𝐊 is a sum of positive terms; hot, w = 2 tanh² - 1 is negative and 2 tanh² + w δ is the same
+    # sum.
     # At Tc, w = 0 and δ diverges like ln(1/|w|): the product vanishes.
     product = np.where(p.w == 0.0, 0.0, p.w * np.where(p.w == 0.0, 0.0, p.excess))
     bracket = np.where(p.w >= 0.0, 1.0 + p.w + product, 2.0 * p.tanh**2 + product)
@@ -92,7 +93,8 @@ def onsager_specific_heat(temperature: npt.ArrayLike, J: float = 1.0) -> FloatAr
 
     c = (2/π)(K coth 2K)² {2𝐊 - 2𝐄 - 2(1 - tanh²2K)[π/2 + (2 tanh²2K - 1) 𝐊]}
 
-    It is computed as a sum of positive terms, c = 2 (K coth 2K)² [(1 + δ)(x² + R) + δ / cosh²2K] with δ = 2𝐊/π - 1, x the
+    It is computed as a sum of positive terms, c = 2 (K coth 2K)² [(1 + δ)(x² + R) + δ / cosh²2K] with δ = 2𝐊/π - 1, x
+    the
     lesser of tanh²2K and 1/cosh²2K, and R = Σ_{n≥2} 2^(n-1) c_n² over the arithmetic-geometric mean.
 
     Args:
@@ -177,4 +179,5 @@ _KC_REST = -1.125272946412933e-17
 def _couplings(temperature: npt.ArrayLike, J: float) -> FloatArray:
     """K = J / T as float64, after checking both."""
     check_positive("J", J)
-    return np.asarray(J / check_temperature(temperature))
+    with np.errstate(over="ignore"):
+        return np.asarray(J / check_temperature(temperature))

@@ -104,7 +104,9 @@ def mixed_seed(seed: int, *parameters: object) -> int:
 
 def is_finite(value: object) -> bool:
     """Whether it is a finite real number."""
-    return isinstance(value, numbers.Real) and not isinstance(value, bool) and math.isfinite(value)
+    if isinstance(value, bool):
+        return False
+    return isinstance(value, numbers.Real) and math.isfinite(value)
 
 
 def stream_key(seed: int, stream: int) -> int:

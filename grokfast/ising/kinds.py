@@ -36,10 +36,13 @@ class Order(StrEnum):
     """In which order single-spin dynamics visits the sites; equilibrium is the same, the way there is not.
 
     Members:
-        CHECKERBOARD: All sites with y + x even and then the others; row by row where an odd periodic side rules that out.
-            Fast. Metropolis accepts all moves with ΔE = 0 of a colour at once in it, which spoils coarsening: domains do
+        CHECKERBOARD: All sites with y + x even and then the others; row by row where an odd periodic side rules that
+            out.
+            Fast. Metropolis accepts all moves with ΔE = 0 of a colour at once in it, which spoils coarsening: domains
+            do
             not grow as t^(1/2). Use Glauber for quenches.
-        RANDOM: As many sites as the lattice has, each drawn at random, on the plain path. What the master equation says,
+        RANDOM: As many sites as the lattice has, each drawn at random, on the plain path. What the master equation
+            says,
             and right for quenches with either dynamics (random-site Glauber is that of arXiv 2502.01739's authors).
     """
 

@@ -68,7 +68,8 @@ def make_engine(problem: Problem, layout: str | Layout | None) -> Engine:
     if not fits[chosen]:
         raise InputError(
             f"layout '{chosen}' needs metropolis or glauber dynamics in checkerboard order and an even Lx, "
-            f"{'an even Ly >= 4' if chosen is Layout.SITE else 'an even Ly where periodic'}; use layout 'scalar' or None"
+            f"{'an even Ly >= 4' if chosen is Layout.SITE else 'an even Ly where periodic'}; "
+            "use layout 'scalar' or None"
         )
     if chosen is Layout.SCALAR:
         from grokfast.ising.scalar_engine import ScalarEngine

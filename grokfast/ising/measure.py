@@ -26,7 +26,7 @@ LONG = 50.0
 """A chain of fewer autocorrelation times than this is short (Foreman-Mackey et al., PASP 125, 306 (2013): emcee)."""
 
 LONG_WITH_REPLICAS = 5.0
-"""The same where whole replicas are the blocks, whose errors need no autocorrelation time: the start should be forgotten."""
+"""The same where whole replicas are the blocks: errors need no autocorrelation time, only the start be forgotten."""
 
 _REPLICAS_FOR_TIMES = 8
 
@@ -141,8 +141,8 @@ class Measurements:
         values = {name: np.asarray(function(whole)) for name, function in functions.items()}
         if R >= BLOCKS:
             leave_one_out = (sums.sum(axis=-1, keepdims=True) - sums) / (sizes.sum() - sizes)
-            each = np.moveaxis(leave_one_out, -1, 0)  # [blocks, 6, T]
-            errors = {name: _jackknife(np.stack([f(x) for x in each])) for name, f in functions.items()}
+            each = np.moveaxis(leave_one_out, -1, 1)  # [6, blocks, T]
+            errors = {name: _jackknife(f(each)) for name, f in functions.items()}
             times = _times_of_some_replicas(series)
             freedom = {name: np.full(T, float(R - 1)) for name in QUANTITIES}
         else:
@@ -158,9 +158,7 @@ class Measurements:
 
     @property
     def energy_time(self) -> FloatArray:
-        """Integrated autocorrelation time 1/2 + Σ ρ(t) of E, in sweeps: half of ``every`` if the measurements are
-        independent, NaN if E never changed.
-        """
+        """Autocorrelation time 1/2 + Σ ρ(t) of E, in sweeps: ``every`` / 2 if independent, NaN if E never changed."""
         return self.trust["energy"].time
 
     @property
@@ -192,7 +190,9 @@ class Measurements:
             InputError: If there is no such quantity or the level is out of range.
         """
         if quantity not in QUANTITIES:
-            raise InputError(f"quantity must be one of {list(QUANTITIES)}, got {quantity!r}{nearest(str(quantity), QUANTITIES)}")
+            raise InputError(
+                f"quantity must be one of {list(QUANTITIES)}, got {quantity!r}{nearest(str(quantity), QUANTITIES)}"
+            )
         check_fraction("level", level)
         mean, error = getattr(self, quantity)
         reach = student_quantile(level, self.trust[quantity].freedom) * error
@@ -208,8 +208,8 @@ class Measurements:
             T = self.temperatures[np.any([short[name] for name in names], axis=0)]
             where = f"T = {T[0]:.4g}" if T.size == 1 else f"{T.size} temperatures from {T.min():.4g} to {T.max():.4g}"
             warnings.warn(
-                f"the series is short against its autocorrelation time for {', '.join(names)} at {where}: errors there are "
-                "too small; measure longer, or see Measurements.trust",
+                f"the series is short against its autocorrelation time for {', '.join(names)} at {where}: "
+                "errors there are too small; measure longer, or see Measurements.trust",
                 UnreliableErrorWarning,
                 stacklevel=3,
             )
@@ -306,6 +306,7 @@ def _gamma_method(
 def _trust(found: Autocorrelation, freedom: FloatArray, n: int, replicas: int, every: int) -> Trust:
     with np.errstate(invalid="ignore"):
         ratio = n / found.time
-        short = ratio < (LONG if replicas < BLOCKS else LONG_WITH_REPLICAS)
+        # Less than 1/2 is noise where updates correlate positively: too few measurements must not look independent.
+        short = n / np.maximum(found.time, 0.5) < (LONG if replicas < BLOCKS else LONG_WITH_REPLICAS)
     status = np.where(found.frozen, str(Status.FROZEN), np.where(short, str(Status.SHORT), str(Status.RELIABLE)))
     return Trust(every * found.time, every * found.error, ratio, status, freedom)

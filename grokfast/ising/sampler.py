@@ -12,7 +12,7 @@ import numpy.typing as npt
 from grokfast._checks import check_at_least, parse_choice
 from grokfast.errors import InputError
 from grokfast.ising._memory import check_memory
-from grokfast.ising._signals import held_signals
+from grokfast.ising._signals import HeldSignals
 from grokfast.ising._threads import usable_threads
 from grokfast.ising.engine import Arrays, FloatArray, PackedSpins, Problem, SpinArray
 from grokfast.ising.inputs import (
@@ -126,8 +126,17 @@ class IsingSampler:
         self._rounds = 0
         self._drawn = 0
         self._parameters = repr(
-            [rows, columns, self._temperatures.tolist(), self._replicas, *map(str, (dynamics, order, boundary))]
-            + [float(J) + 0.0, float(field) + 0.0]
+            [
+                rows,
+                columns,
+                self._temperatures.tolist(),
+                self._replicas,
+                str(dynamics),
+                str(order),
+                str(boundary),
+                float(J) + 0.0,
+                float(field) + 0.0,
+            ]
         )
         self._problem = Problem(
             rows=rows,
@@ -211,7 +220,7 @@ class IsingSampler:
         left = int(n)
         while left > 0:
             now = min(piece, left)
-            with held_signals():
+            with HeldSignals():
                 self._advance(now)
             left -= now
 
@@ -253,7 +262,7 @@ class IsingSampler:
                 raise InputError(f"field must be a finite number, got {field!r}")
             h = float(field)
         problem = dataclasses.replace(self._problem, temperatures=np.repeat(T, self._replicas), field=h)
-        with held_signals():
+        with HeldSignals():
             self._engine.retune(problem)
             self._problem, self._temperatures = problem, T
 
@@ -288,8 +297,10 @@ class IsingSampler:
     def temper(self, rounds: int, every: int = 1) -> FloatArray:
         """Replica exchange (parallel tempering) between neighbouring temperatures.
 
-        Each round sweeps ``every`` times and then offers each replica of a temperature an exchange of spins with the same
-        replica of the next temperature, which is accepted with probability min(1, exp((1/T - 1/T')(E - E'))). Rounds take
+        Each round sweeps ``every`` times and then offers each replica of a temperature an exchange of spins with the
+        same
+        replica of the next temperature, which is accepted with probability min(1, exp((1/T - 1/T')(E - E'))). Rounds
+        take
         turns between the pairs (1st, 2nd), (3rd, 4th), … and (2nd, 3rd), … in rising order of temperatures.
 
         Args:
@@ -324,12 +335,12 @@ class IsingSampler:
             chance = np.exp(np.minimum(np.where(np.isnan(gain), 0.0, gain), 0.0))
             swap = philox(self._key(_EXCHANGE_STREAM), self._rounds).random(chance.shape) < chance
             which, replica = np.nonzero(swap)
-            with held_signals():
+            with HeldSignals():
                 self._engine.exchange(cold[which] * R + replica, hot[which] * R + replica)
                 self._rounds += 1
             made[pairs] += R
             accepted[pairs] += swap.sum(axis=1)
-        return np.divide(accepted, made, out=np.full(T - 1, np.nan), where=made > 0)
+        return np.asarray(np.divide(accepted, made, out=np.full(T - 1, np.nan), where=made > 0))
 
     def energy(self) -> FloatArray:
         """Energy per site E / N in the units of J: float64 ``[T, R]``."""

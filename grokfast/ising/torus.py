@@ -222,7 +222,8 @@ def _evaluate(temperature: npt.ArrayLike, shape: Shape, J: float) -> tuple[int, 
     """Number of sites, K, and the jet's three parts stacked, after checking the arguments."""
     check_positive("J", J)
     rows, columns = parse_shape("shape", shape)
-    K = np.asarray(J / check_temperature(temperature))
+    with np.errstate(over="ignore"):
+        K = np.asarray(J / check_temperature(temperature))
     jets = np.array([_log_partition_jet(float(k), rows, columns) for k in K.ravel()])
     return rows * columns, K, jets.reshape(-1, 3).T.reshape(3, *K.shape)
 

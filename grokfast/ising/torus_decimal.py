@@ -1,7 +1,9 @@
 """Kaufman's solution in decimal arithmetic, for temperatures at which its terms cancel.
 
-Cold, the specific heat of a torus is of order q⁴ with q = exp(-2K), and the modes add terms of order q that cancel over θ; hot,
-the energy is a small rest of -2J. So the sums of :mod:`grokfast.ising.torus` are done here with as many digits more as are
+Cold, the specific heat of a torus is of order q⁴ with q = exp(-2K), and the modes add terms of order q that cancel
+over θ; hot,
+the energy is a small rest of -2J. So the sums of :mod:`grokfast.ising.torus` are done here with as many digits more
+as are
 lost, from logarithmic derivatives: no logarithm is taken, and products of modes do not overflow a ``Decimal``.
 """
 

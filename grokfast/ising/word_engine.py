@@ -259,9 +259,7 @@ class WordEngine:
         for block in range(self._done.shape[0]):
             self._sweep_block(block)
 
-    def _sweep_block(
-        self, block: int, worker: int = 0, workers: int = 1, progress: IntArray | None = None
-    ) -> None:
+    def _sweep_block(self, block: int, worker: int = 0, workers: int = 1, progress: IntArray | None = None) -> None:
         strips = self._done.shape[1]
         done = self._done[block]
         sweeps = self._asked - int(done[strips * worker // workers])
@@ -272,13 +270,24 @@ class WordEngine:
         words, states = self._words[block], self._padded_states[block]
         bits, redraw = self._bits[table], self._redraw[table]
         counters = np.zeros((1, LINE), dtype=np.int64) if progress is None else progress
-        how = (sweeps, worker, workers, counters, done)
-        where = (words, self._width, self._lanes, self._tall)
+        how: tuple[Any, ...] = (sweeps, worker, workers, counters, done)
+        where: tuple[Any, ...] = (words, self._width, self._lanes, self._tall)
         if self._general:
-            dynamics = (self._open, glauber, states, self._strip, bits, redraw, self._favour, self._log_stay)
-            _general.sweep_general(*where, *dynamics, *edges, *how)
+            dynamics: tuple[Any, ...] = (
+                self._open,
+                glauber,
+                states,
+                self._strip,
+                bits,
+                redraw,
+                self._favour,
+                self._log_stay,
+            )
+            arguments: list[Any] = [*where, *dynamics, *edges, *how]
+            _general.sweep_general(*arguments)
         else:
-            _words.sweep_words(*where, glauber, states, self._strip, bits, redraw, self._log_stay, *how)
+            arguments = [*where, glauber, states, self._strip, bits, redraw, self._log_stay, *how]
+            _words.sweep_words(*arguments)
 
     def randomize(self, which: npt.NDArray[np.bool_], generator: np.random.Generator) -> None:
         """Draw fair spins for the lattices in ``which``."""

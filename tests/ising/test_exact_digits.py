@@ -53,7 +53,7 @@ def test_infinite_lattice():
 
 
 def kaufman(t, rows, columns):
-    """ln Z, energy and specific heat per site from the four products as Kaufman wrote them, by differences in 80 digits."""
+    """ln Z, energy and specific heat per site from the four products as Kaufman wrote them, by differences."""
 
     def log_z(K):
         N, M = rows, columns

@@ -1,13 +1,13 @@
 """Energies against Kaufman's torus and Onsager's plane, with errors from the data."""
 
-import math
-
 import numpy as np
 import pytest
 
 from grokfast.ising import IsingSampler
 from grokfast.ising.exact import critical_temperature, kaufman_energy, kaufman_specific_heat, onsager_energy
-from grokfast.ising.measure import BLOCKS
+
+# Two replicas of 60 measurements are short at some temperatures; the scores allow for it.
+pytestmark = pytest.mark.filterwarnings("ignore::grokfast.ising.UnreliableErrorWarning")
 
 TC = critical_temperature()
 SEEDS = range(10)
@@ -16,17 +16,12 @@ SEEDS = range(10)
 REPLICA = [(8, 500, 60, 30, 256), (16, 3000, 60, 60, 128), (32, 10000, 60, 200, 64), (64, 30000, 40, 500, 64)]
 
 
-def jackknife_degrees(replicas, n):
-    """Degrees of freedom of a jackknife error: blocks less one."""
-    return replicas * min(n, max(1, math.ceil(BLOCKS / replicas))) - 1
-
-
 def energy_scores(L, T, seed, stats, *, burn, n, every, replicas, exact, **options):
     sampler = IsingSampler(L, T, replicas, init="up", seed=seed, **options)
     sampler.sweep(burn)
     measured = sampler.measure(n, every)
     t = (measured.energy.mean - exact(np.asarray(T), L)) / measured.energy.error
-    return sampler, measured, list(stats.as_normal(t, jackknife_degrees(replicas, n)))
+    return sampler, measured, list(stats.as_normal(t, measured.trust["energy"].freedom))
 
 
 def run_replicas(L, burn, n, every, replicas, dynamics, seeds, stats):
@@ -40,7 +35,7 @@ def run_replicas(L, burn, n, every, replicas, dynamics, seeds, stats):
         scores += z
         heat = measured.specific_heat
         t = (heat.mean - kaufman_specific_heat(measured.temperatures, L)) / heat.error
-        scores += list(stats.as_normal(t, jackknife_degrees(replicas, n)))
+        scores += list(stats.as_normal(t, measured.trust["specific_heat"].freedom))
     stats.check_scores(scores)
 
 

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from grokfast.ising import IsingSampler
-from grokfast.ising._signals import held_signals
+from grokfast.ising._signals import HeldSignals
 
 CASES = {
     "replica": {"L": 16, "temperatures": [1.5, 2.3, np.inf], "replicas": 70},
@@ -136,12 +136,12 @@ def test_alarms_at_many_moments(options, measuring):
     np.testing.assert_array_equal(sampler.spins, fresh.spins)
 
 
-def test_held_signals_come_through_at_the_end_and_handlers_are_given_back():
+def test_HeldSignals_come_through_at_the_end_and_handlers_are_given_back():
     seen = []
     before = signal.signal(signal.SIGINT, lambda number, frame: seen.append(number))
     try:
-        with held_signals():
-            with held_signals():
+        with HeldSignals():
+            with HeldSignals():
                 signal.raise_signal(signal.SIGINT)
                 assert seen == []
             assert seen == []
