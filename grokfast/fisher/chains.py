@@ -172,7 +172,8 @@ def chain_of(job: Job, state: State, inputs: Inputs) -> list[Link] | None:
     if job.outputs.pick is not None or job.outputs.class_axis is not None:
         return None
     if state is None and all(type(m) in _READ_ONLY and "forward" not in m.__dict__ for m in job.model.modules()):
-        model, leaves = job.model, job.leaves
+        model, leaves = job.model, dict(job.model.named_parameters())
+        leaves = {name: leaves[name] for name in job.names}
         before = None
     else:
         world = job.world(state)
@@ -181,7 +182,7 @@ def chain_of(job: Job, state: State, inputs: Inputs) -> list[Link] | None:
         return None
     recorder = _Recorder({id(leaf): name for name, leaf in leaves.items()}, x)
     try:
-        with recorder:
+        with torch.enable_grad(), torch.autocast(x.device.type, enabled=False), recorder:
             out = inputs.call(model)
     except _BrokenError:
         return None
@@ -198,4 +199,4 @@ def _hooked(job: Job) -> bool:
     return any(
         m._forward_hooks or m._forward_pre_hooks or m._backward_hooks or m._backward_pre_hooks
         for m in job.model.modules()
-    ) or any(p._backward_hooks for p in job.leaves.values())
+    ) or any(p._backward_hooks for p in job.model.parameters())

@@ -201,7 +201,7 @@ def rejected_of(
                 reasons.setdefault(name, "the layer's input is overwritten later on")
             elif place is None:
                 reasons.setdefault(name, f"the sample axis of {use.rule.what} {list(use.shape)} could not be proven")
-    key = (world.double, *(use.signature for use in traced.uses))
+    key = tuple(use.signature for use in traced.uses)
     if key not in findings.trusted:
         findings.trusted[key] = _distrusted(job, state, world, inputs, traced, places, set(reasons))
     for name in sorted(findings.trusted[key]):
@@ -290,7 +290,11 @@ def _inputs_by_float64(
             if here is None or place is None:
                 continue
             rows = here[start : start + _READ]
-            read = place.front(x, some.n, traced.uses[k].rule.x_axes) if place.fits(tuple(x.shape), some.n) else None
+            read = (
+                place.front(x, some.n, traced.uses[k].rule.x_axes)
+                if place.fits(tuple(x.shape), some.n, traced.uses[k].rule.x_axes)
+                else None
+            )
             if read is None or not _near(read, rows):
                 mine[k] = None
                 parts[k] = []

@@ -21,11 +21,12 @@ class Layout:
     axis: int = 0
     merged: str = ""
 
-    def fits(self, shape: tuple[int, ...], n: int) -> bool:
-        """Whether a tensor of this shape can hold ``n`` samples this way."""
+    def fits(self, shape: tuple[int, ...], n: int, axes: int) -> bool:
+        """Whether a tensor of this shape, whose last ``axes`` axes belong to the layer, can hold ``n`` samples so."""
+        places = shape[: len(shape) - axes]
         if self.merged:
-            return len(shape) > 0 and n > 0 and shape[0] % n == 0
-        return len(shape) > self.axis and shape[self.axis] == n
+            return len(places) > 0 and n > 0 and places[0] % n == 0
+        return len(places) > self.axis and places[self.axis] == n
 
     def front(self, tensor: Tensor, n: int, axes: int) -> Tensor:
         """The same numbers with the samples on the leading axis; the last ``axes`` axes belong to the layer."""
@@ -54,7 +55,7 @@ class Rows(Layout):
         place = torch.arange(len(order), device=sample.device) - starts[sample[order]]
         self._order, self._slots = order, sample[order] * self.most + place
 
-    def fits(self, shape: tuple[int, ...], n: int) -> bool:
+    def fits(self, shape: tuple[int, ...], n: int, axes: int) -> bool:
         """They were counted in this very block."""
         return True
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import nullcontext
 from dataclasses import dataclass
 
 import torch
@@ -102,7 +103,7 @@ class FisherPlan:
             generator.seed()
         n = 0
         total: dict[str, Tensor] | None = None
-        with plain_torch(self._job.device):
+        with nullcontext() if self._fused is not None else plain_torch(self._job.device):
             for block in shown(self._blocks(stream, batch_size), progress, inputs):
                 n += block.n
                 part = self._block(block, leaves, params, members, samples, generator)
@@ -202,12 +203,12 @@ def check_run(batch_size: int | None, samples: int) -> None:
 
 def prepare(job: Job, params: Mapping[str, Tensor] | None, first: Block) -> FisherPlan:
     """Look at the model with the first samples and plan."""
-    with plain_torch(job.device):
+    with torch.inference_mode(False):
         state = None if params is None else member(params, 0)
         fused = recognise(job, state, first)
-        if fused is not None:
-            routes = {name: Route(fused.way, fused.reason) for name in job.names}
-            return FisherPlan(job, routes, fused=fused)
+    if fused is not None:
+        return FisherPlan(job, {name: Route(fused.way, fused.reason) for name in job.names}, fused=fused)
+    with plain_torch(job.device):
         findings, found = probe(job, state, first)
     return FisherPlan(job, {name: Route(*route) for name, route in found.items()}, findings=findings)
 

@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Any
 import safetensors
 import safetensors.torch
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
+from grokfast._checks import check_non_negative
 from grokfast.errors import InputError
 from grokfast.fisher.variants import Kind, Likelihood, Reduction
 
@@ -20,6 +21,14 @@ if TYPE_CHECKING:
     from grokfast.fisher.plan import FisherPlan
 
 _FORMAT = "grokfast.fisher_diag/1"
+
+
+def _check_names(what: str, mine: Mapping[str, Tensor], theirs: Mapping[str, Tensor]) -> None:
+    for name, value in mine.items():
+        found = theirs.get(name)
+        if found is None or found.shape != value.shape:
+            got = "none" if found is None else list(found.shape)
+            raise InputError(f"{what} must have '{name}' of shape {list(value.shape)}, got {got}")
 
 
 class FisherDiagonal(dict[str, Tensor]):
@@ -58,6 +67,58 @@ class FisherDiagonal(dict[str, Tensor]):
         if not self:
             return torch.zeros(0)
         return torch.cat([value.flatten(int(self.stacked)) for value in self.values()], -1)
+
+    def __add__(self, other: object) -> FisherDiagonal:
+        """Entry by entry, as the Fisher information of several tasks adds up; n is that of both together.
+
+        Raises:
+            InputError: If the other one is of another kind, likelihood, reduction or of other parameters.
+        """
+        if not isinstance(other, FisherDiagonal):
+            return NotImplemented
+        for what in ("kind", "likelihood", "reduction", "stacked"):
+            mine, theirs = getattr(self, what), getattr(other, what)
+            if mine != theirs:
+                raise InputError(f"Fisher diagonals add up if they have one {what}, got {mine} and {theirs}")
+        _check_names("the other Fisher diagonal", self, other)
+        return self._with({name: value + other[name] for name, value in self.items()}, self.n + other.n)
+
+    def __mul__(self, weight: float) -> FisherDiagonal:
+        """Every entry times a weight of at least 0."""
+        check_non_negative("weight", weight)
+        return self._with({name: value * weight for name, value in self.items()}, self.n)
+
+    __rmul__ = __mul__
+
+    def _with(self, entries: Mapping[str, Tensor], n: int) -> FisherDiagonal:
+        return FisherDiagonal(
+            entries, kind=self.kind, likelihood=self.likelihood, reduction=self.reduction, n=n, stacked=self.stacked
+        )
+
+    def penalty(self, model: nn.Module | Mapping[str, Tensor], anchor: Mapping[str, Tensor]) -> Tensor:
+        r"""The elastic penalty :math:`\tfrac12 \sum_i F_i (\theta_i - \theta^*_i)^2`, differentiable in the model.
+
+        Args:
+            model: The module that is being trained, or its parameters by name.
+            anchor: The parameters that are to be remembered, by name.
+
+        Returns:
+            A scalar in nats (with ``reduction="mean"``: per sample); ``[E]`` for a stack.
+
+        Raises:
+            InputError: If a parameter of the diagonal is missing or has another shape.
+
+        Source:
+            Kirkpatrick et al., PNAS 114, 3521 (2017), eq. 3.
+        """
+        now = dict(model.named_parameters()) if isinstance(model, nn.Module) else model
+        _check_names("the model", self, now)
+        _check_names("the anchor", self, anchor)
+        axes = int(self.stacked)
+        parts = [
+            (value * (now[name] - anchor[name].detach()).square()).flatten(axes).sum(-1) for name, value in self.items()
+        ]
+        return 0.5 * torch.stack(parts).sum(0)
 
     def save(self, path: str | Path) -> None:
         """Write to a safetensors file, with what it is in the header; the file appears whole or not at all."""

@@ -195,6 +195,7 @@ class ElementwiseRule(Rule):
     def __init__(self, product: bool, **shapes: torch.Size) -> None:
         super().__init__(**shapes)
         self.product = product
+        self.x_axes = self.g_axes = 0
         self.settings = (product,)
         self.what = "product with a parameter" if product else "sum with a parameter"
 

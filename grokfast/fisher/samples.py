@@ -82,10 +82,18 @@ def find_samples(traced: Traced, n: int) -> list[Layout | None]:
     return found
 
 
+def _fits(layout: Layout, use: Use, n: int) -> bool:
+    """Whether input and output can hold the samples so, position by position."""
+    x, g = tuple(use.x.shape), use.shape
+    if use.rule.any_layout and x[: len(x) - use.rule.x_axes] != g[: len(g) - use.rule.g_axes]:
+        return False
+    return layout.fits(use.shape, n, use.rule.g_axes) and layout.fits(tuple(use.x.shape), n, use.rule.x_axes)
+
+
 def _sample_major(use: Use, n: int) -> Layout | None:
     """Samples in row-major order on the leading axis, alone or with positions after them."""
     for layout in (LEADING, Layout(merged="major")):
-        if layout.fits(use.shape, n) and layout.fits(tuple(use.x.shape), n):
+        if _fits(layout, use, n):
             return layout if layout is LEADING or use.rule.any_layout else None
     return None
 
@@ -110,9 +118,9 @@ class _Measured:
         """The first place of the samples that fits."""
         g, h = self.plain[j], self.scaled[j]
         if g is None or h is None or not bool(g.any()):
-            return LEADING if LEADING.fits(use.shape, self.n) and LEADING.fits(tuple(use.x.shape), self.n) else None
+            return LEADING if _fits(LEADING, use, self.n) else None
         for layout in CANDIDATES if use.rule.any_layout else CANDIDATES[:1]:
-            if not layout.fits(use.shape, self.n) or not layout.fits(tuple(use.x.shape), self.n):
+            if not _fits(layout, use, self.n):
                 continue
             mine = layout.front(g, self.n, 1).flatten(1)
             theirs = layout.front(h, self.n, 1).flatten(1)

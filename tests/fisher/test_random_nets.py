@@ -210,6 +210,12 @@ def test_random_networks(seed):
     check(seed)
 
 
+@pytest.mark.parametrize("seed", [1025, 1574])
+def test_as_many_features_as_samples(seed):
+    """Where the axis of the features was once taken for that of the samples."""
+    check(seed)
+
+
 @pytest.mark.slow
 def test_ten_thousand_random_networks():
     ways = collections.Counter()
