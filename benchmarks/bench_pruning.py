@@ -7,11 +7,11 @@ import torch
 from partial_runs import train_until
 from torch import nn
 
+from grokfast.observe import stack_pruning_curve
 from grokfast.ops import mlp_cross_entropy_, mlp_losses
-from grokfast.pruning import magnitude_ranks, prune_layerwise, pruned_count, pruning_fractions
+from grokfast.pruning import pruned_count, pruning_fractions, pruning_order, ranks_of
 from grokfast.tasks import ModularAddition, evaluate
 from grokfast.training import RunConfig, initial_stack
-from grokfast.training.observers import stack_pruning_curve
 
 
 def _trained(members, quick, epochs):
@@ -39,7 +39,7 @@ def _loop(task, params, splits, fractions):
         own = {name: tensor[e].contiguous() for name, tensor in params.items()}
         model.load_state_dict(own)
         weights = {name: p for name, p in model.named_parameters() if name.endswith("weight")}
-        ranks = {name: magnitude_ranks(own[name][None])[0] for name in weights}
+        ranks = {name: ranks_of(own[name].abs().reshape(1, -1)).reshape(own[name].shape) for name in weights}
         row = []
         with torch.no_grad():
             for fraction in fractions.tolist():
@@ -71,7 +71,7 @@ def test_losses_of_pruned_networks(side_by_side, quick, fraction):
     """One pass over the test pairs: active units alone, against the dense products that training uses."""
     task, state = _trained(1, quick, 2 if quick else 12)
     snapshot = state.snapshot()
-    params = prune_layerwise(snapshot.params, fraction)
+    params = pruning_order(snapshot.params).prune(snapshot.params, fraction)
     inputs, labels = snapshot.splits[0].test_inputs[None], snapshot.splits[0].test_labels[None]
     tensors = list(params.values())
     (loss, hits), (wanted, wanted_hits) = side_by_side(

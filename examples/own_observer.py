@@ -16,7 +16,7 @@ from grokfast import ModularAddition, Observer, RunConfig, Store, load, train_ru
 def weight_norms(snapshot):
     """Euclidean norm of each weight matrix, one value a member."""
     return {
-        f"norm {name}": tensor.flatten(1).norm(dim=1)
+        f"norm_{name.replace('.', '_')}": tensor.flatten(1).norm(dim=1)
         for name, tensor in snapshot.params.items()
         if name.endswith("weight")
     }
@@ -33,7 +33,7 @@ def main() -> None:
         table = load(folder)
         print(table.sql("SELECT w0, seed, t_train, t_test, end_test_accuracy, compressibility FROM runs"))
         for run in table.where("seed = 0"):
-            norm = run.history["norm 0.weight"]
+            norm = run.history["norm_0_weight"]
             seen = ~np.isnan(norm)
             path = ", ".join(f"{e}: {n:.1f}" for e, n in zip(run.history["epoch"][seen], norm[seen], strict=True))
             print(f"w0 = {run.config.w0:g}, norm of the first matrix by epoch: {path}")

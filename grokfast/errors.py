@@ -17,8 +17,16 @@ class ConfigError(InputError):
     """A configuration has an unknown key or a value out of range."""
 
 
+class MissingTaskError(ConfigError):
+    """A task is not registered, or the module that defines it cannot be imported here."""
+
+
 class StoreError(GrokfastError, OSError):
     """A folder of runs cannot be read or written, or a run in it is damaged."""
+
+
+class ChangedError(StoreError):
+    """A run was published again by someone else while it was in hand."""
 
 
 class MissingRunsError(GrokfastError, LookupError):

@@ -3,27 +3,30 @@
 from __future__ import annotations
 
 import importlib.util
+import json
 from collections.abc import Iterator, Mapping
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-import duckdb
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import nn
 
 from grokfast.errors import InputError, StoreError
+from grokfast.measures import Column
 from grokfast.models import Params
-from grokfast.store import Store, derived_keys, indexed_rows, read_derived
-from grokfast.tasks import Split
-from grokfast.training import SCHEMA, RunConfig, introduced
+from grokfast.query import export, select
+from grokfast.rows import ROWS, row_of
+from grokfast.store import Store, derived_keys, derived_names, indexed_rows, read_derived
+from grokfast.tasks import Split, fresh_module, load_parameters
+from grokfast.training import SCHEMA, RunConfig, config_of
 
-_ROWS = 2  # version of what _row computes: raise it with every change, so that indices are made anew
+KEPT_COLUMNS = "columns"
+"""In a kept measure of an end model, the meaning of its columns, as JSON; no measure may be called so."""
 
-MEASURED = "1"
-"""Version of the scalars of stored end models, which :mod:`grokfast.endmodel` computes."""
+_MEASURED = ("scalars", "measure-")  # names of entries with measures of end models; the first is an early version's
 
 
 class Run:
@@ -37,9 +40,11 @@ class Run:
     def __init__(self, store: Store, key: str) -> None:
         self.store = store
         self.key = key
+        self._seen: dict[str, tuple[NDArray[Any], NDArray[Any]]] = {}
 
     def __repr__(self) -> str:
-        return f"Run({self.key}, {self.config.task.name}, w0={self.config.w0:g}, seed={self.config.seed})"
+        config = self.record["config"]  # not the task itself, whose module may be missing here
+        return f"Run({self.key}, {config['task']['name']}, w0={config['w0']:g}, seed={config['seed']})"
 
     @cached_property
     def record(self) -> dict[str, Any]:
@@ -48,8 +53,8 @@ class Run:
 
     @cached_property
     def config(self) -> RunConfig:
-        """The configuration it was trained with."""
-        return RunConfig.from_dict(self.record["config"])
+        """The configuration it was trained with, and all that was looked at."""
+        return config_of(self.record)
 
     @property
     def summary(self) -> dict[str, Any]:
@@ -69,14 +74,16 @@ class Run:
         Raises:
             InputError: If there is no such column.
         """
-        whole = self.__dict__.get("history")
-        try:
-            found = whole if whole is not None else self.store.history(self.key, ["epoch", name])
-            values = found[name]
-        except (KeyError, StoreError) as error:
-            raise InputError(f"run {self.key} has no column {name!r} in its history") from error
-        known = ~np.isnan(values)
-        return found["epoch"][known], values[known]
+        if name not in self._seen:
+            whole = self.__dict__.get("history")
+            try:
+                found = whole if whole is not None else self.store.history(self.key, ["epoch", name])
+                values = found[name]
+            except (KeyError, StoreError) as error:
+                raise InputError(f"run {self.key} has no column {name!r} in its history") from error
+            known = ~np.isnan(values)
+            self._seen[name] = found["epoch"][known], values[known]
+        return self._seen[name]
 
     @cached_property
     def arrays(self) -> dict[str, NDArray[Any]]:
@@ -87,8 +94,7 @@ class Run:
     def _checkpoints(self) -> dict[int, Params]:
         stored = self.store.tensors(self.key, "checkpoints")
         # The file keeps its names sorted; stacked operations take parameters in the module's order.
-        with torch.device("meta"):
-            names = list(self.config.task.module().state_dict())
+        names = [name for name, _ in fresh_module(self.config.task).named_parameters()]
         epochs = {int(name.split("/", 1)[0]) for name in stored}
         return {epoch: {name: torch.from_numpy(stored[f"{epoch}/{name}"]) for name in names} for epoch in epochs}
 
@@ -114,9 +120,8 @@ class Run:
 
         Its input is what ``config.task.encode(inputs, dtype)`` gives.
         """
-        module = self.config.task.module().to(self.config.precision.dtype)
-        module.load_state_dict(self.checkpoint(epoch))
-        return module.eval()
+        module = fresh_module(self.config.task).to(self.config.precision.dtype)
+        return load_parameters(module, self.checkpoint(epoch)).eval()
 
     def data(self) -> Split:
         """Its train and test data, drawn again from its seed."""
@@ -157,6 +162,19 @@ class RunTable:
         """Names of the columns, in the order they first appear."""
         return list(dict.fromkeys(name for row in self.rows for name in row))
 
+    def described(self) -> dict[str, Column]:
+        """What the measured columns of these runs mean, by name, as their records say.
+
+        One record is read of each task and set of columns; measures of end models say it themselves.
+        """
+        kinds = {(row["task"], frozenset(row)): row["key"] for row in reversed(self.rows)}
+        found: dict[str, Column] = {}
+        for key in reversed(kinds.values()):
+            for values in [*self.store.record(key).get("columns", ()), *_kept_columns(self.store, key)]:
+                column = Column.from_dict(values)
+                found.setdefault(column.name, column)
+        return found
+
     def where(self, condition: str) -> RunTable:
         """The rows that fulfil an SQL condition, such as ``"w0 < 1 AND groks"``.
 
@@ -167,7 +185,7 @@ class RunTable:
             return self
         # Only the columns that the condition mentions are handed over: that is what takes the time.
         named = [name for name in self.columns if name == "key" or name.lower() in condition.lower()]
-        query = f"SELECT key FROM runs WHERE {condition}"
+        query = f"SELECT key FROM runs WHERE ({condition}\n)"
         try:
             keys = {key for (key,) in self._query(query, named).fetchall()}
         except InputError:
@@ -196,32 +214,22 @@ class RunTable:
             InputError: If the suffix is another one, or there are no runs.
             StoreError: If the file cannot be written.
         """
-        file = Path(file)
-        table = self.sql("SELECT * FROM runs")
-        if file.suffix not in (".csv", ".parquet"):
-            raise InputError(f"the export must be a .csv or a .parquet file, got {file}")
-        try:
-            table.write_csv(str(file)) if file.suffix == ".csv" else table.write_parquet(str(file))
-        except (duckdb.Error, OSError) as error:
-            raise StoreError(f"{file} cannot be written: {error}") from error
+        export(self.rows, self.columns, Path(file))
 
     def sql(self, query: str) -> Any:
-        """Run SQL on the table ``runs``; returns a DuckDB relation (``.df()``, ``.fetchall()``, ``.show()``).
+        """Run one SELECT on the table ``runs``; returns a DuckDB relation (``.df()``, ``.fetchall()``, ``.show()``).
+
+        The query sees these rows alone: no files, no second statement.
 
         Raises:
-            InputError: If there are no runs, or the query is invalid.
+            InputError: If there are no runs, or the query is invalid or fails on these values.
         """
         return self._query(query, self.columns)
 
     def _query(self, query: str, columns: list[str]) -> Any:
         if not self.rows:
             raise InputError(f"there are no runs in {self.store.root} to query")
-        connection = duckdb.connect()
-        connection.register("runs", {name: _column([row.get(name) for row in self.rows]) for name in columns})
-        try:
-            return connection.sql(query)
-        except duckdb.Error as error:
-            raise InputError(f"invalid query {query!r}: {error}") from error
+        return select(self.rows, columns, query)
 
     def df(self) -> Any:
         """The table as a pandas data frame.
@@ -249,12 +257,11 @@ def load(folder: str | Path) -> RunTable:
         StoreError: If the folder does not exist.
     """
     store = Store(folder)
-    rows, damaged = indexed_rows(store, _row, f"{_ROWS}-{SCHEMA}")
+    rows, damaged = indexed_rows(store, row_of, f"{ROWS}-{SCHEMA}")
     measured = set(derived_keys(store))
     for row in rows:
-        # Measured afterwards (`grokfast measure`, or a figure that needed it).
-        scalars = read_derived(store, row["key"], "scalars", MEASURED) if row["key"] in measured else None
-        row |= {name: _finite(values) for name, values in (scalars or {}).items()}
+        if row["key"] in measured:
+            row |= kept_measures(store, row["key"])
     rows.sort(key=lambda row: (row["task"], row["weight_decay"], row["batch_size"], row["w0"], row["seed"]))
     return RunTable(store, rows, damaged)
 
@@ -268,38 +275,40 @@ def regime_of(summary: Mapping[str, Any]) -> str:
     Args:
         summary: A run's summary, or its row in a table.
     """
-    if summary.get("t_train") is None or summary["end_test_accuracy"] < 0.5 * summary["end_train_accuracy"]:
+    # Runs of the first schema may have taken the accuracy of the whole train split alone.
+    taken = "_full" if summary.get("end_train_accuracy") is None and "end_train_accuracy_full" in summary else ""
+    learned = summary.get(f"t_train{taken}") is not None
+    if not learned or summary["end_test_accuracy"] < 0.5 * summary[f"end_train_accuracy{taken}"]:
         return "not generalised"
-    return "groks" if summary["groks"] else "learns"
+    return "groks" if summary[f"groks{taken}"] else "learns"
 
 
-def _row(record: Mapping[str, Any]) -> dict[str, Any]:
-    if record["schema"] > SCHEMA:
-        raise StoreError(
-            f"run {record['key']} was written by a later version of grokfast (schema {record['schema']}, this one "
-            f"knows {SCHEMA}): upgrade with `pip install -U grokfast`"
-        )
-    config = {**introduced(), **record["config"]}
-    task = dict(config.pop("task"))
-    row = {"key": record["key"], "task": task.pop("name"), **task, **config}
-    row |= {"status": record["status"], "diverged_epoch": record["diverged_epoch"], "reason": record.get("reason")}
-    row |= {"seconds": record["seconds"], **record["summary"]}
-    return {name: "x".join(map(str, value)) if isinstance(value, list) else value for name, value in row.items()}
+def kept_measures(store: Store, key: str, but: str = "") -> dict[str, float | None]:
+    """Measures of a stored end model that have been taken and kept, by column; None where one is not finite.
+
+    Args:
+        store: The store.
+        key: The run.
+        but: Name of an entry that is left out.
+    """
+    found: dict[str, float | None] = {}
+    for entry in _kept_entries(store, key):
+        if entry != but:
+            scalars = read_derived(store, key, entry, None) or {}
+            found |= {column: _finite(value) for column, value in scalars.items() if column != KEPT_COLUMNS}
+    return found
+
+
+def _kept_columns(store: Store, key: str) -> list[dict[str, Any]]:
+    """What the kept measures of a stored end model mean."""
+    entries = [read_derived(store, key, entry, None) or {} for entry in _kept_entries(store, key)]
+    texts = [entry[KEPT_COLUMNS].tobytes() for entry in entries if KEPT_COLUMNS in entry]
+    return [values for text in texts for values in json.loads(text)]
+
+
+def _kept_entries(store: Store, key: str) -> list[str]:
+    return [entry for entry in derived_names(store, key) if entry.startswith(_MEASURED) and "@" not in entry]
 
 
 def _finite(value: NDArray[Any]) -> float | None:
     return float(value) if np.isfinite(value) else None
-
-
-def _column(values: list[Any]) -> NDArray[Any]:
-    """One DuckDB column: missing numbers are NaN in float columns, missing anything else is null."""
-    present = [value for value in values if value is not None]
-    if present and all(isinstance(value, bool) for value in present):
-        if len(present) == len(values):
-            return np.array(values, dtype=bool)
-        return np.ma.masked_array([bool(value) for value in values], mask=[value is None for value in values])
-    if present and all(isinstance(value, int | float) and not isinstance(value, bool) for value in present):
-        if len(present) == len(values) and all(isinstance(value, int) for value in values):
-            return np.array(values, dtype=np.int64)
-        return np.array([np.nan if value is None else value for value in values], dtype=np.float64)
-    return np.array([None if value is None else str(value) for value in values], dtype=object)

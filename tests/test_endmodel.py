@@ -6,11 +6,23 @@ import numpy as np
 import pytest
 import torch
 
-from grokfast import fisher_diag, load
+from grokfast import Column, ModularAddition, Observer, RunConfig, fisher_diag, load, train_runs
 from grokfast.cli import main
-from grokfast.endmodel import end_fisher, end_measures, end_params, end_pruning, layers
+from grokfast.endmodel import (
+    compare_runs,
+    end_fisher,
+    end_measures,
+    end_params,
+    end_pruning,
+    layers,
+    measure_arrays,
+    measure_checkpoints,
+    measure_run,
+    read_measure,
+)
 from grokfast.errors import InputError
 from grokfast.measures import gini
+from grokfast.observe import measure
 from grokfast.pruning import Scheme, measure_pruning
 
 
@@ -92,3 +104,81 @@ def test_command_line(runs_folder, tmp_path, capsys):
     with pytest.raises(SystemExit):
         main(["measure", "--runs", str(folder), "--where", "seed = 99"])
     assert "no finished runs" in capsys.readouterr().err
+
+
+def _mean(name, column, power=1, **fields):
+    @measure(columns=[Column(column, f"mean of |w|^{power}", headline=True)], name=name, **fields)
+    def found(snapshot):
+        first = next(iter(snapshot.params.values()))
+        return {column: first.abs().pow(power).flatten(1).mean(1)}
+
+    return found
+
+
+def test_a_measure_of_ones_own_is_kept_and_described(folder, run):
+    found = measure_run(run, _mean("own", "mean_own"))
+    assert found == {"mean_own": pytest.approx(run.checkpoint()["0.weight"].abs().mean().item(), rel=1e-6)}
+    table = load(folder)
+    assert table[run.key].record["summary"] == run.summary  # the run itself is untouched
+    assert [row["mean_own"] for row in table.rows if row["key"] == run.key] == [found["mean_own"]]
+    assert table.described()["mean_own"] == Column("mean_own", "mean of |w|^1", headline=True)
+
+
+def test_an_edited_measure_is_taken_again(run):
+    first, second = (measure_run(run, _mean("edited", "mean_edited", power)) for power in (1, 2))
+    assert second["mean_edited"] == pytest.approx(run.checkpoint()["0.weight"].square().mean().item(), rel=1e-6)
+    assert first != second
+    assert read_measure(run, _mean("edited", "mean_edited", 1)) is None
+    assert read_measure(run, _mean("edited", "mean_edited", 2)) == second
+
+
+@pytest.mark.parametrize(
+    "column",
+    ["Test_Loss", "compressibility", "seed", "P", "Gini_Weights", "mean_first", "MEAN_first", "t_grok", "status"],
+)
+def test_columns_that_a_run_has_are_not_given_again(run, column):
+    end_measures(run)
+    measure_run(run, _mean("first", "mean_first"))
+    with pytest.raises(InputError, match=f"measure second gives '{column}', which run {run.key} has already"):
+        measure_run(run, _mean("second", column))
+    assert read_measure(run, _mean("second", column)) is None
+
+
+def test_what_was_measured_in_training_can_be_measured_again(tmp_path):
+    config = RunConfig(task=ModularAddition(P=5, hidden=(6,)), epochs=4)
+    chosen = _mean("live", "mean_live")
+    train_runs([config], tmp_path, observers=[Observer(chosen, "last")])
+    (run,) = load(tmp_path)
+    assert measure_run(run, chosen) == {"mean_live": run.summary["mean_live"]}
+
+
+def test_measures_that_fail_on_stored_runs_say_so(run):
+    def given(values, columns=("x",), **fields):
+        return measure(columns=[Column(name, "one") for name in columns], name="failing", **fields)(lambda s: values())
+
+    with pytest.raises(InputError, match=f"measure failing failed on run {run.key}: ZeroDivisionError"):
+        measure_run(run, given(lambda: 1 / 0))
+    with pytest.raises(InputError, match=r"one number a member, \[1\], as 'x', got \[2\]"):
+        measure_run(run, given(lambda: {"x": torch.zeros(2)}))
+    with pytest.raises(InputError, match=r"gives 'y', but declares \['x'\]"):
+        measure_run(run, given(lambda: {"y": torch.zeros(1)}))
+    with pytest.raises(InputError, match="needs other epochs of the training"):
+        measure_run(run, given(dict, needs=["past"]))
+    with pytest.raises(InputError, match="needs two runs"):
+        measure_run(run, given(dict, needs=["two runs"]))
+    with pytest.raises(InputError, match="looks at one run"):
+        compare_runs(run, run, given(dict))
+
+
+def test_checkpoints_of_a_registered_measure(run):
+    found = measure_checkpoints(run, "norms")
+    assert found["epoch"].tolist() == run.checkpoint_epochs
+    norms = [run.checkpoint(epoch)["0.weight"].norm().item() for epoch in run.checkpoint_epochs]
+    np.testing.assert_allclose(found["norm_0_weight"], norms, rtol=1e-6)
+
+
+def test_arrays_of_stored_end_models(run):
+    found = measure_arrays(run, "compressibility")
+    np.testing.assert_array_equal(found["pruning_accuracy"], run.arrays["pruning_accuracy"])
+    np.testing.assert_array_equal(found["pruning_fractions"], run.arrays["pruning_fractions"])
+    assert measure_arrays(run, "norms") == {}

@@ -6,6 +6,7 @@
 
 #include "bindings.hpp"
 #include "grokfast/kernels.hpp"
+#include "grokfast/memory.hpp"
 
 namespace py = pybind11;
 
@@ -28,6 +29,15 @@ void advise_huge_pages(std::uintptr_t address, std::size_t bytes) {
 #endif
 }
 
+// Whether 0 <= index < size for all; kernels read where an index says.
+bool all_below(std::uintptr_t address, std::int64_t count, std::int64_t size) {
+  const auto* index = reinterpret_cast<const std::int64_t*>(address);
+  const auto limit = static_cast<std::uint64_t>(size);
+  bool below = true;
+  for (std::int64_t k = 0; k < count; ++k) below &= static_cast<std::uint64_t>(index[k]) < limit;
+  return below;
+}
+
 void register_system(py::module_& module) {
   module.def("isa", [] { return std::string(isa_name(active_isa())); }, "The instruction set in use.");
   module.def(
@@ -40,6 +50,11 @@ void register_system(py::module_& module) {
       py::arg("name"), "Use a narrower instruction set than the CPU's best (for tests and comparisons).");
   module.def("advise_huge_pages", &advise_huge_pages, py::arg("address"), py::arg("bytes"),
              "Ask for huge pages under fresh memory.");
+  module.def("all_below", &all_below, py::arg("address"), py::arg("count"), py::arg("size"),
+             "Whether all int64 indices at an address lie in 0 .. size - 1.");
+  module.def("fail_allocation", &fail_allocation, py::arg("successes"),
+             "For tests: let the kernels' request for memory after `successes` more fail, once; negative: none. Returns "
+             "how many requests there have been since the last call.");
 #ifdef GROKFAST_WITH_CUDA
   module.attr("cuda_built") = true;
   module.attr("cuda_toolkit") = cuda::toolkit_version();

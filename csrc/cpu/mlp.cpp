@@ -67,14 +67,15 @@ inline void scatter(const T* dh, const T* h, const int64_t* pairs, T* g_rows, T*
   }
 }
 
-// One member. Gradients are written if g_rows is not null.
+// One member. Gradients are written if g_bias2 is not null; the others are null too where there is no hidden unit.
 template <typename T>
 void member(const T* rows, const T* bias1, const T* weight, const T* bias2, const int64_t* pairs,
             const int64_t* labels, T* g_rows, T* g_bias1, T* g_weight, T* g_bias2, T* loss, int64_t* correct,
             int64_t N, int64_t P, int64_t H, int64_t C) {
   static thread_local Scratch<T> s;
   s.fit(H, C);
-  if (g_rows) {
+  const bool wanted = g_bias2 != nullptr;
+  if (wanted) {
     std::fill_n(g_rows, 2 * P * H, T(0));
     std::fill_n(g_bias1, H, T(0));
     std::fill_n(g_bias2, C, T(0));
@@ -88,11 +89,11 @@ void member(const T* rows, const T* bias1, const T* weight, const T* bias2, cons
     dots(s.h.data(), weight, bias2, s.z.data(), samples, C, H);
     for (int64_t n = 0; n < samples; ++n) {
       bool hit = false;
-      loss_sum += row_loss(s.z.data() + n * C, labels[first + n], C, g_rows ? s.d.data() + n * C : nullptr,
+      loss_sum += row_loss(s.z.data() + n * C, labels[first + n], C, wanted ? s.d.data() + n * C : nullptr,
                            static_cast<T>(1.0 / N), s.p.data(), &hit);
       hits += hit;
     }
-    if (!g_rows) continue;
+    if (!wanted) continue;
     for (int64_t n = 0; n < samples; ++n)
       for (int64_t c = 0; c < C; ++c) g_bias2[c] += s.d[n * C + c];
     outer(s.d.data(), 1, C, s.h.data(), C, samples, g_weight, H, first > 0);

@@ -21,25 +21,17 @@ from PIL import Image
 
 from grokfast import load
 from grokfast.endmodel import end_measures
-from grokfast.errors import InputError, MissingRunsError
-from grokfast.figures import FIGURES
+from grokfast.errors import MissingRunsError
+from grokfast.figures import FIGURES, by_scale, choose, title_of
 from grokfast.figures import draw as draw_figure
-from grokfast.figures.geometry import (
-    MEASURED,
-    by_task,
-    column,
-    draw_curves,
-    mark_learning,
-    sides,
-    task_title,
-    zero_line,
-)
-from grokfast.figures.registry import ISING_TEXT, MAIN_TEXT, by_scale, choose, one_setting, regime
+from grokfast.figures.choose import groups_of, regime
+from grokfast.figures.geometry import by_task, column, draw_curves, look_of, mark_learning, sides, zero_line
 from grokfast.figures.style import FEATURE_COLORS, GROKKING, LEARNING, NEUTRAL, new_figure, scale_colors, style
 from grokfast.measures import gini, layer_norms
 from grokfast.models import stack_members
 from grokfast.pruning import compressibility, compressibility_bounds
 from grokfast.runs import Run, RunTable
+from grokfast.studies import find_study
 
 Tables = Sequence[RunTable]
 WIDTH = 1000  # pixels
@@ -65,7 +57,8 @@ def main() -> None:
 
 def whole_metric(tables: Tables) -> Figure:
     """Length of steps and origin similarity by the diagonal and the whole matrix, on 16 samples and on all."""
-    tasks = by_task(_most(tables, f"({MEASURED}) AND geometry LIKE '%softmax-all-full%'"))
+    needed = ("geometry_softmax_all_full_length",)
+    tasks = by_task([run for task in ("ising", "modular-addition") for run in _most(tables, "geometry", task, needed)])
     figure = new_figure(2, len(tasks), width=4.2 * len(tasks), height=5.6)
     looks = {
         "softmax-16": (LEARNING, ":"),
@@ -73,7 +66,7 @@ def whole_metric(tables: Tables) -> Figure:
         "softmax-16-full": (GROKKING, ":"),
         "softmax-all-full": (GROKKING, "-"),
     }
-    for k, (task, runs) in enumerate(tasks.items()):
+    for k, runs in enumerate(tasks.values()):
         side = sides(runs)[-1]
         first = replace(side, runs=side.runs[:1])
         length, origin = figure.axes[k], figure.axes[len(tasks) + k]
@@ -85,11 +78,11 @@ def whole_metric(tables: Tables) -> Figure:
         for axes in (length, origin):
             mark_learning(axes, first)
             axes.set_xlabel("epoch")
-        if runs[0].config.geometry_schedule.startswith("log"):
+        if look_of(runs[0]).schedules[0].startswith("log"):
             length.set_xscale("log")
             origin.set_xscale("log")
         zero_line(origin)
-        length.set(yscale="log", title=f"{task_title(task)}, {side.label}, seed {side.runs[0].config.seed}")
+        length.set(yscale="log", title=f"{title_of(runs)}, {side.label}, seed {side.runs[0].config.seed}")
         origin.set(ylim=(-1.05, 1.05))
     figure.axes[0].set_ylabel("step length $|s|$")
     figure.axes[len(tasks)].set_ylabel("cosine with the way to the origin")
@@ -100,7 +93,7 @@ def whole_metric(tables: Tables) -> Figure:
 
 def compressibility_plot(tables: Tables) -> Figure:
     """Pruning curves by w0, and c with what the grid leaves open."""
-    groups = by_scale(one_setting("compressibility", _most(tables, MAIN_TEXT)))
+    groups = by_scale(_most(tables, "main-text"))
     colors = scale_colors(list(groups))
     figure = new_figure(1, 2, width=8.4, height=3.4)
     curves, values = figure.axes
@@ -125,14 +118,14 @@ def gini_plot(tables: Tables) -> Figure:
     tasks = _both_tasks(tables)
     figure = new_figure(1, 1 + len(tasks), width=3.2 * (1 + len(tasks)), height=3.3)
     lorenz = figure.axes[0]
-    for (task, runs), color in zip(tasks.items(), (GROKKING, LEARNING), strict=False):
+    for runs, color in zip(tasks.values(), (GROKKING, LEARNING), strict=False):
         run = by_scale(runs)[max(by_scale(runs))][0]
         weights = [tensor.flatten() for name, tensor in run.checkpoint().items() if name.endswith("weight")]
         flat = torch.cat(weights).abs().double()
         ranked = flat.sort().values.cumsum(0)
         share = np.linspace(0, 1, 400)
         held = np.interp(share, np.linspace(0, 1, len(ranked) + 1), np.append(0, ranked / ranked[-1]))
-        lorenz.plot(share, held, color=color, label=f"{task_title(task)}: $G$ = {float(gini(flat)):.2f}")
+        lorenz.plot(share, held, color=color, label=f"{title_of(runs)}: $G$ = {float(gini(flat)):.2f}")
     lorenz.plot([0, 1], [0, 1], color=NEUTRAL, linewidth=0.8, linestyle="--")
     lorenz.set(xlabel="share of the weights, smallest first", ylabel="their share of the sum of |w|")
     lorenz.legend()
@@ -141,7 +134,7 @@ def gini_plot(tables: Tables) -> Figure:
     for axes, (task, runs) in zip(figure.axes[1:], tasks.items(), strict=True):
         for (name, label), color in zip(names.items(), FEATURE_COLORS, strict=True):
             _by_w0(axes, runs, _end(name), label, color)
-        axes.set(xscale="log", xlabel="$w_0$", title=task_title(task), ylim=(0.35, 1))
+        axes.set(xscale="log", xlabel="$w_0$", title=title_of(runs), ylim=(0.35, 1))
         axes.legend(loc="lower left" if task == "ising" else "upper right")
     figure.axes[1].set_ylabel("Gini coefficient")
     return figure
@@ -151,14 +144,14 @@ def norms(tables: Tables) -> Figure:
     """Norms of the weights of every layer, at initialisation and at the end, by w0."""
     tasks = _both_tasks(tables)
     figure = new_figure(1, len(tasks), width=4.2 * len(tasks), height=3.5)
-    for axes, (task, runs) in zip(figure.axes, tasks.items(), strict=True):
+    for axes, runs in zip(figure.axes, tasks.values(), strict=True):
         names = [name for name in layer_norms(stack_members([runs[0].checkpoint()])) if name.endswith("weight")]
         for k, name in enumerate(names):
             color = (*FEATURE_COLORS, LEARNING)[k]
             shape = "×".join(map(str, runs[0].checkpoint()[name].shape))
             _by_w0(axes, runs, _norm(Run.checkpoint, name), f"layer {k + 1} ({shape})", color)
             _by_w0(axes, runs, _norm(_initial, name), None, color, linestyle=":")
-        axes.set(xscale="log", yscale="log", xlabel="$w_0$", title=task_title(task))
+        axes.set(xscale="log", yscale="log", xlabel="$w_0$", title=title_of(runs))
         axes.legend(fontsize=7)
     figure.axes[0].set_ylabel("norm of the weights")
     figure.suptitle("Norms by layer; dotted: at initialisation, solid: end model")
@@ -167,7 +160,7 @@ def norms(tables: Tables) -> Figure:
 
 def sign_losses_plot(tables: Tables) -> Figure:
     """Losses of f(x), f(-x), the even and the odd part, and the odd share, by w0."""
-    runs = one_setting("sign losses", _most(tables, ISING_TEXT))
+    runs = _most(tables, "ising")
     figure = new_figure(1, 2, width=8.4, height=3.3)
     losses, share = figure.axes
     for k, name in enumerate(("plus", "minus", "even", "odd")):
@@ -189,7 +182,7 @@ def grokking_times_plot(tables: Tables) -> Figure:
     """Accuracies of a steady learner and of a grokker with t_train and t_test, and the times by w0."""
     tasks = _both_tasks(tables)
     figure = new_figure(2, len(tasks), width=4.2 * len(tasks), height=5.6)
-    for k, (task, runs) in enumerate(tasks.items()):
+    for k, runs in enumerate(tasks.values()):
         groups = by_scale(runs)
         top, bottom = figure.axes[k], figure.axes[len(tasks) + k]
         for w0, color in ((min(groups), LEARNING), (max(groups), GROKKING)):
@@ -199,7 +192,7 @@ def grokking_times_plot(tables: Tables) -> Figure:
                 t = run.summary[f"t_{name.split('_')[0]}"]
                 top.axvline(t, color=color, linestyle=dash, linewidth=0.7)
             top.plot([], color=color, label=f"$w_0$ = {w0:g} ({regime([run])})")
-        top.set(xscale="log", xlabel="epoch", title=f"{task_title(task)}, seed {run.config.seed}")
+        top.set(xscale="log", xlabel="epoch", title=f"{title_of(runs)}, seed {run.config.seed}")
         top.legend(loc="lower right")
         for name, color in (("t_train", LEARNING), ("t_test", GROKKING)):
             _by_w0(bottom, runs, _summary(name), f"${name[0]}_{{{name[2:]}}}$", color)
@@ -217,12 +210,12 @@ def of_figure(name: str, where: str | None = None) -> Callable[[Tables], Figure]
         found = []
         for table in tables:
             try:
-                found.append((len(choose(FIGURES[name], table, where)), table))
+                found.append((len(choose(FIGURES[name], table, where).runs), table))
             except MissingRunsError:
                 continue
         if not found:
-            raise MissingRunsError(f"no folder has the runs of {name}; make them with {FIGURES[name].command}")
-        figure = draw_figure(name, FIGURES, max(found, key=lambda pair: pair[0])[1], where)
+            raise MissingRunsError(f"no folder has the runs of {name}, of the studies {FIGURES[name].studies}")
+        figure = draw_figure(name, max(found, key=lambda pair: pair[0])[1], where)
         figure.suptitle(figure.get_suptitle().replace("): ", ")\n"))
         for axes in figure.axes:
             if axes.get_xscale() == "linear" and axes.get_xlim()[1] > 9999:
@@ -250,25 +243,20 @@ PLOTS: dict[str, Callable[[Tables], Figure]] = {
 }
 
 
-def _most(tables: Tables, condition: str) -> list[Run]:
-    """The runs of the folder that has most of them."""
-    found = max((_where(table, condition) for table in tables), key=len, default=[])
-    if not found:
-        raise MissingRunsError(f"no folder has runs with {condition}")
-    return found
-
-
-def _where(table: RunTable, condition: str) -> list[Run]:
-    try:
-        return list(table.where(condition))
-    except InputError:  # it lacks a column, so that no run there can be meant
-        return []
+def _most(tables: Tables, study: str, task: str | None = None, curves: Sequence[str] = ()) -> list[Run]:
+    """The runs of a study's setting from the folder that has most of them."""
+    wanted = {setting for setting in find_study(study).settings if task in (None, setting.fields["task.name"])}
+    groups = [group for table in tables for group in groups_of(table, curves=curves)]
+    found = [group.runs for group in groups if group.setting.of_any_length in wanted]
+    if not any(found):
+        raise MissingRunsError(f"no folder has runs of {study}; make them with {find_study(study).command}")
+    return max(found, key=len)
 
 
 def _both_tasks(tables: Tables) -> dict[str, list[Run]]:
     return {
-        "ising": one_setting("the plot", _most(tables, ISING_TEXT)),
-        "modular-addition": one_setting("the plot", _most(tables, MAIN_TEXT)),
+        "ising": _most(tables, "ising"),
+        "modular-addition": _most(tables, "main-text"),
     }
 
 

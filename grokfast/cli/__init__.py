@@ -1,40 +1,58 @@
-"""The command line: `grokfast demo`, `train`, `sweep`, `status`, `measure`, `runs`, `figure`, `report`, `doctor`."""
+"""The command line: a table of commands, each imported only when it is called."""
 
 from __future__ import annotations
 
+import importlib
+import importlib.metadata
+import os
+import shlex
 import sys
-from collections.abc import Callable, Sequence
-from typing import Any
+import tempfile
+import traceback
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
 
-import tyro
+from grokfast._checks import nearest
+from grokfast.errors import ConfigError, GrokfastError
 
-from grokfast.cli.demo import demo
-from grokfast.cli.doctor import doctor
-from grokfast.cli.measure import measure
-from grokfast.cli.show import figure, report, runs
-from grokfast.cli.sweep import status, sweep
-from grokfast.cli.train import train_modular_addition
-from grokfast.cli.train_ising import train_ising
-from grokfast.errors import GrokfastError
 
-COMMANDS: dict[str, Any] = {
-    "demo": demo,
-    "train": {"modular-addition": train_modular_addition, "ising": train_ising},
-    "sweep": sweep,
-    "status": status,
-    "measure": measure,
-    "runs": runs,
-    "figure": figure,
-    "report": report,
-    "doctor": doctor,
+@dataclass(frozen=True)
+class Command:
+    """One command of ``grokfast``.
+
+    Attributes:
+        module: Where its function lies.
+        function: Takes the command's own arguments and its name for messages.
+        help: One line.
+    """
+
+    module: str
+    function: str
+    help: str
+
+
+COMMANDS: dict[str, Command] = {
+    "demo": Command("grokfast.cli.demo", "main", "Train a steady learner and a grokker, in minutes."),
+    "train": Command("grokfast.cli.train", "main", "Train runs of one task over initialisation scales and seeds."),
+    "sweep": Command("grokfast.cli.sweep", "main", "Train all runs of a study or of a file of your own; resumable."),
+    "status": Command("grokfast.cli.status", "main", "How far the sweeps of a folder are."),
+    "measure": Command("grokfast.cli.measure", "main", "Measure stored end models: Gini, norms, pruning, your own."),
+    "runs": Command("grokfast.cli.runs", "main", "List, query and export the runs of a folder."),
+    "figure": Command("grokfast.cli.figure", "main", "Draw a figure, or list what can be drawn."),
+    "report": Command("grokfast.cli.report", "main", "Measured against claimed values, as Markdown."),
+    "doctor": Command("grokfast.cli.doctor", "main", "What is installed and native, and what to do about the rest."),
 }
+
+_BUG = 70  # exit status of an error that grokfast did not expect (EX_SOFTWARE)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Entry point. What the user can mend ends in one line on stderr and exit status 2, never in a traceback."""
     chosen = list(sys.argv[1:] if arguments is None else arguments)
     try:
-        _run(COMMANDS, chosen)
+        _run(chosen)
+        sys.stdout.flush()
     except GrokfastError as error:
         print(f"grokfast: error: {error}", file=sys.stderr)
         raise SystemExit(2) from None
@@ -42,17 +60,80 @@ def main(arguments: Sequence[str] | None = None) -> None:
         print("grokfast: interrupted; finished runs are kept, the same command trains the rest", file=sys.stderr)
         raise SystemExit(130) from None
     except BrokenPipeError:
+        # Whoever read us has gone: there is no one to tell, not even when Python flushes at its end.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         raise SystemExit(0) from None
+    except MemoryError as error:
+        print(f"grokfast: error: not enough memory: {error or 'an allocation failed'}", file=sys.stderr)
+        raise SystemExit(2) from None
+    except Exception as error:
+        print(_report_bug(error, chosen), file=sys.stderr)
+        raise SystemExit(_BUG) from None
 
 
-def _run(commands: dict[str, Any], arguments: list[str], prog: str = "grokfast") -> None:
-    if arguments and isinstance(commands.get(arguments[0]), dict):
-        _run(commands[arguments[0]], arguments[1:], f"{prog} {arguments[0]}")
+def _run(arguments: list[str]) -> None:
+    name = arguments[0] if arguments else "--help"
+    if name in ("--help", "-h", "help"):
+        print(overview())
         return
-    flat: dict[str, Callable[..., Any]] = {
-        name: (lambda: None) if isinstance(command, dict) else command for name, command in commands.items()
-    }
-    for name, command in commands.items():
-        if isinstance(command, dict):
-            flat[name].__doc__ = f"Train runs; one subcommand a task: {', '.join(command)}."
-    tyro.extras.subcommand_cli_from_dict(flat, args=arguments, prog=prog, description=__doc__)
+    if name == "--version":
+        print(f"grokfast {importlib.metadata.version('grokfast')}")
+        return
+    if name in ("--tyro-print-completion", "--tyro-write-completion", "--completion"):
+        from grokfast.cli.completion import print_completion
+
+        print_completion(arguments[1:])
+        return
+    if name not in COMMANDS:
+        print(f"grokfast: error: no command {name!r}{nearest(name, COMMANDS)}\n\n{overview()}", file=sys.stderr)
+        raise SystemExit(2)
+    if any(
+        argument == "--runs=" or (argument == "--runs" and after == "")
+        for argument, after in zip(arguments, [*arguments[1:], None], strict=True)
+    ):
+        raise ConfigError("--runs must name a folder, got an empty text")
+    _import_from_here()
+    command = COMMANDS[name]
+    getattr(importlib.import_module(command.module), command.function)(arguments[1:])
+
+
+def overview() -> str:
+    """What ``grokfast --help`` prints."""
+    width = max(map(len, COMMANDS))
+    lines = [f"  {name:{width}}  {command.help}" for name, command in COMMANDS.items()]
+    return "\n".join(
+        [
+            "usage: grokfast COMMAND [OPTIONS]",
+            "",
+            "Study how networks learn, by grokking or steadily.",
+            "",
+            "commands:",
+            *lines,
+            "",
+            "`grokfast COMMAND --help` lists a command's options; --version; --completion bash|zsh|tcsh.",
+        ]
+    )
+
+
+def _import_from_here() -> None:
+    """Tasks and measures of the user's are imported from the folder the command is called in, after all others.
+
+    Not if that folder is a store: nothing is ever run from there.
+    """
+    here = os.getcwd()
+    if here not in sys.path and not Path(here, "store.json").exists():
+        sys.path.append(here)
+
+
+def _report_bug(error: Exception, arguments: Sequence[str]) -> str:
+    """Keep the traceback in a file and say where it is."""
+    text = "".join(traceback.format_exception(error))
+    first = (str(error).splitlines() or ["no message"])[0]
+    line = f"grokfast: unexpected error: {type(error).__name__}: {first}"
+    try:
+        handle, name = tempfile.mkstemp(prefix="grokfast-error-", suffix=".txt")
+        with os.fdopen(handle, "w") as file:
+            file.write(f"grokfast {shlex.join(arguments)}\n\n{text}")
+    except OSError:
+        return f"{line}\n{text}"
+    return f"{line}; this is a bug: please report it with the file {name}"

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
 
+import tyro
+
+from grokfast.cli.common import Runs, train_into
 from grokfast.cli.progress import make_console
-from grokfast.cli.train import summary_table, train_into
+from grokfast.cli.tables import summary_table
 from grokfast.errors import ConfigError
-from grokfast.figures import FIGURES, draw, save
+from grokfast.figures import draw, save
 from grokfast.tasks import Ising
 from grokfast.training import RunConfig
 
@@ -21,9 +25,14 @@ _NEXT = {
 }
 
 
+def main(arguments: Sequence[str]) -> None:
+    """The command."""
+    tyro.cli(demo, args=list(arguments), prog="grokfast demo")
+
+
 def demo(
     task: Literal["modular-addition", "ising"] = "modular-addition",
-    runs: Path = Path("grokfast-demo"),
+    runs: Runs = Path("grokfast-demo"),
     epochs: int = 0,
     threads: int = 0,
     force: bool = False,
@@ -46,7 +55,7 @@ def demo(
     started = time.perf_counter()
     configs = _configs(task, epochs or _EPOCHS[task])
     table = train_into(configs, runs, console, threads=threads, force=force)
-    files = save(draw(_FIGURE[task], FIGURES, table), runs / "figures", _FIGURE[task])
+    files = save(draw(_FIGURE[task], table), runs / "figures", _FIGURE[task])
     console.print(summary_table(table))
     console.print(f"took {time.perf_counter() - started:.0f} s; one seed a scale, so no error bars: try")
     console.print(f"  {_NEXT[task]}", soft_wrap=True)

@@ -4,15 +4,22 @@ from __future__ import annotations
 
 import importlib.metadata
 import platform
+from collections.abc import Sequence
 from types import ModuleType
 from typing import Any
 
 import torch
+import tyro
 
 from grokfast.errors import NativeError
 from grokfast.ops._native import native, native_mode
 
 _PACKAGES = ("torch", "numpy", "numba", "scipy", "duckdb", "safetensors", "matplotlib", "tyro", "rich")
+
+
+def main(arguments: Sequence[str]) -> None:
+    """The command."""
+    tyro.cli(doctor, args=list(arguments), prog="grokfast doctor")
 
 
 def doctor() -> None:

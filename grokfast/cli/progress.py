@@ -31,6 +31,8 @@ def make_console() -> Console:
 class TrainingProgress:
     """Counts member-epochs over all stacks; made by :func:`training_progress`."""
 
+    reads_only = True
+
     def __init__(self, total: int, console: Console, bar: Progress | None) -> None:
         self._total, self._console, self._bar = total, console, bar
         self._task = bar.add_task("training", total=total) if bar else None

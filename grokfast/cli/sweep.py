@@ -1,4 +1,4 @@
-"""`grokfast sweep` and `grokfast status`: many runs from one file, and how far they are."""
+"""`grokfast sweep`: many runs from one study or file."""
 
 from __future__ import annotations
 
@@ -6,28 +6,31 @@ import re
 import shlex
 import shutil
 import sys
-import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
 import tyro
-from rich import box
 from rich.console import Console
-from rich.table import Table
 
+from grokfast.cli.common import Runs
 from grokfast.cli.progress import make_console
 from grokfast.cli.sweep_progress import SweepDisplay, duration, size
 from grokfast.errors import ConfigError
 from grokfast.store import Store
-from grokfast.sweep import Plan, SweepReport, make_plan, read_sweep, run_sweep, sizes_of, sweeps_of
-from grokfast.sweep.catalog import find_sweep, ready_made
+from grokfast.studies import find_study, listing
+from grokfast.sweep import Plan, SweepReport, make_plan, run_sweep
 from grokfast.sweep.engine import cores
 from grokfast.sweep.estimate import estimate
 from grokfast.training import Observer
 from grokfast.training.loggers import TensorBoardLog, WandbLog
 
-Runs = Annotated[Path, tyro.conf.arg(name="runs")]
 SizeName = Annotated[str, tyro.conf.arg(name="size")]
+
+
+def main(arguments: Sequence[str]) -> None:
+    """The command."""
+    tyro.cli(sweep, args=list(arguments), prog="grokfast sweep")
 
 
 def sweep(
@@ -50,12 +53,12 @@ def sweep(
     wandb: Path | None = None,
     log_schedule: str = "every:10",
 ) -> None:
-    """Train all runs that a sweep file names and the folder lacks; after a kill it goes on where it was.
+    """Train all runs of a study that the folder lacks; after a kill it goes on where it was.
 
-    Without a file, list the ready-made ones. Ctrl-C once finishes the epoch and saves, twice stops at once.
+    Without a name, list the studies. Ctrl-C once finishes the epoch and saves, twice stops at once.
 
     Args:
-        file: A .toml file, or the name of a ready-made sweep such as fig05a.
+        file: A study, a figure whose study is meant, or a .toml file of your own.
         folder: Folder of runs; on a cluster one that all workers share.
         size_name: Size, where the file has sizes: quick (minutes), laptop (overnight) or paper.
         plan: Only say how many runs, how long and how much disk.
@@ -76,10 +79,10 @@ def sweep(
     """
     console = make_console()
     if not file:
-        _list_files(console)
+        print(f"studies: grokfast sweep NAME --size SIZE\n\n{listing()}")
         return
     part = _part(shard)
-    chosen = read_sweep(find_sweep(file), size_name or None)
+    chosen = find_study(file).sweep(size_name or None)
     observers = _loggers(tensorboard, wandb, log_schedule)
     options: dict[str, Any] = {
         "part": part,
@@ -115,50 +118,6 @@ def sweep(
     _tell_report(console, report, folder, resume)
 
 
-def status(folder: Runs = Path("runs")) -> None:
-    """How far the sweeps of a folder are, running or dead.
-
-    Args:
-        folder: Folder of runs.
-    """
-    console = make_console()
-    found = sweeps_of(Store(folder))
-    if not found:
-        console.print(f"no sweep has written to {folder.resolve()}", soft_wrap=True)
-    for values in found:
-        console.print(f"{values['title']}: {_state(values)}", soft_wrap=True, highlight=False)
-        if values["state"] == "damaged":
-            console.print("  its file cannot be read; the same sweep writes it anew", soft_wrap=True)
-            continue
-        console.print(
-            f"  {values['done']} of {len(values['keys'])} runs done, {values['failed']} failed, "
-            f"{values['missing']} missing; started {_clock(values['started'])} on {values['host']}",
-            soft_wrap=True,
-        )
-        for shard in values["training"]:
-            saved = "never" if shard["saved_at"] is None else f"epoch {shard['saved']}, {_ago(shard['saved_at'])}"
-            console.print(
-                f"  shard {shard['shard'][:6]}: {shard['members']} runs, epoch {shard['epoch']} of "
-                f"{shard['epochs']}, {'training' if shard['alive'] else 'waiting'}; saved: {saved}",
-                soft_wrap=True,
-            )
-        if values["missing"] and not values["alive"]:
-            console.print(f"  resume: {values['resume'] or 'run the same sweep again'}", soft_wrap=True)
-
-
-def _state(values: dict[str, Any]) -> str:
-    reason = values.get("reason")
-    return f"{values['state']}{f' ({reason})' if reason else ''}"
-
-
-def _clock(at: float) -> str:
-    return time.strftime("%Y-%m-%d %H:%M", time.localtime(at))
-
-
-def _ago(at: float) -> str:
-    return f"{duration(max(0.0, time.time() - at))} ago"
-
-
 def _part(text: str) -> tuple[int, int] | None:
     if not text:
         return None
@@ -175,18 +134,6 @@ def _loggers(tensorboard: Path | None, wandb: Path | None, schedule: str) -> lis
     if wandb is not None:
         observers.append(Observer(WandbLog(wandb.resolve()), schedule))
     return observers
-
-
-def _list_files(console: Console) -> None:
-    table = Table(title="ready-made sweeps: grokfast sweep NAME --size SIZE", box=box.SIMPLE_HEAD)
-    for name in ("name", "for", "size", "runs"):
-        table.add_column(name)
-    for name, file in ready_made().items():
-        for k, which in enumerate(sizes_of(file)):
-            found = read_sweep(file, which)
-            title = found.title.removesuffix(f" ({which})")
-            table.add_row(*(("", "") if k else (name, title)), which, str(len(found.configs)))
-    console.print(table)
 
 
 def _tell_plan(console: Console, plan: Plan, folder: Path, device: str, *, remote: bool) -> None:

@@ -1,58 +1,78 @@
-"""Figures of the paper, drawn from a store of runs."""
+"""Figures: the paper's and those of any task, drawn from a store of runs."""
 
-from grokfast.figures import (
-    demo,
-    demo_ising,
-    fig01,
-    fig02a,
-    fig02b,
+from grokfast.figures import (  # isort: skip
+    training_curves,
+    pruning_curves,
+    losses,
+    dynamics,
+    scatter,
+    snapshots,
     fig03,
     fig04,
-    fig05a,
-    fig05b,
-    fig05c,
-    fig05d,
-    fig06,
-    fig07,
     fig08,
-    fig09,
-    fig10,
-    fig11,
-    fig12,
-    fig13,
-    fig14,
-    fig15,
-    fig16,
-    fig17,
-    fig18,
-    fig19,
+    by_seed,
+    neuron_correlations,
     fig20,
-    fig21,
-    fig22,
-    fig23,
-    fig24,
-    fig25,
-    fig26,
-    fig27,
-    fig28,
-    fig29,
-    fig30,
+    schemes,
+    layer_dynamics,
     fig31,
     fig32,
     fig33,
     fig34,
+    demo,
 )
-from grokfast.figures.registry import FigureSpec, draw
-from grokfast.figures.style import save
+from grokfast.figures.choose import Choice, by_scale, choose, ends, scale_of, seed_of, title_of
+from grokfast.figures.curves import curve
+from grokfast.figures.kept import measured, values_of
+from grokfast.figures.listing import draw, draw_all, listing, suggested, suggested_command
+from grokfast.figures.spec import FIGURES, FigureSpec, find_figure, register_figure
+from grokfast.figures.style import band, new_figure, save, scale_colors
 
-_MODULES = (
-    *(demo, demo_ising),
-    *(fig01, fig02a, fig02b, fig03, fig04, fig05a, fig05b, fig05c, fig05d, fig06, fig07, fig08, fig09, fig10),
-    *(fig11, fig12, fig13, fig14, fig15, fig16, fig17, fig18, fig19),
-    *(fig20, fig21, fig22, fig23, fig24, fig25, fig26, fig27, fig28, fig29),
-    *(fig30, fig31, fig32, fig33, fig34),
+_HOMES = (
+    training_curves,
+    pruning_curves,
+    losses,
+    dynamics,
+    scatter,
+    snapshots,
+    fig03,
+    fig04,
+    fig08,
+    by_seed,
+    neuron_correlations,
+    fig20,
+    schemes,
+    layer_dynamics,
+    fig31,
+    fig32,
+    fig33,
+    fig34,
+    demo,
 )
+"""The modules that register the figures, in the order of the listing."""
 
-FIGURES: dict[str, FigureSpec] = {module.SPEC.name: module.SPEC for module in _MODULES}
-
-__all__ = ["FIGURES", "FigureSpec", "draw", "save"]
+__all__ = [
+    "FIGURES",
+    "Choice",
+    "FigureSpec",
+    "band",
+    "by_scale",
+    "choose",
+    "curve",
+    "draw",
+    "draw_all",
+    "ends",
+    "find_figure",
+    "listing",
+    "measured",
+    "new_figure",
+    "register_figure",
+    "save",
+    "scale_colors",
+    "scale_of",
+    "seed_of",
+    "suggested",
+    "suggested_command",
+    "title_of",
+    "values_of",
+]

@@ -8,6 +8,8 @@ import numpy as np
 from matplotlib.axes import Axes
 from numpy.typing import NDArray
 
+from grokfast.figures.choose import task_of
+from grokfast.figures.kept import described
 from grokfast.figures.style import band
 from grokfast.runs import Run
 
@@ -43,3 +45,12 @@ def curve(axes: Axes, runs: Sequence[Run], column: str, **line: object) -> None:
     """Mean of one column over runs, with its band; of a loss, which is drawn on a logarithmic axis, geometric."""
     epochs, values = stacked_curve(runs, column)
     band(axes, epochs, values, geometric=column.endswith("_loss"), **line)
+
+
+def loss_label(runs: Sequence[Run]) -> str:
+    """What the loss of the runs' task is called, with its unit where that is known."""
+    if task_of(runs[0]) in ("modular-addition", "ising"):
+        return "cross entropy [nats]"
+    column = described(runs[0]).get("test_loss")
+    unit = column.unit if column is not None else ""
+    return f"loss [{unit}]" if unit else "loss"

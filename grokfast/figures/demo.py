@@ -1,19 +1,22 @@
-"""The demo's figure: a steady learner and a grokker side by side."""
+"""The demos' figures: steady learners and a grokker, their features and how much can be pruned."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from grokfast.figures.choose import by_scale, regime
 from grokfast.figures.curves import curve
-from grokfast.figures.fig05a import curves_by_scale
-from grokfast.figures.registry import FigureSpec, by_scale, regime
+from grokfast.figures.pruning_curves import curves_by_scale
+from grokfast.figures.spec import FigureSpec, register_figure
 from grokfast.figures.style import new_figure, scale_colors
-from grokfast.runs import Run, RunTable
+from grokfast.runs import Run
 
 
-def _draw(runs: Sequence[Run], table: RunTable) -> Figure:
+def _draw(runs: Sequence[Run], features: Sequence[tuple[str, str]], floor: float) -> tuple[Figure, Axes]:
+    """Three panels; ``features`` are columns of the history with their dashes."""
     groups = by_scale(runs)
     colors = scale_colors(list(groups))
     figure = new_figure(1, 3, width=11, height=3.4)
@@ -21,21 +24,42 @@ def _draw(runs: Sequence[Run], table: RunTable) -> Figure:
     for w0, members in groups.items():
         for split, dashes in (("train", "--"), ("test", "-")):
             curve(accuracy, members, f"{split}_accuracy", color=colors[w0], linestyle=dashes)
-        label = f"$w_0$ = {w0:g}: {regime(members)}"
-        curve(feature, members, "ipr_output", color=colors[w0], marker=".", label=label)
+        for k, (name, dashes) in enumerate(features):
+            label = f"$w_0$ = {w0:g}: {regime(members)}" if k == 0 else None
+            curve(feature, members, name, color=colors[w0], linestyle=dashes, marker=".", label=label)
     curves_by_scale(pruning, runs)
-    accuracy.set(xlabel="epoch", ylabel="accuracy", xscale="log", ylim=(-0.02, 1.04), title="train dashed, test solid")
-    feature.set(xlabel="epoch", ylabel="mean IPR of the output weights", xscale="log", title="features")
+    accuracy.set(xlabel="epoch", ylabel="accuracy", xscale="log", ylim=(floor, 1.04), title="train dashed, test solid")
+    feature.set(xlabel="epoch", xscale="log")
     feature.legend(loc="upper left")
     pruning.set(xlabel="share of weights pruned, each layer", ylabel="test accuracy", title="compressibility")
     pruning.legend(title="$w_0$", loc="lower left")
+    return figure, feature
+
+
+def _draw_modular(runs: Sequence[Run]) -> Figure:
+    figure, feature = _draw(runs, [("ipr_output", "-")], -0.02)
+    feature.set(ylabel="mean IPR of the output weights", title="features")
     return figure
 
 
-SPEC = FigureSpec(
-    name="demo",
-    title="accuracies, features and pruning curves by w0",
-    condition="task = 'modular-addition' AND status = 'finished'",
-    command="grokfast demo",
-    draw=_draw,
+def _draw_ising(runs: Sequence[Run]) -> Figure:
+    figure, feature = _draw(runs, [("hidden_mean_energy", "-"), ("hidden_mean_abs_magnetization", ":")], 0.4)
+    feature.set(ylabel="mean |r| of the hidden layer", ylim=(0, 1.02), title="features: energy solid, |M| dotted")
+    return figure
+
+
+_SHOWN = "accuracies, features and pruning curves"
+_PRUNING = ("pruning_accuracy", "compressibility")
+
+register_figure(
+    FigureSpec("demo", f"{_SHOWN} of modular addition by w0", _draw_modular, columns=_PRUNING, curves=("ipr_output",))
+)
+register_figure(
+    FigureSpec(
+        "demo-ising",
+        f"{_SHOWN} of the Ising task by w0",
+        _draw_ising,
+        columns=_PRUNING,
+        curves=("hidden_mean_energy", "hidden_mean_abs_magnetization"),
+    )
 )

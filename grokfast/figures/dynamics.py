@@ -1,65 +1,172 @@
-"""Features, compressibility, accuracy and loss along the training of both regimes: what figures 6 and 7 share."""
+"""Features, compressibility, accuracy and loss along training, in both regimes: figures 6 and 7, and of any task."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from grokfast.figures.curves import curve
-from grokfast.figures.registry import by_scale, regime
-from grokfast.figures.style import GROKKING, LEARNING, NEUTRAL, new_figure
+from grokfast.errors import InputError
+from grokfast.figures.choose import counted, ends, regime
+from grokfast.figures.curves import curve, loss_label
+from grokfast.figures.kept import described, history_names
+from grokfast.figures.spec import FigureSpec, register_figure
+from grokfast.figures.style import FEATURE_COLORS, GROKKING, LEARNING, NEUTRAL, new_figure, note
 from grokfast.measures import plateau
 from grokfast.runs import Run
 
+QUANTITIES = {"energy": "E", "magnetization": "M", "abs_magnetization": "|M|"}
+"""The features of the Ising task in the history's columns, and their symbols."""
 
-def mark_times(axes: Axes, members: Sequence[Run], label: bool = False) -> None:
-    """Vertical lines at the medians over seeds of t_train, the end of the plateau and t_test."""
+Features = Mapping[str, str]
+"""Columns of the history by the label that they are drawn with."""
+
+
+def last_hidden(run: Run) -> str:
+    """Name of the last hidden layer of the Ising task in the run's columns and arrays."""
+    count = len(run.record["config"]["task"]["hidden"])
+    return "hidden" if count == 1 else f"hidden{count}"
+
+
+def mark_times(panels: Iterable[Axes], members: Sequence[Run], labelled: Axes | None = None) -> None:
+    """Vertical lines at the medians over seeds of t_train, the end of the plateau and t_test.
+
+    Args:
+        panels: Where.
+        members: Runs of one w0.
+        labelled: The panel whose legend has them.
+    """
     found: dict[str, list[float]] = {"$t_{train}$": [], "plateau ends": [], "$t_{test}$": []}
     for run in members:
         if run.summary.get("t_train") is None:
             continue
         train, (tested, test) = run.seen("train_accuracy")[1], run.seen("test_accuracy")
-        ends = (run.summary["t_train"], plateau(train, test, test_epochs=tested)[1], run.summary["t_test"])
-        for values, end in zip(found.values(), ends, strict=True):
-            values.append(end)
+        bounds = (run.summary["t_train"], plateau(train, test, test_epochs=tested)[1], run.summary["t_test"])
+        for values, bound in zip(found.values(), bounds, strict=True):
+            values.append(bound)
     for (name, values), dashes in zip(found.items(), (":", "-.", "--"), strict=True):
-        if values:
-            text = f"{name}: {np.median(values):.0f}" if label else None
+        for axes in panels if values else ():
+            text = f"{name}: {np.median(values):.0f}" if axes is labelled else None
             axes.axvline(float(np.median(values)), color=NEUTRAL, linestyle=dashes, linewidth=0.9, label=text)
 
 
-def draw_dynamics(runs: Sequence[Run], features: Mapping[str, tuple[str, str]], ylabel: str) -> Figure:
+def draw_dynamics(runs: Sequence[Run], features: Features, ylabel: str) -> Figure:
     """Columns: smallest and largest w0; rows: features, compressibility, accuracy and loss.
 
     Args:
         runs: Runs of one setting.
-        features: Column of the history, with its colour, by label.
+        features: Columns of the history by label; at most three.
         ylabel: Of the row of features.
     """
-    groups = by_scale(runs)
-    figure = new_figure(4, 2, width=8.4, height=8.4, sharex=True, sharey="row")
-    grid = np.array(figure.axes).reshape(4, 2)
-    for column, w0, color in zip(grid.T, (min(groups), max(groups)), (LEARNING, GROKKING), strict=True):
-        members = groups[w0]
-        feature, pruning, accuracy, loss = column
-        for label, (name, shade) in features.items():
-            curve(feature, members, name, color=shade, label=label, marker=".", markersize=3)
-        curve(pruning, members, "compressibility", color=color, marker=".", markersize=3)
-        for axes, metric in ((accuracy, "accuracy"), (loss, "loss")):
-            for split, dashes in (("train", "--"), ("test", "-")):
-                curve(axes, members, f"{split}_{metric}", color=color, linestyle=dashes, label=split)
-        for axes in column:
-            mark_times(axes, members, label=axes is pruning)
-        feature.set_title(f"$w_0$ = {w0:g}: {regime(members)} ({len(members)} seed{'s' if len(members) > 1 else ''})")
-        loss.set(xlabel="epoch", yscale="log", xscale="log")
-        feature.legend(fontsize=7)
-        pruning.legend(fontsize=7)
-        accuracy.legend(fontsize=7)
-    for axes, name in zip(
-        grid[:, 0], (ylabel, "compressibility $c$", "accuracy", "cross entropy [nats],\ngeometric mean"), strict=True
-    ):
+    sides = list(ends(runs).items())
+    figure = new_figure(4, len(sides), width=4.2 * len(sides), height=8.4, sharex=True, sharey="row")
+    grid = np.array(figure.axes).reshape(4, len(sides))
+    for column, (w0, members), color in zip(grid.T, sides, (LEARNING, GROKKING), strict=False):
+        _column(list(column), members, features, color)
+        column[0].set_title(f"$w_0$ = {w0:g}: {regime(members)} ({counted(len(members))})")
+    labels = (ylabel, "compressibility $c$", "accuracy", f"{loss_label(runs)},\ngeometric mean")
+    for axes, name in zip(grid[:, 0], labels, strict=True):
         axes.set_ylabel(name)
     return figure
+
+
+def _column(column: Sequence[Axes], members: Sequence[Run], features: Features, color: str) -> None:
+    feature, pruning, accuracy, loss = column
+    for (label, name), shade in zip(features.items(), FEATURE_COLORS, strict=False):
+        curve(feature, members, name, color=shade, label=label, marker=".", markersize=3)
+    _curves(pruning, members, {"compressibility": {"color": color, "marker": ".", "markersize": 3}})
+    for axes, metric in ((accuracy, "accuracy"), (loss, "loss")):
+        wanted = {
+            f"{split}_{metric}": {"color": color, "linestyle": dashes, "label": split}
+            for split, dashes in (("train", "--"), ("test", "-"))
+        }
+        _curves(axes, members, wanted)
+    mark_times(column, members, pruning)
+    loss.set(xlabel="epoch", yscale="log", xscale="log")
+    for axes in (feature, pruning, accuracy):
+        if axes.get_legend_handles_labels()[0]:
+            axes.legend(fontsize=7)
+
+
+def _curves(axes: Axes, members: Sequence[Run], wanted: Mapping[str, Mapping[str, object]]) -> None:
+    """Curves, or what is missing."""
+    missing = [name for name in wanted if not all(_seen(run, name) for run in members)]
+    if missing:
+        note(axes, f"no {' and '.join(missing)}")
+        return
+    for name, line in wanted.items():
+        curve(axes, members, name, **line)
+
+
+def _seen(run: Run, name: str) -> bool:
+    try:
+        return bool(run.seen(name)[0].size)
+    except InputError:
+        return False
+
+
+def headline_features(runs: Sequence[Run], most: int = len(FEATURE_COLORS)) -> Features:
+    """What was looked at along the way: the headline columns, as the records declare them, or the first ones.
+
+    Args:
+        runs: Runs of one setting.
+        most: How many at most.
+    """
+    apart = ("compressibility", "weight_norm")
+    names = [
+        name
+        for name in history_names(runs[0])
+        if name not in apart and not name.startswith("geometry_") and all(_seen(run, name) for run in runs)
+    ]
+    declared = described(runs[0])
+    headlines = [name for name in names if name in declared and declared[name].headline]
+    shown = (headlines or names)[:most]
+    return {declared[name].heading if name in declared else name: name for name in shown}
+
+
+def _draw_any(runs: Sequence[Run]) -> Figure:
+    return draw_dynamics(runs, headline_features(runs), "features")
+
+
+def _draw_modular(runs: Sequence[Run]) -> Figure:
+    features = {"output": "ipr_output", "input, both blocks": "ipr_input", "input, each block": "ipr_input_separate"}
+    return draw_dynamics(runs, features, "mean IPR (real basis)")
+
+
+def _draw_ising(runs: Sequence[Run]) -> Figure:
+    layer = last_hidden(runs[0])
+    features = {label: f"{layer}_weighted_{name}" for name, label in QUANTITIES.items()}
+    return draw_dynamics(runs, features, "weighted mean |r|\n(last hidden layer)")
+
+
+_MODULAR = ("ipr_output", "ipr_input", "ipr_input_separate", "compressibility")
+_ISING = (*(f"hidden*_weighted_{name}" for name in QUANTITIES), "compressibility")
+_SHOWN = "dynamics of features, compressibility, accuracy and loss"
+
+register_figure(
+    FigureSpec(
+        "dynamics", f"{_SHOWN} of any task, smallest and largest w0", _draw_any, curves=("train_loss", "test_loss")
+    )
+)
+register_figure(
+    FigureSpec(
+        "fig06",
+        f"{_SHOWN} in modular addition, smallest and largest w0",
+        _draw_modular,
+        "main-text-dynamics",
+        curves=_MODULAR,
+        scales=2,
+    )
+)
+register_figure(
+    FigureSpec(
+        "fig07",
+        f"{_SHOWN} in the Ising task, smallest and largest w0",
+        _draw_ising,
+        "ising-ends",
+        curves=_ISING,
+        scales=2,
+    )
+)

@@ -8,10 +8,11 @@ import numpy as np
 import torch
 from matplotlib.figure import Figure
 
-from grokfast.figures.registry import MAIN_COMMAND, MAIN_TEXT, FigureSpec, by_scale, regime
+from grokfast.figures.choose import counted, ends, regime, seed_of
+from grokfast.figures.spec import FigureSpec, register_figure
 from grokfast.figures.style import GROKKING, LEARNING, new_figure
 from grokfast.measures import fourier_power
-from grokfast.runs import Run, RunTable
+from grokfast.runs import Run
 
 BINS = [k / 40 for k in range(41)]
 
@@ -33,19 +34,17 @@ def frequency_share(weight: torch.Tensor) -> np.ndarray:
     return share.numpy()[order]
 
 
-def _draw(runs: Sequence[Run], table: RunTable) -> Figure:
-    groups = by_scale(runs)
-    ends = [min(groups), max(groups)]
+def _draw(runs: Sequence[Run]) -> Figure:
+    groups = ends(runs)
     figure = new_figure(1, 3, width=10, height=3.4)
     maps, histogram = figure.axes[:2], figure.axes[2]
-    for axes, w0, color in zip(maps, ends, (LEARNING, GROKKING), strict=True):
-        members = groups[w0]
+    for axes, (w0, members), color in zip(maps, groups.items(), (LEARNING, GROKKING), strict=True):
         layer = max(int(name.split(".")[0]) for name in members[0].checkpoint())
         share = frequency_share(members[0].checkpoint()[f"{layer}.weight"])
         image = axes.imshow(share.T, aspect="auto", origin="lower", cmap="viridis", vmin=0, vmax=1)
         axes.grid(False)
         axes.set(
-            title=f"$w_0$ = {w0:g}: {regime(members)} (seed {members[0].config.seed})",
+            title=f"$w_0$ = {w0:g}: {regime(members)} (seed {seed_of(members[0])})",
             xlabel=f"neuron, sorted ({share.shape[0]} live)",
             ylabel="frequency" if axes is maps[0] else "",
         )
@@ -67,16 +66,18 @@ def _draw(runs: Sequence[Run], table: RunTable) -> Figure:
     histogram.set(xlabel="IPR of the output weights (real basis)", ylabel="density")
     histogram.legend(loc="upper left")
     histogram.set_ylim(0, histogram.get_ylim()[1] * 1.25)
-    count = min(len(groups[w0]) for w0 in ends)
-    histogram.set_title(f"all neurons of {count} seed{'s' if count > 1 else ''}")
+    counts = dict.fromkeys(counted(len(members)) for members in groups.values())
+    histogram.set_title(f"all neurons of {' and '.join(counts)}")
     return figure
 
 
-SPEC = FigureSpec(
-    name="fig04",
-    title="Fourier coefficients of the output matrix and histogram of the IPR, smallest and largest w0",
-    condition=MAIN_TEXT,
-    command=MAIN_COMMAND,
-    draw=_draw,
-    minimum_scales=2,
+register_figure(
+    FigureSpec(
+        "fig04",
+        "Fourier coefficients of the output matrix and histogram of the IPR, smallest and largest w0",
+        _draw,
+        "main-text-ends",
+        columns=("ipr_output",),
+        scales=2,
+    )
 )

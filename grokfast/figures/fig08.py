@@ -6,28 +6,27 @@ from collections.abc import Sequence
 
 from matplotlib.figure import Figure
 
+from grokfast.figures.choose import title_of
 from grokfast.figures.geometry import (
-    COMMAND,
-    MEASURED,
+    STUDIES,
     column,
     draw_curves,
     mark_learning,
     metric_title,
     panels,
     sides,
-    task_title,
     title,
     zero_line,
 )
-from grokfast.figures.registry import FigureSpec
+from grokfast.figures.spec import FigureSpec, register_figure
 from grokfast.figures.style import new_figure
-from grokfast.runs import Run, RunTable
+from grokfast.runs import Run
 
 
-def _draw(runs: Sequence[Run], table: RunTable) -> Figure:
+def _draw(runs: Sequence[Run]) -> Figure:
     columns = panels(runs)
     figure = new_figure(2, len(columns), width=3.6 * len(columns) + 0.6, height=5.4, sharey=True)
-    for k, (task, mine, metric) in enumerate(columns):
+    for k, (mine, metric) in enumerate(columns):
         for row, what in enumerate(("cosine", "origin")):
             axes = figure.axes[row * len(columns) + k]
             for side in sides(mine):
@@ -37,7 +36,7 @@ def _draw(runs: Sequence[Run], table: RunTable) -> Figure:
             zero_line(axes)
             axes.set(ylim=(-1.05, 1.05), xlabel="epoch")
             if row == 0:
-                axes.set_title(f"{task_title(task)}\n{metric_title(metric)}")
+                axes.set_title(f"{title_of(mine)}\n{metric_title(metric)}")
         figure.axes[k].legend(loc="lower right")
     figure.axes[0].set_ylabel("cosine of consecutive steps")
     figure.axes[len(columns)].set_ylabel("cosine with the way to the origin")
@@ -45,11 +44,13 @@ def _draw(runs: Sequence[Run], table: RunTable) -> Figure:
     return figure
 
 
-SPEC = FigureSpec(
-    name="fig08",
-    title="cosines of consecutive steps and with the way to the origin, in the Fisher metric",
-    condition=MEASURED,
-    command=COMMAND,
-    draw=_draw,
-    apart="task",
+register_figure(
+    FigureSpec(
+        "fig08",
+        "cosines of consecutive steps and with the way to the origin, in the Fisher metric",
+        _draw,
+        STUDIES,
+        curves=("geometry_*_cosine", "geometry_*_origin"),
+        apart="task",
+    )
 )

@@ -7,32 +7,33 @@ from collections.abc import Sequence
 import numpy as np
 from matplotlib.figure import Figure
 
-from grokfast.figures.geometry import COMMAND, by_task, metric_title, shown_metrics, sides, task_title
-from grokfast.figures.registry import FigureSpec
+from grokfast.figures.choose import title_of
+from grokfast.figures.geometry import STUDIES, by_task, look_of, metric_title, shown_metrics, sides
+from grokfast.figures.spec import FigureSpec, register_figure
 from grokfast.figures.style import NEUTRAL, band, new_figure
-from grokfast.runs import Run, RunTable
+from grokfast.runs import Run
 
 
-def _draw(runs: Sequence[Run], table: RunTable) -> Figure:
+def _draw(runs: Sequence[Run]) -> Figure:
     panels = [
-        (task, mine, metric)
-        for task, mine in by_task(runs).items()
+        (mine, metric)
+        for mine in by_task(runs).values()
         for metric in dict.fromkeys(name.removesuffix("-full") for name in shown_metrics(mine))
     ]
     figure = new_figure(1, len(panels), width=3.6 * len(panels) + 0.6, height=3.4)
-    for axes, (task, mine, metric) in zip(figure.axes, panels, strict=True):
+    for axes, (mine, metric) in zip(figure.axes, panels, strict=True):
         for side in sides(mine):
             ranks = side.runs[0].arrays["spectrum_ranks"] + 1
             name = f"spectrum_{metric.replace('-', '_')}"
             spectra = np.stack([run.arrays[name] for run in side.runs]).astype(np.float64)
-            start = side.runs[0].config.geometry_stiff or 0.1
+            start = look_of(side.runs[0]).stiff or 0.1
             share = np.mean([run.summary[f"stiff_{name.replace('spectrum', 'share')}"] for run in side.runs])
             # What is exactly zero (dead neurons) has no place on a logarithmic axis.
             shown = (spectra > 0).all(0)
             label = f"{side.label}, {share:.1%} from {start:g}"
             band(axes, ranks[shown], spectra[:, shown], color=side.color, label=label)
         axes.axhline(0.1, color=NEUTRAL, linestyle="--", linewidth=0.8)
-        axes.set(xscale="log", yscale="log", xlabel="rank", title=f"{task_title(task)}\n{metric_title(metric)}")
+        axes.set(xscale="log", yscale="log", xlabel="rank", title=f"{title_of(mine)}\n{metric_title(metric)}")
         low, high = axes.get_ylim()
         axes.set_ylim(max(low, 1e-12 * high), max(high, 0.2))
         axes.legend(loc="lower left")
@@ -40,11 +41,14 @@ def _draw(runs: Sequence[Run], table: RunTable) -> Figure:
     return figure
 
 
-SPEC = FigureSpec(
-    name="fig20",
-    title="sorted Fisher diagonal of the end models, both regimes, with the line at 0.1",
-    condition="geometry <> '' AND status = 'finished'",
-    command=COMMAND,
-    draw=_draw,
-    apart="task",
+register_figure(
+    FigureSpec(
+        "fig20",
+        "sorted Fisher diagonal of the end models, both regimes, with the line at 0.1",
+        _draw,
+        STUDIES,
+        columns=("spectrum_ranks", "stiff_share_*"),
+        curves=("geometry_*_length",),
+        apart="task",
+    )
 )

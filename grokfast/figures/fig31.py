@@ -6,9 +6,9 @@ from collections.abc import Sequence
 
 from matplotlib.figure import Figure
 
+from grokfast.figures.choose import title_of
 from grokfast.figures.geometry import (
-    COMMAND,
-    MEASURED,
+    STUDIES,
     by_task,
     column,
     draw_curves,
@@ -16,19 +16,18 @@ from grokfast.figures.geometry import (
     metric_title,
     shown_metrics,
     sides,
-    task_title,
     title,
 )
-from grokfast.figures.registry import FigureSpec
+from grokfast.figures.spec import FigureSpec, register_figure
 from grokfast.figures.style import new_figure
-from grokfast.runs import Run, RunTable
+from grokfast.runs import Run
 
 
-def _draw(runs: Sequence[Run], table: RunTable) -> Figure:
+def _draw(runs: Sequence[Run]) -> Figure:
     tasks = by_task(runs)
     columns = 1 + max(len(shown_metrics(mine)) for mine in tasks.values())
     figure = new_figure(len(tasks), columns, width=3.6 * columns, height=2.9 * len(tasks) + 0.3)
-    for row, (task, mine) in enumerate(tasks.items()):
+    for row, mine in enumerate(tasks.values()):
         metrics = [*shown_metrics(mine), "euclidean"]
         for k in range(columns):
             axes = figure.axes[row * columns + k]
@@ -39,18 +38,20 @@ def _draw(runs: Sequence[Run], table: RunTable) -> Figure:
                 draw_curves(axes, side, column(metrics[k], "length"), side.label, geometric=True)
                 mark_learning(axes, side)
             name = "Euclidean" if metrics[k] == "euclidean" else metric_title(metrics[k])
-            axes.set(yscale="log", xlabel="epoch", title=f"{task_title(task)}\n{name}")
+            axes.set(yscale="log", xlabel="epoch", title=f"{title_of(mine)}\n{name}")
         figure.axes[row * columns].set_ylabel("step length $|s|$")
         figure.axes[row * columns].legend()
     title(figure, "Step length (dotted: $t_{test}$)", runs, shown="geometric mean and standard deviation")
     return figure
 
 
-SPEC = FigureSpec(
-    name="fig31",
-    title="step length in the Fisher metric and Euclidean (the paper: Ising)",
-    condition=MEASURED,
-    command=COMMAND,
-    draw=_draw,
-    apart="task",
+register_figure(
+    FigureSpec(
+        "fig31",
+        "step length in the Fisher metric and Euclidean (the paper: Ising)",
+        _draw,
+        STUDIES,
+        curves=("geometry_*_length",),
+        apart="task",
+    )
 )

@@ -6,27 +6,26 @@ from collections.abc import Sequence
 
 from matplotlib.figure import Figure
 
+from grokfast.figures.choose import title_of
 from grokfast.figures.geometry import (
-    COMMAND,
-    SPLIT,
+    STUDIES,
     column,
     draw_curves,
     mark_learning,
     metric_title,
     panels,
     sides,
-    task_title,
     title,
 )
-from grokfast.figures.registry import FigureSpec
+from grokfast.figures.spec import FigureSpec, register_figure
 from grokfast.figures.style import new_figure
-from grokfast.runs import Run, RunTable
+from grokfast.runs import Run
 
 
-def _draw(runs: Sequence[Run], table: RunTable) -> Figure:
+def _draw(runs: Sequence[Run]) -> Figure:
     columns = panels(runs)
     figure = new_figure(2, len(columns), width=3.6 * len(columns) + 0.6, height=5.6)
-    for k, (task, mine, metric) in enumerate(columns):
+    for k, (mine, metric) in enumerate(columns):
         whole, split = figure.axes[k], figure.axes[len(columns) + k]
         for side in sides(mine):
             draw_curves(whole, side, column(metric, "length"), side.label, geometric=True)
@@ -36,7 +35,7 @@ def _draw(runs: Sequence[Run], table: RunTable) -> Figure:
             )
             for axes in (whole, split):
                 mark_learning(axes, side)
-        whole.set(yscale="log", xlabel="epoch", title=f"{task_title(task)}\n{metric_title(metric)}")
+        whole.set(yscale="log", xlabel="epoch", title=f"{title_of(mine)}\n{metric_title(metric)}")
         split.set(yscale="log", xlabel="epoch")
         whole.legend()
         split.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=2, fontsize=7)
@@ -51,11 +50,13 @@ def _draw(runs: Sequence[Run], table: RunTable) -> Figure:
     return figure
 
 
-SPEC = FigureSpec(
-    name="fig32",
-    title="step length in the Fisher metric, whole and split into stiff and sloppy",
-    condition=SPLIT,
-    command=COMMAND,
-    draw=_draw,
-    apart="task",
+register_figure(
+    FigureSpec(
+        "fig32",
+        "step length in the Fisher metric, whole and split into stiff and sloppy",
+        _draw,
+        STUDIES,
+        curves=("geometry_*_length", "geometry_*_stiff_length", "geometry_*_sloppy_length"),
+        apart="task",
+    )
 )

@@ -8,22 +8,21 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from grokfast.figures.choose import title_of
 from grokfast.figures.geometry import (
-    COMMAND,
-    MEASURED,
+    STUDIES,
     Side,
     column,
     metric_title,
     panels,
     sides,
-    task_title,
     title,
     zero_line,
 )
-from grokfast.figures.registry import FigureSpec
+from grokfast.figures.spec import FigureSpec, register_figure
 from grokfast.figures.style import new_figure
 from grokfast.measures import discrete_gradient, largest_bump
-from grokfast.runs import Run, RunTable
+from grokfast.runs import Run
 
 
 def _panel(axes: Axes, side: Side, metric: str) -> None:
@@ -52,17 +51,17 @@ def _panel(axes: Axes, side: Side, metric: str) -> None:
         axes.set_ylim(-size, size)
 
 
-def _draw(runs: Sequence[Run], table: RunTable) -> Figure:
+def _draw(runs: Sequence[Run]) -> Figure:
     columns = panels(runs)
-    rows = max(len(sides(mine)) for _, mine, _ in columns)
+    rows = max(len(sides(mine)) for mine, _ in columns)
     figure = new_figure(rows, len(columns), width=3.6 * len(columns) + 0.6, height=2.7 * rows + 0.6)
-    for k, (task, mine, metric) in enumerate(columns):
+    for k, (mine, metric) in enumerate(columns):
         # Grokking first: it is what the paper shows.
         for row, side in enumerate(reversed(sides(mine))):
             axes = figure.axes[row * len(columns) + k]
             _panel(axes, side, metric)
             if row == 0:
-                head = f"{task_title(task)}, {metric_title(metric)}"
+                head = f"{title_of(mine)}, {metric_title(metric)}"
                 axes.set_title(f"{head}\n{axes.get_title()}", fontsize=8)
         for row in range(len(sides(mine)), rows):
             figure.axes[row * len(columns) + k].set_axis_off()
@@ -72,11 +71,13 @@ def _draw(runs: Sequence[Run], table: RunTable) -> Figure:
     return figure
 
 
-SPEC = FigureSpec(
-    name="fig33",
-    title="discrete gradient of the step length, with the zero crossings of its largest bump",
-    condition=MEASURED,
-    command=COMMAND,
-    draw=_draw,
-    apart="task",
+register_figure(
+    FigureSpec(
+        "fig33",
+        "discrete gradient of the step length, with the zero crossings of its largest bump",
+        _draw,
+        STUDIES,
+        curves=("geometry_*_length",),
+        apart="task",
+    )
 )

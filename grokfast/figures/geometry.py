@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -11,17 +12,15 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from grokfast.errors import InputError
-from grokfast.figures.registry import by_scale, regime
+from grokfast.figures.choose import by_scale, counted, regime, scale_of, split_by, title_of
 from grokfast.figures.style import GROKKING, LEARNING, NEUTRAL, band
 from grokfast.runs import Run
 
-MEASURED = "geometry <> '' AND geometry_schedule <> 'never' AND status = 'finished'"
-SPLIT = MEASURED + " AND geometry_stiff > 0"
-COMMAND = (
-    "grokfast train modular-addition --w0 0.1 10 --seeds 5 --epochs 500 "
-    "--geometry logit-16+logit-all+softmax-16+softmax-all --geometry-stiff 0.1"
-)
-_TASKS = {"modular-addition": "modular addition", "ising": "Ising"}
+STUDIES = ("geometry-diagonal", "geometry")
+"""The studies that figures of geometry show."""
+
+_LOOK = re.compile(r"geometry:[^:]+:(?P<step>\d+):(?P<stiff>[^:]+)")
+_LENGTH = re.compile(r"geometry_([a-z]+_(?:all|\d+)(?:_full)?)_length")
 
 _SHOWN = ("logit-16", "softmax-all")
 
@@ -43,7 +42,7 @@ class Side:
     @property
     def label(self) -> str:
         """For a legend: the scale, and the regime that was found."""
-        return f"$w_0$ = {self.runs[0].config.w0:g} ({regime(self.runs)})"
+        return f"$w_0$ = {scale_of(self.runs[0]):g} ({regime(self.runs)})"
 
     def curves(self, column: str) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
         """Epochs ``[n]`` at which every seed has a value, and the values ``[seeds, n]``."""
@@ -54,15 +53,33 @@ class Side:
 
 def by_task(runs: Sequence[Run]) -> dict[str, list[Run]]:
     """Runs by the name of their task: Ising first, as the paper's panels are."""
-    found: dict[str, list[Run]] = {}
-    for run in sorted(runs, key=lambda run: run.config.task.name):
-        found.setdefault(run.config.task.name, []).append(run)
-    return found
+    return dict(sorted(split_by(runs, "task").items()))
 
 
-def task_title(task: str) -> str:
-    """A task's name in words."""
-    return _TASKS.get(task, task)
+@dataclass(frozen=True)
+class Look:
+    """How a run's geometry was looked at.
+
+    Attributes:
+        steps: Epochs between the checkpoints that a step joins.
+        schedules: The epochs.
+        stiff: Final Fisher diagonal from which a parameter is stiff; 0 without a split.
+    """
+
+    steps: tuple[str, ...]
+    schedules: tuple[str, ...]
+    stiff: float
+
+
+def look_of(run: Run) -> Look:
+    """How a run's geometry was looked at, from its record."""
+    found = [(_LOOK.fullmatch(name), schedules) for name, schedules in run.record["looks"].items()]
+    looks = [(match, schedules) for match, schedules in found if match is not None]
+    return Look(
+        tuple(sorted({match["step"] for match, _ in looks})),
+        tuple(sorted({schedule for _, schedules in looks for schedule in schedules})),
+        max((float(match["stiff"]) for match, _ in looks), default=0.0),
+    )
 
 
 def sides(runs: Sequence[Run]) -> list[Side]:
@@ -71,13 +88,17 @@ def sides(runs: Sequence[Run]) -> list[Side]:
     Raises:
         InputError: If the runs measured steps of different lengths, or at different epochs.
     """
-    for field in ("geometry_step", "geometry_schedule", "geometry_stiff"):
-        values = sorted({getattr(run.config, field) for run in runs})
-        if len(values) > 1:
-            raise InputError(
-                f"geometry would mix runs whose {field} is {values}; choose with --where, for example "
-                f'--where "{field} = {values[0]!r}"'
-            )
+    looks = sorted({look_of(run) for run in runs}, key=str)
+    if len(looks) > 1:
+        field, one, other = next(
+            (field, getattr(looks[0], field), getattr(looks[1], field))
+            for field in ("steps", "schedules", "stiff")
+            if getattr(looks[0], field) != getattr(looks[1], field)
+        )
+        raise InputError(
+            f"geometry would mix runs that looked differently ({field}: {one} and {other}); choose with --where, for "
+            'example by "geometry_step = 1", geometry_schedule or geometry_stiff'
+        )
     groups = by_scale(runs)
     found = [Side("learning", groups[min(groups)], LEARNING)]
     if len(groups) > 1:
@@ -87,7 +108,8 @@ def sides(runs: Sequence[Run]) -> list[Side]:
 
 def metrics_of(runs: Sequence[Run]) -> list[str]:
     """The metrics that all runs were measured in, the paper's first."""
-    common = set(runs[0].config.geometry.split("+")).intersection(*(run.config.geometry.split("+") for run in runs))
+    found = [{match[1].replace("_", "-") for match in map(_LENGTH.fullmatch, run.history) if match} for run in runs]
+    common = set.intersection(*found)
     return sorted(common, key=lambda name: (_SHOWN.index(name) if name in _SHOWN else len(_SHOWN), name))
 
 
@@ -103,9 +125,9 @@ def shown_metrics(runs: Sequence[Run]) -> list[str]:
     return found[:2]
 
 
-def panels(runs: Sequence[Run]) -> list[tuple[str, list[Run], str]]:
-    """Task, its runs and a metric: one entry a column of a figure."""
-    return [(task, mine, metric) for task, mine in by_task(runs).items() for metric in shown_metrics(mine)]
+def panels(runs: Sequence[Run]) -> list[tuple[list[Run], str]]:
+    """The runs of one task and a metric: one entry a column of a figure."""
+    return [(mine, metric) for mine in by_task(runs).values() for metric in shown_metrics(mine)]
 
 
 def column(metric: str, what: str) -> str:
@@ -138,9 +160,9 @@ def mark_learning(axes: Axes, side: Side) -> None:
 def title(figure: Figure, what: str, runs: Sequence[Run], shown: str = "mean and standard deviation") -> None:
     """What is shown, over how many seeds, and how long a step is."""
     seeds = max(len(side.runs) for mine in by_task(runs).values() for side in sides(mine))
-    steps = {task_title(task): mine[0].config.geometry_step for task, mine in by_task(runs).items()}
-    spans = ", ".join(f"{task} f = {step}" for task, step in steps.items())
-    figure.suptitle(f"{what}: {shown} over {seeds} seed{'s' if seeds > 1 else ''} ({spans})")
+    steps = [(title_of(mine), look_of(mine[0]).steps) for mine in by_task(runs).values()]
+    spans = ", ".join(f"{task} f = {'/'.join(step)}" for task, step in steps)
+    figure.suptitle(f"{what}: {shown} over {counted(seeds)} ({spans})")
 
 
 def zero_line(axes: Axes) -> None:

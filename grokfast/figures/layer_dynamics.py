@@ -1,4 +1,4 @@
-"""How one layer of the Ising network finds its features: what figures 28 to 30 share."""
+"""How each layer of the Ising network finds its features: figures 28 to 30."""
 
 from __future__ import annotations
 
@@ -7,52 +7,39 @@ from collections.abc import Sequence
 import numpy as np
 from matplotlib.figure import Figure
 
+from grokfast.figures.choose import counted, ends, regime
 from grokfast.figures.curves import curve
-from grokfast.figures.dynamics import mark_times
-from grokfast.figures.registry import ISING_DYNAMICS, ISING_TEXT, FigureSpec, by_scale, regime
+from grokfast.figures.dynamics import QUANTITIES, mark_times
+from grokfast.figures.spec import FigureSpec, register_figure
 from grokfast.figures.style import FEATURE_COLORS, new_figure
-from grokfast.runs import Run, RunTable
-
-QUANTITIES = {"energy": "E", "magnetization": "M", "abs_magnetization": "|M|"}
-"""The features of the Ising task in the history's columns, and their symbols."""
+from grokfast.runs import Run
 
 _ROWS = {
     "weighted": "weighted mean |r|\n(eq. 6 times its |L|)",
     "led": "share of neurons\nled by the feature",
     "share": "share of pre-activation\nof those neurons",
 }
+_LAYERS = {
+    "fig28": ("conv1", "convolution 1: every unit"),
+    "fig29": ("conv2", "convolution 2: every unit"),
+    "fig30": ("hidden", "the hidden layer"),
+}
 
 
-def layer_spec(name: str, layer: str, title: str) -> FigureSpec:
-    """The figure of one layer: columns learning and grokking; rows r̃, led neurons, their pre-activation.
+def _layer_figure(name: str, layer: str, title: str) -> FigureSpec:
+    """The figure of one layer: columns learning and grokking; rows r̃, led neurons, their pre-activation."""
 
-    Args:
-        name: Of the figure.
-        layer: As in the history's columns.
-        title: What the layer is.
-    """
-
-    def draw(runs: Sequence[Run], table: RunTable) -> Figure:
-        groups = by_scale(runs)
+    def draw(runs: Sequence[Run]) -> Figure:
         figure = new_figure(3, 2, width=8.4, height=6.6, sharex=True, sharey="row")
         grid = np.array(figure.axes).reshape(3, 2)
-        for column, w0 in zip(grid.T, (min(groups), max(groups)), strict=True):
-            members = groups[w0]
+        for column, (w0, members) in zip(grid.T, ends(runs).items(), strict=True):
             for axes, summary in zip(column, _ROWS, strict=True):
                 for (quantity, symbol), color in zip(QUANTITIES.items(), FEATURE_COLORS, strict=True):
-                    curve(
-                        axes,
-                        members,
-                        f"{layer}_{summary}_{quantity}",
-                        color=color,
-                        label=symbol,
-                        marker=".",
-                        markersize=3,
-                    )
+                    line = {"color": color, "label": symbol, "marker": ".", "markersize": 3}
+                    curve(axes, members, f"{layer}_{summary}_{quantity}", **line)
                 axes.set(xscale="log", ylim=(-0.03, 1.03))
-                mark_times(axes, members)
-            seeds = f"{len(members)} seed{'s' if len(members) > 1 else ''}"
-            column[0].set_title(f"$w_0$ = {w0:g}: {regime(members)} ({seeds})")
+            mark_times(column, members)
+            column[0].set_title(f"$w_0$ = {w0:g}: {regime(members)} ({counted(len(members))})")
             column[-1].set_xlabel("epoch (lines: $t_{train}$, end of plateau, $t_{test}$)")
         for axes, label in zip(grid[:, 0], _ROWS.values(), strict=True):
             axes.set_ylabel(label)
@@ -61,10 +48,14 @@ def layer_spec(name: str, layer: str, title: str) -> FigureSpec:
         return figure
 
     return FigureSpec(
-        name=name,
-        title=f"dynamics of the features of {title}, smallest and largest w0",
-        condition=ISING_TEXT + " AND feature_schedule <> 'never'",
-        command=ISING_DYNAMICS,
-        draw=draw,
-        minimum_scales=2,
+        name,
+        f"dynamics of the features of {title}, smallest and largest w0",
+        draw,
+        "ising-ends",
+        curves=tuple(f"{layer}_{summary}_{quantity}" for summary in _ROWS for quantity in QUANTITIES),
+        scales=2,
     )
+
+
+for _name, (_layer, _title) in _LAYERS.items():
+    register_figure(_layer_figure(_name, _layer, _title))

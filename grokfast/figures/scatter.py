@@ -1,7 +1,8 @@
-"""Compressibility against every other measure of the end model: the panels of figures 15, 16, 17 and 19."""
+"""Compressibility against every other measure of the end model: figures 15, 16, 17 and 19, and of any task."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 
 import numpy as np
@@ -9,18 +10,18 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from grokfast.endmodel import end_measures
-from grokfast.figures.registry import by_scale
-from grokfast.figures.schemes import title_of
-from grokfast.figures.style import NEUTRAL, draw_fit, new_figure, scale_colors
+from grokfast.figures.choose import by_scale, scale_of, task_of, title_of
+from grokfast.figures.kept import described, measured, values_of
+from grokfast.figures.spec import FigureSpec, register_figure
+from grokfast.figures.style import draw_fit, new_figure, note, scale_colors
 from grokfast.runs import Run
 
 LLC = "llc"
 """The local learning coefficient, which has its panel whether or not it has been measured."""
 
+_LOSSES = {"end_train_loss": "train loss [nats]", "end_test_loss": "test loss [nats]"}
 _COMMON = {
-    "end_train_loss": "train loss [nats]",
-    "end_test_loss": "test loss [nats]",
+    **_LOSSES,
     LLC: "local learning coefficient",
     "gini_weights": "Gini of |w|",
     "gini_fisher": "Gini of the Fisher diagonal",
@@ -33,59 +34,90 @@ _FEATURES = {
         "hidden_weighted_abs_magnetization": r"$\tilde{r}$ of |M|, hidden layer",
     },
 }
+_COLUMNS = 4
+_MOST = 24
+"""Panels of a figure of all measures, at most."""
 
 
-def measures_of(runs: Sequence[Run], name: str) -> np.ndarray:
-    """One measure of every run, from its summary or from its end model; NaN where it was not taken."""
-    found = []
-    for run in runs:
-        value = run.summary.get(name)
-        if value is None and name.startswith("gini"):
-            value = end_measures(run).get(name)
-        found.append(np.nan if value is None else float(value))
-    return np.array(found)
-
-
-def scatter_figure(runs: Sequence[Run], setting: str) -> Figure:
+def draw_scatter(runs: Sequence[Run], panels: Mapping[str, str]) -> Figure:
     """All panels: one point a run, coloured by w0, with a straight line over all runs and how much it explains.
 
     Args:
         runs: Of one setting.
-        setting: Named in the title.
+        panels: What is on the abscissa, with its label.
     """
-    panels = {**_COMMON, **_FEATURES.get(runs[0].config.task.name, {})}
-    columns = 4
-    figure = new_figure(2, columns, width=11.5, height=5.6)
-    groups = by_scale(runs)
-    colors = scale_colors(list(groups))
+    rows = math.ceil(len(panels) / _COLUMNS)
+    figure = new_figure(rows, _COLUMNS, width=11.5, height=2.6 * rows + 0.4)
+    colors = scale_colors(list(by_scale(runs)))
     grid = list(figure.axes)
-    for axes, (name, label) in zip(grid, panels.items(), strict=False):
-        _panel(axes, groups, colors, name, label)
-        if grid.index(axes) % columns == 0:
+    for k, (axes, (name, label)) in enumerate(zip(grid, panels.items(), strict=False)):
+        _panel(axes, runs, colors, name)
+        axes.set_xlabel(label)
+        if k % _COLUMNS == 0:
             axes.set_ylabel("compressibility $c$")
     dots = [Line2D([], [], color=color, marker="o", linestyle="") for color in colors.values()]
-    labels = [f"{w0:g}" for w0 in colors]
     for axes in grid[len(panels) :]:
         axes.remove()
-    figure.legend(dots, labels, title="$w_0$", loc="outside right center")
+    figure.legend(dots, [f"{w0:g}" for w0 in colors], title="$w_0$", loc="outside right center")
+    config = runs[0].record["config"]
+    setting = f"batch {config['batch_size']}, weight decay {config['weight_decay']:g}"
     figure.suptitle(f"{title_of(runs)}, {setting}: {len(runs)} runs, last epoch", fontsize=10)
     return figure
 
 
-def _panel(
-    axes: Axes, groups: Mapping[float, list[Run]], colors: Mapping[float, object], name: str, label: str
-) -> None:
-    axes.set_xlabel(label)
-    runs = [run for members in groups.values() for run in members]
-    x, c = measures_of(runs, name), measures_of(runs, "compressibility")
+def _panel(axes: Axes, runs: Sequence[Run], colors: Mapping[float, object], name: str) -> None:
+    x, c = values_of(runs, name), values_of(runs, "compressibility")
     known = np.isfinite(x) & np.isfinite(c)
     if not known.any():
-        axes.text(0.5, 0.5, "not measured", transform=axes.transAxes, ha="center", va="center", color=NEUTRAL)
+        note(axes, "not measured")
         axes.set(xticks=[], yticks=[])
         return
-    tones = np.array([colors[run.config.w0] for run in runs])
+    tones = np.array([colors[scale_of(run)] for run in runs])
     axes.scatter(x[known], c[known], c=tones[known], s=22, edgecolor="white", linewidth=0.4)
     fit = draw_fit(axes, x[known], c[known], alpha=0.15, linewidth=1)
     if fit is not None:
         axes.set_title(f"$R^2$ = {fit.r_squared:.2f}, p = {fit.p_value:.1g}", fontsize=8)
     axes.locator_params(axis="x", nbins=4)
+
+
+def _draw_paper(runs: Sequence[Run]) -> Figure:
+    return draw_scatter(runs, {**_COMMON, **_FEATURES.get(task_of(runs[0]), {})})
+
+
+def _draw_any(runs: Sequence[Run]) -> Figure:
+    panels = every_measure(runs)
+    figure = draw_scatter(runs, dict(list(panels.items())[:_MOST]))
+    if len(panels) > _MOST:
+        figure.suptitle(f"{figure.get_suptitle()}; {_MOST} of {len(panels)} measures", fontsize=10)
+    return figure
+
+
+def every_measure(runs: Sequence[Run]) -> dict[str, str]:
+    """The scalars that all runs have and that are not the same in all, with their labels.
+
+    Losses and headline columns stand first. Left out are compressibility itself, what says the same in other words,
+    and learning times.
+    """
+    found = [measured(run) for run in runs]
+    declared = described(runs[0])
+    apart = ("compressibility", "size_at_", "t_", "groks", "plateau_end")
+    names = [name for name in found[0] if not name.startswith(apart) and all(name in values for values in found)]
+    names = [name for name in names if len({values[name] for values in found}) > 1]
+    headlines = [name for name in names if name in declared and declared[name].headline]
+    ordered = dict.fromkeys([*(name for name in _LOSSES if name in names), *headlines, *names])
+    return {name: declared[name].heading if name in declared else name.replace("_", " ") for name in ordered}
+
+
+_NEEDED = ("compressibility", *_LOSSES, "gini_weights", "gini_fisher")
+_TITLE = "compressibility against losses, Gini coefficients and features"
+
+register_figure(
+    FigureSpec("measures", "compressibility of any task against all that was measured", _draw_any, columns=_NEEDED[:3])
+)
+for _name, _study, _what in (
+    ("fig15", "main-text", "batch 64"),
+    ("fig16", "batch-200", "batch 200"),
+    ("fig17", "ising", "Ising"),
+    ("fig19", "strong-decay-scatter", "weight decay 3e-4"),
+):
+    register_figure(FigureSpec(_name, f"{_TITLE}, {_what}", _draw_paper, _study, _NEEDED))

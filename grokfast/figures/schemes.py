@@ -1,4 +1,4 @@
-"""What the figures of pruning share: curves of a scheme by w0, and names of layers and tasks."""
+"""Schemes of pruning stored end models: figures 21 to 27."""
 
 from __future__ import annotations
 
@@ -8,38 +8,33 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from grokfast.endmodel import end_pruning, layers
-from grokfast.figures.registry import by_scale
-from grokfast.figures.style import GROKKING, LEARNING, band, new_figure, scale_colors
-from grokfast.pruning import Scheme
+from grokfast.endmodel import curve_name, kept_pruning, layers
+from grokfast.figures.choose import by_scale, ends, split_by, title_of
+from grokfast.figures.spec import FigureSpec, register_figure
+from grokfast.figures.style import GROKKING, LEARNING, NEUTRAL, band, new_figure, scale_colors
+from grokfast.pruning import Scheme, layers_of, weight_names
 from grokfast.runs import Run
 
-TITLES = {"modular-addition": "Modular addition", "ising": "Ising"}
-
-
-def title_of(runs: Sequence[Run]) -> str:
-    """The task's name as a title."""
-    name = runs[0].config.task.name
-    return TITLES.get(name, name)
+_LOOKS = {
+    Scheme.LAYERWISE: (LEARNING, "-"),
+    Scheme.GLOBAL: (GROKKING, "--"),
+    Scheme.GLOBAL_BY_NORM: ("#009E73", "-."),
+    Scheme.RANDOM: (NEUTRAL, ":"),
+}
 
 
 def layer_title(run: Run, layer: str) -> str:
     """``layer 1 (512x226)``: which layer of the network, and the shape of its weights."""
-    shape = run.config.task.module().state_dict()[f"{layer}.weight"].shape
-    return f"layer {layers(run).index(layer) + 1} ({'×'.join(map(str, shape))})"
-
-
-def ends(runs: Sequence[Run]) -> dict[float, list[Run]]:
-    """Runs of the smallest and the largest w0, which stand for the two regimes."""
-    groups = by_scale(runs)
-    return {w0: groups[w0] for w0 in dict.fromkeys((min(groups), max(groups)))}
+    params = run.checkpoint()
+    (name, *_) = layers_of(weight_names(params, stacked=False))[layer]
+    return f"layer {layers(run).index(layer) + 1} ({'×'.join(map(str, params[name].shape))})"
 
 
 def scheme_curve(
     axes: Axes, members: Sequence[Run], scheme: Scheme, layer: str | None = None, *, loss: bool = False, **line: object
 ) -> float:
     """Mean curve of one w0 with its band over seeds; returns the mean compressibility."""
-    curves = [end_pruning(run, scheme, layer) for run in members]
+    curves = [kept_pruning(run, scheme, layer) for run in members]
     values = np.stack([(curve.loss if loss else curve.accuracy).numpy() for curve in curves])  # type: ignore[union-attr]
     band(axes, curves[0].fractions.numpy(), values, geometric=loss, **line)
     return float(np.mean([curve.compressibility.item() for curve in curves]))
@@ -58,23 +53,36 @@ def curves_by_w0(
         axes.set_yscale("log")
 
 
-def layer_figure(runs: Sequence[Run], scheme: Scheme, quantities: Sequence[str]) -> Figure:
-    """One layer at a time: a column for each layer, a row for each quantity (accuracy, loss), colours for w0."""
+def _one_layer_at_a_time(runs: Sequence[Run], quantities: Sequence[str]) -> Figure:
+    """Fisher pruning: a column for each layer, a row for each quantity (accuracy, loss), colours for w0."""
     names = layers(runs[0])
     figure = new_figure(len(quantities), len(names), width=3.1 * len(names) + 0.8, height=2.7 * len(quantities) + 0.4)
     for k, axes in enumerate(figure.axes):
         quantity, layer = quantities[k // len(names)], names[k % len(names)]
-        curves_by_w0(axes, runs, scheme, layer, loss=quantity == "loss")
+        curves_by_w0(axes, runs, Scheme.FISHER_LAYERWISE, layer, loss=quantity == "loss")
         if k < len(names):
             axes.set_title(layer_title(runs[0], layer))
         axes.set_xlabel("share of the layer pruned" if k >= len(figure.axes) - len(names) else "")
         unit = " [nats]" if quantity == "loss" else ""
         axes.set_ylabel(f"test {quantity}{unit}" if k % len(names) == 0 else "")
     figure.axes[0].legend(title="$w_0$", loc="lower left", ncols=2 if len(by_scale(runs)) > 4 else 1)
+    figure.suptitle(f"{title_of(runs)}: Fisher pruning, one layer at a time", fontsize=10)
     return figure
 
 
-def magnitude_layers(runs: Sequence[Run]) -> Figure:
+def _draw_both(runs: Sequence[Run]) -> Figure:
+    return _one_layer_at_a_time(runs, ("accuracy", "loss"))
+
+
+def _draw_accuracy(runs: Sequence[Run]) -> Figure:
+    return _one_layer_at_a_time(runs, ("accuracy",))
+
+
+def _draw_loss(runs: Sequence[Run]) -> Figure:
+    return _one_layer_at_a_time(runs, ("loss",))
+
+
+def _draw_magnitude(runs: Sequence[Run]) -> Figure:
     """Magnitude pruning one layer at a time, at the smallest and the largest w0."""
     names = layers(runs[0])
     figure = new_figure(1, len(names), width=3.1 * len(names) + 0.8, height=3.1)
@@ -86,3 +94,80 @@ def magnitude_layers(runs: Sequence[Run]) -> Figure:
     figure.axes[0].legend(loc="lower left")
     figure.suptitle(f"{title_of(runs)}: magnitude pruning, one layer at a time", fontsize=10)
     return figure
+
+
+def _draw_global_fisher(runs: Sequence[Run]) -> Figure:
+    """Accuracy and loss, a row for each task."""
+    parts = list(split_by(runs, "task").values())
+    figure = new_figure(len(parts), 2, width=8.4, height=3.2 * len(parts))
+    for row, members in enumerate(parts):
+        accuracy, loss = figure.axes[2 * row : 2 * row + 2]
+        curves_by_w0(accuracy, members, Scheme.FISHER_GLOBAL)
+        curves_by_w0(loss, members, Scheme.FISHER_GLOBAL, loss=True)
+        accuracy.set(ylabel="test accuracy", title=f"{title_of(members)}: Fisher pruning, all layers together")
+        loss.set_ylabel("test loss [nats]")
+        accuracy.legend(title="$w_0$", loc="lower left", ncols=2)
+        for axes in (accuracy, loss):
+            axes.set_xlabel("share of parameters pruned")
+    return figure
+
+
+def _draw_schemes(runs: Sequence[Run]) -> Figure:
+    """A row for each task, a column for the smallest and the largest w0."""
+    parts = list(split_by(runs, "task").values())
+    columns = max(len(ends(members)) for members in parts)
+    figure = new_figure(len(parts), columns, width=4.2 * columns, height=3.2 * len(parts))
+    for row, members in enumerate(parts):
+        panels = figure.axes[columns * row : columns * (row + 1)]
+        for axes, (w0, group) in zip(panels, ends(members).items(), strict=False):
+            for scheme, look in _LOOKS.items():
+                c = scheme_curve(axes, group, scheme, color=look[0], linestyle=look[1])
+                axes.get_lines()[-1].set_label(f"{scheme.value} ($c$ = {c:.2f})")
+            axes.set(title=f"{title_of(group)}, $w_0$ = {w0:g}", xlabel="share of weights pruned")
+            axes.legend(loc="lower left", fontsize=7)
+        panels[0].set_ylabel("test accuracy")
+        for axes in panels[len(ends(members)) :]:
+            axes.set_axis_off()
+    return figure
+
+
+_TASKS = ("main-text", "ising")
+_BOTH_TASKS = "of the tasks that the store has"
+_BY_LAYER = (curve_name(Scheme.FISHER_LAYERWISE),)
+
+register_figure(
+    FigureSpec(
+        "fig21",
+        f"global Fisher pruning by w0, {_BOTH_TASKS}",
+        _draw_global_fisher,
+        _TASKS,
+        kept=(curve_name(Scheme.FISHER_GLOBAL),),
+        apart="task",
+    )
+)
+for _name, _study, _what, _draw in (
+    ("fig22", "main-text", "modular addition, accuracy and loss", _draw_both),
+    ("fig23", "ising", "Ising, accuracy", _draw_accuracy),
+    ("fig24", "ising", "Ising, loss", _draw_loss),
+):
+    register_figure(FigureSpec(_name, f"Fisher pruning one layer at a time: {_what}", _draw, _study, kept=_BY_LAYER))
+register_figure(
+    FigureSpec(
+        "fig25",
+        f"magnitude pruning layerwise, global and global by norm, {_BOTH_TASKS}",
+        _draw_schemes,
+        ("main-text-ends", "ising"),
+        kept=tuple(curve_name(scheme) for scheme in _LOOKS),
+        apart="task",
+    )
+)
+for _name, _study, _what in (("fig26", "ising", "Ising"), ("fig27", "main-text-ends", "modular addition")):
+    register_figure(
+        FigureSpec(
+            _name,
+            f"magnitude pruning of {_what} one layer at a time, smallest and largest w0",
+            _draw_magnitude,
+            _study,
+            kept=(curve_name(Scheme.LAYERWISE),),
+        )
+    )

@@ -92,6 +92,11 @@ def draw_fit(axes: Axes, x: np.ndarray, y: np.ndarray, *, alpha: float = 0.2, **
     return fit
 
 
+def note(axes: Axes, text: str) -> None:
+    """Say in an empty panel why it is empty."""
+    axes.text(0.5, 0.5, text, transform=axes.transAxes, ha="center", va="center", color=NEUTRAL)
+
+
 def save(figure: Figure, folder: Path, name: str) -> list[Path]:
     """Write ``name.svg`` and ``name.png``.
 

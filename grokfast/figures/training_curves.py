@@ -1,41 +1,67 @@
-"""Accuracy and loss against epoch, one colour per w0: what figures 2a and 2b share."""
+"""Accuracy and loss against epoch, one colour per w0: figures 2a and 2b, and the same of any task."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
+import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from grokfast.figures.curves import curve
-from grokfast.figures.registry import by_scale
-from grokfast.figures.style import NEUTRAL, new_figure, scale_colors
+from grokfast.figures.choose import by_scale, counted, title_of
+from grokfast.figures.curves import curve, loss_label
+from grokfast.figures.kept import values_of
+from grokfast.figures.spec import FigureSpec, register_figure
+from grokfast.figures.style import NEUTRAL, new_figure, note, scale_colors
 from grokfast.runs import Run
 
 
-def draw_training(runs: Sequence[Run], title: str, floor: float) -> Figure:
-    """Train dashed, test solid, mean and standard deviation over seeds.
+def draw_training(runs: Sequence[Run], floor: float = -0.02) -> Figure:
+    """Train dashed, test solid, mean and standard deviation over seeds; of a loss the geometric ones.
 
     Args:
         runs: Runs of one setting.
-        title: The task's name.
         floor: Lower end of the accuracy axis.
     """
     groups = by_scale(runs)
     colors = scale_colors(list(groups))
     figure = new_figure(2, 1, height=5.2, sharex=True)
     accuracy, loss = figure.axes
+    has_accuracy = bool(np.isfinite(values_of(runs, "end_test_accuracy")).all())
     for w0, members in groups.items():
         for axes, metric in ((accuracy, "accuracy"), (loss, "loss")):
             for split, dashes in (("train", "--"), ("test", "-")):
-                label = f"{w0:g}" if metric == "accuracy" and split == "test" else None
+                if axes is accuracy and not has_accuracy:
+                    continue
+                label = f"{w0:g}" if (axes is accuracy or not has_accuracy) and split == "test" else None
                 curve(axes, members, f"{split}_{metric}", color=colors[w0], linestyle=dashes, label=label)
     accuracy.set(ylabel="accuracy", xscale="log", ylim=(floor, 1.04))
-    loss.set(ylabel="cross entropy [nats],\ngeometric mean", xlabel="epoch", yscale="log")
-    first = accuracy.legend(title="$w_0$", loc="upper left", ncols=2)
-    accuracy.add_artist(first)
+    loss.set(ylabel=f"{loss_label(runs)},\ngeometric mean", xlabel="epoch", xscale="log", yscale="log")
+    first = (accuracy if has_accuracy else loss).legend(title="$w_0$", loc="upper left", ncols=2)
+    if has_accuracy:
+        accuracy.add_artist(first)
+    else:
+        note(accuracy, "this task has no accuracy")
+        loss.add_artist(first)
     styles = [Line2D([], [], color=NEUTRAL, linestyle=dashes) for dashes in ("--", "-")]
     loss.legend(styles, ["train (running)", "test"], loc="lower left")
     seeds = max(len(members) for members in groups.values())
-    figure.suptitle(f"{title}: mean and standard deviation over {seeds} seed{'s' if seeds > 1 else ''}")
+    figure.suptitle(f"{title_of(runs)}: mean and standard deviation over {counted(seeds)}")
     return figure
+
+
+def _draw_ising(runs: Sequence[Run]) -> Figure:
+    return draw_training(runs, 0.4)
+
+
+_NEEDED = ("end_train_loss", "end_test_loss")
+
+register_figure(
+    FigureSpec("training", "accuracy and loss of any task against epoch, by w0", draw_training, columns=_NEEDED)
+)
+register_figure(
+    FigureSpec("fig02a", "accuracy and loss of the Ising task against epoch, by w0", _draw_ising, "ising", _NEEDED)
+)
+register_figure(
+    FigureSpec("fig02b", "accuracy and loss of modular addition by w0", draw_training, "main-text", _NEEDED)
+)

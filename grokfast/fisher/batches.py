@@ -4,106 +4,184 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from grokfast.errors import InputError
+from grokfast.fisher.randomness import undisturbed
+
+Labels = Tensor | str | None
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """What a model is called with: tensors whose leading axis holds the samples.
+
+    Attributes:
+        tensors: The arguments.
+        names: A keyword for each, "" for a positional one; positional ones come first.
+    """
+
+    tensors: tuple[Tensor, ...]
+    names: tuple[str, ...]
+
+    @property
+    def n(self) -> int:
+        """How many samples."""
+        return int(self.tensors[0].shape[0])
+
+    def of(self, tensors: Iterable[Tensor]) -> Inputs:
+        """The same arguments with other tensors."""
+        return Inputs(tuple(tensors), self.names)
+
+    def rows(self, index: slice | Tensor | list[int]) -> Inputs:
+        """Some of the samples."""
+        return self.of(t[index] for t in self.tensors)
+
+    def double(self) -> Inputs:
+        """Float32 as float64."""
+        return self.of(t.double() if t.dtype == torch.float32 else t for t in self.tensors)
+
+    def call(self, model: nn.Module) -> Any:
+        """What the model returns for them."""
+        pairs = list(zip(self.names, self.tensors, strict=True))
+        return model(*(t for name, t in pairs if not name), **{name: t for name, t in pairs if name})
 
 
 @dataclass(frozen=True)
 class Block:
-    """Model inputs with equal leading axes, and targets if there are any.
+    """Model inputs with equal leading axes, and labels if there are any.
 
     Attributes:
-        args: The model's arguments.
+        inputs: The model's arguments.
         targets: Labels.
+        mask: Which positions of the outputs count.
         cut_from: How many samples the batch had that this block was cut from; 0 if it is whole.
     """
 
-    args: tuple[Tensor, ...]
+    inputs: Inputs
     targets: Tensor | None = None
+    mask: Tensor | None = None
     cut_from: int = 0
 
     @property
     def n(self) -> int:
         """How many samples."""
-        return int(self.args[0].shape[0])
+        return self.inputs.n
 
     def slice(self, start: int, stop: int) -> Block:
         """The samples from ``start`` up to ``stop``."""
-        targets = None if self.targets is None else self.targets[start:stop]
-        return Block(tuple(a[start:stop] for a in self.args), targets, self.cut_from or self.n)
+        rows = slice(start, stop)
+        return Block(
+            self.inputs.rows(rows),
+            None if self.targets is None else self.targets[rows],
+            None if self.mask is None else self.mask[rows],
+            self.cut_from or self.n,
+        )
 
     def cut(self, size: int) -> Iterator[Block]:
-        """The same samples in blocks of at most ``size``; an empty block stays one."""
+        """The same samples in blocks of at most ``size``, as even as can be; an empty block stays one."""
         if self.n <= size:
             yield self
             return
-        for start in range(0, self.n, size):
-            yield self.slice(start, start + size)
+        parts = -(-self.n // size)
+        for k in range(parts):
+            yield self.slice(k * self.n // parts, (k + 1) * self.n // parts)
 
 
-def batches(inputs: object, targets: Tensor | None, device: torch.device) -> Iterator[Block]:
+def batches(inputs: object, targets: Labels, device: torch.device, mask: Labels = None) -> Iterator[Block]:
     """The batches of ``inputs``, on the model's device.
 
     Args:
-        inputs: A tensor ``[n, ...]``; a tuple of tensors, the model's arguments; or an iterable (list,
-            DataLoader) of batches, each a tensor, ``[inputs]`` or ``[inputs, targets]`` with ``inputs`` a
-            tensor or tuple.
-        targets: Labels of a tensor or tuple.
+        inputs: A tensor ``[n, ...]``; a tuple of tensors, the model's arguments; a dictionary of tensors, its
+            keyword arguments; or an iterable (list, DataLoader) of batches, each one of these, ``[inputs]`` or
+            ``[inputs, targets]``.
+        targets: Labels of a tensor, tuple or dictionary; or the key of a dictionary under which they are.
         device: Where the model is.
+        mask: Which positions of the outputs count; or the key of a dictionary.
 
     Raises:
         InputError: If the inputs are anything else, or the leading axes differ.
     """
-    if isinstance(inputs, Tensor | tuple):
-        yield _block(inputs, targets, device)
+    if isinstance(inputs, Tensor | tuple | Mapping):
+        yield _block(inputs, targets, mask, device)
         return
-    if isinstance(inputs, Mapping | str) or not isinstance(inputs, Iterable):
+    if isinstance(inputs, str) or not isinstance(inputs, Iterable):
         raise InputError(
-            "inputs must be a tensor, a tuple of tensors (the model's arguments) or an iterable of "
-            "batches, got "
-            f"{type(inputs).__name__}"
+            "inputs must be a tensor, a tuple of tensors or a dictionary of tensors (the model's arguments) or an "
+            f"iterable of batches, got {type(inputs).__name__}"
         )
-    if targets is not None:
-        raise InputError("targets= goes with a tensor or tuple; an iterable must give batches [inputs, targets]")
-    for batch in inputs:
-        if isinstance(batch, list | tuple) and 1 <= len(batch) <= 2:
-            yield _block(batch[0], batch[1] if len(batch) == 2 else None, device)
-        elif isinstance(batch, Tensor):
-            yield _block(batch, None, device)
+    if isinstance(targets, Tensor) or isinstance(mask, Tensor):
+        raise InputError(
+            "targets= and mask= go with a tensor, tuple or dictionary; an iterable must give batches "
+            "[inputs, targets], or dictionaries with targets='key' and mask='key'"
+        )
+    for batch in inputs if isinstance(inputs, list) else undisturbed(inputs):
+        if isinstance(batch, Mapping | Tensor):
+            yield _block(batch, targets, mask, device)
+        elif isinstance(batch, list | tuple) and 1 <= len(batch) <= 2:
+            own = batch[1] if len(batch) == 2 else targets
+            yield _block(batch[0], own, mask, device)
         else:
             size = f" of {len(batch)}" if isinstance(batch, list | tuple) else ""
             raise InputError(
-                "a batch must be a tensor, [inputs] or [inputs, targets] (several model arguments: "
-                "a tuple as "
-                f"inputs), got {type(batch).__name__}{size}"
+                "a batch must be a tensor, a dictionary, [inputs] or [inputs, targets] (several model arguments: a "
+                f"tuple as inputs), got {type(batch).__name__}{size}"
             )
 
 
-def _block(inputs: object, targets: Tensor | None, device: torch.device) -> Block:
-    args = inputs if isinstance(inputs, tuple) else (inputs,)
+def _block(inputs: object, targets: Labels, mask: Labels, device: torch.device) -> Block:
+    if isinstance(inputs, Mapping):
+        named = dict(inputs)
+        targets, mask = _taken(named, "targets", targets), _taken(named, "mask", mask)
+        names, args = tuple(map(str, named)), tuple(named.values())
+    else:
+        args = inputs if isinstance(inputs, tuple) else (inputs,)
+        names = ("",) * len(args)
+        for what, label in (("targets", targets), ("mask", mask)):
+            if isinstance(label, str):
+                raise InputError(f"{what}={label!r} names a key of a dictionary, got inputs of {type(inputs).__name__}")
     if not args or not all(isinstance(a, Tensor) for a in args):
-        raise InputError(f"inputs must be tensors, got {', '.join(type(a).__name__ for a in args) or 'an empty tuple'}")
+        kinds = ", ".join((f"{n}=" if n else "") + type(a).__name__ for n, a in zip(names, args, strict=True))
+        raise InputError(f"inputs must be tensors, got {kinds or f'an empty {type(inputs).__name__}'}")
     if any(a.dim() == 0 for a in args) or len({a.shape[0] for a in args}) > 1:
         raise InputError(
             "inputs must share their leading axis, the samples, got shapes "
             f"{[list(a.shape) for a in args]}; put what is common to all samples into the model"
         )
-    if targets is not None and (
-        not isinstance(targets, Tensor) or targets.dim() == 0 or targets.shape[0] != args[0].shape[0]
-    ):
-        got = list(targets.shape) if isinstance(targets, Tensor) else type(targets).__name__
-        raise InputError(f"targets must have one row per sample ({args[0].shape[0]}), got {got}")
-    clean = []
-    for a in args:
-        a = a.detach().to(device)
-        if a.dtype.is_floating_point and not _sums_up(a) and not bool(torch.isfinite(a).all()):
-            raise InputError("inputs must be finite, got NaN or infinity among them")
-        clean.append(a.clone() if a.is_inference() else a)
-    return Block(tuple(clean), targets)
+    n = args[0].shape[0]
+    for what, rows in (("targets", targets), ("mask", mask)):
+        if rows is not None and (not isinstance(rows, Tensor) or rows.dim() == 0 or rows.shape[0] != n):
+            got = list(rows.shape) if isinstance(rows, Tensor) else type(rows).__name__
+            raise InputError(f"{what} must have one row per sample ({n}), got {got}")
+    clean = Inputs(tuple(_clean(a, device) for a in args), names)
+    return Block(clean, _tensor(targets), _tensor(mask))
+
+
+def _tensor(label: Labels) -> Tensor | None:
+    return label if isinstance(label, Tensor) else None
+
+
+def _taken(named: dict[str, Any], what: str, label: Labels) -> Labels:
+    """Labels out of a dictionary, if ``label`` is a key."""
+    if not isinstance(label, str):
+        return label
+    if label not in named:
+        raise InputError(f"{what}={label!r} must be a key of the batch, which has {list(named)}")
+    found = named.pop(label)
+    if not isinstance(found, Tensor):
+        raise InputError(f"{what} must be a tensor, got {type(found).__name__} under {label!r}")
+    return found
+
+
+def _clean(a: Tensor, device: torch.device) -> Tensor:
+    a = a.detach().to(device)
+    if a.dtype.is_floating_point and not _sums_up(a) and not bool(torch.isfinite(a).all()):
+        raise InputError("inputs must be finite, got NaN or infinity among them")
+    return a.clone() if a.is_inference() else a
 
 
 def _sums_up(a: Tensor) -> bool:

@@ -12,13 +12,13 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional
 from torch.overrides import TorchFunctionMode
 
-from grokfast.fisher.fallback import run_model
-from grokfast.fisher.guards import same_buffers
-from grokfast.fisher.job import Job
+from grokfast.fisher.batches import Inputs
+from grokfast.fisher.job import Job, State
+from grokfast.fisher.randomness import States
 
 
 class Link(NamedTuple):
@@ -158,21 +158,36 @@ _LINKS: dict[Any, Any] = {
 }
 
 
-def chain_of(
-    job: Job, state: Mapping[str, Tensor] | None, leaves: Mapping[str, Tensor], args: tuple[Tensor, ...]
-) -> list[Link] | None:
+# Modules whose forward only reads: they need no private copy to be looked at.
+_READ_ONLY = frozenset({
+    nn.Sequential, nn.Linear, nn.Conv2d, nn.ReLU, nn.MaxPool2d, nn.Flatten, nn.Dropout, nn.Identity,
+})  # fmt: skip
+
+
+def chain_of(job: Job, state: State, inputs: Inputs) -> list[Link] | None:
     """The layers of the model in order, or None if it is not a chain of known layers in its trainable parameters."""
-    if len(args) != 1 or args[0].dim() < 2 or args[0].dtype != job.dtype or _hooked(job):
+    x = inputs.tensors[0]
+    if inputs.names != ("",) or x.dim() < 2 or x.dtype != job.dtype or _hooked(job):
         return None
+    if job.outputs.pick is not None or job.outputs.class_axis is not None:
+        return None
+    if state is None and all(type(m) in _READ_ONLY and "forward" not in m.__dict__ for m in job.model.modules()):
+        model, leaves = job.model, job.leaves
+        before = None
+    else:
+        world = job.world(state)
+        model, leaves, before = world.model, world.leaves, States()
     if any(p.numel() == 0 for p in leaves.values()):
         return None
-    recorder = _Recorder({id(leaf): name for name, leaf in leaves.items()}, args[0])
-    plain = torch.autocast(args[0].device.type, enabled=False)
+    recorder = _Recorder({id(leaf): name for name, leaf in leaves.items()}, x)
     try:
-        with same_buffers(job.model), torch.enable_grad(), plain, recorder:
-            out = run_model(job.model, state, args)
+        with recorder:
+            out = inputs.call(model)
     except _BrokenError:
         return None
+    finally:
+        if before is not None and not before.same_elsewhere(States()):
+            before.put_back_elsewhere()
     if out is not recorder.current or set(recorder.used) != set(leaves):
         return None
     return recorder.links
@@ -183,4 +198,4 @@ def _hooked(job: Job) -> bool:
     return any(
         m._forward_hooks or m._forward_pre_hooks or m._backward_hooks or m._backward_pre_hooks
         for m in job.model.modules()
-    )
+    ) or any(p._backward_hooks for p in job.leaves.values())

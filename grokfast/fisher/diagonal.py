@@ -9,8 +9,10 @@ from torch import Tensor, nn
 
 from grokfast._checks import parse_choice
 from grokfast.errors import InputError
-from grokfast.fisher.batches import batches
+from grokfast.fisher.batches import Labels, batches
 from grokfast.fisher.job import check_stack, make_job
+from grokfast.fisher.likelihoods import IGNORE
+from grokfast.fisher.outputs import Pick
 from grokfast.fisher.plan import check_run, finish, first_samples, prepare
 from grokfast.fisher.result import FisherDiagonal
 from grokfast.fisher.variants import Kind, Likelihood, Reduction
@@ -19,10 +21,14 @@ from grokfast.fisher.variants import Kind, Likelihood, Reduction
 def fisher_diag(
     model: nn.Module,
     inputs: object,
-    targets: Tensor | None = None,
+    targets: Labels = None,
     *,
     kind: str | Kind = Kind.EXACT,
     likelihood: str | Likelihood = Likelihood.CATEGORICAL,
+    mask: Labels = None,
+    logits: Pick = None,
+    class_axis: int | None = None,
+    ignore_index: int = IGNORE,
     params: Mapping[str, Tensor] | None = None,
     reduction: str | Reduction = Reduction.MEAN,
     batch_size: int | None = None,
@@ -63,14 +69,23 @@ def fisher_diag(
     accuracy: no ``1 - p`` is formed by subtraction, and float32 models with large logits are run in float64.
 
     Args:
-        model: Any module on CPU or CUDA, float32 or float64, that maps samples on the leading axis to outputs
-            ``[N, C]``, ``[N, ..., C]`` (categorical: every position has a label of its own, a sample's
-            log-likelihood is their sum) or of any shape ``[N, ...]`` (bernoulli, gaussian). Frozen
-            parameters are left out. Nothing on the model, nor the global random state, is changed.
-        inputs: A tensor; a tuple of tensors, the model's arguments; or an iterable of batches (a
-            DataLoader), each a tensor, ``[inputs]`` or ``[inputs, targets]``, where inputs may be a tuple.
+        model: Any module on CPU or CUDA, trainable parameters in float32 or float64, that maps samples on the
+            leading axis to outputs ``[N, C]``, ``[N, ..., C]`` (categorical: every position has a label of its own,
+            a sample's log-likelihood is their sum) or of any shape ``[N, ...]`` (bernoulli, gaussian). Frozen
+            parameters are left out. The model itself is never run: a private copy is, which shares the memory of its
+            parameters and nothing else, so that nothing on the model, nor the global random state, changes at any
+            moment, and other threads may use it meanwhile.
+        inputs: A tensor; a tuple of tensors, the model's arguments; a dictionary of tensors, its keyword arguments;
+            or an iterable of batches (a DataLoader), each one of these, ``[inputs]`` or ``[inputs, targets]``.
         targets: For the empirical kind: class labels ``[N, ...]`` (categorical), or values shaped like the
-            outputs.
+            outputs; or the key of the labels in dictionaries, which is then no argument of the model.
+        mask: Which positions count: true or 1, ``[N, ...]`` shaped like class labels (or like the outputs of the other
+            likelihoods), or the key in dictionaries. The others are left out of a sample's log-likelihood.
+        logits: Where the outputs are in what the model returns: a key, an index, or a function of it. Named outputs
+            with a ``logits`` among them need none.
+        class_axis: The axis of the classes (categorical), 1 for ``[N, C, H, W]``; by default the last.
+        ignore_index: The class label that leaves its position out, as in ``torch.nn.functional.cross_entropy``. The
+            mean is over all N samples, also those of which every position is left out.
         kind: ``"exact"``, ``"mc"`` or ``"empirical"``.
         likelihood: ``"categorical"``, ``"bernoulli"`` or ``"gaussian"``.
         params: A stack of parameter sets with a leading axis E, used instead of the model's own.
@@ -94,16 +109,16 @@ def fisher_diag(
     Source:
         arXiv 2502.01739, eq. 14.
     """
-    job, leaves = make_job(model, kind, likelihood)
+    job, leaves = make_job(model, kind, likelihood, logits, class_axis, ignore_index)
     reduction = parse_choice("reduction", reduction, Reduction)
     check_run(batch_size, samples)
     members = None if params is None else check_stack(model, params)
-    if job.kind is not Kind.EMPIRICAL and targets is not None:
+    if job.kind is not Kind.EMPIRICAL and isinstance(targets, Tensor):
         raise InputError(f"targets are for kind='empirical', got kind='{job.kind}'; leave them out")
-    first, stream = first_samples(batches(inputs, targets, job.device))
+    first, stream = first_samples(batches(inputs, targets, job.device, mask))
     if first is None:
         return finish(job, leaves, None, 0, reduction, members, None)
-    plan = prepare(job, leaves, params, first)
+    plan = prepare(job, params, first)
     if explain:
         print(plan)
     return plan.run(leaves, stream, inputs, params, members, reduction, batch_size, samples, generator, progress)

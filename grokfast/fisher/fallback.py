@@ -1,143 +1,301 @@
-"""Per-sample gradients of any model: through ``torch.func`` in chunks, or one sample at a time."""
+"""Per-sample gradients of any model: through ``torch.func`` in chunks, one sample at a time, or from the whole block.
+
+Running one sample alone is not what the model does in its batch if it sorts, packs, pads or squeezes. So every way
+must give the block's own outputs, sample by sample, and its gradients, in a random combination, must add up to
+autograd's gradient of the block; otherwise the next way is taken. The last one differentiates the outputs
+of each sample in the pass over the whole block, which is the definition.
+"""
 
 from __future__ import annotations
 
-import warnings
-from collections.abc import Iterator, Mapping, Sequence
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from enum import IntEnum
+from typing import TYPE_CHECKING
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.func import functional_call, vjp, vmap
 
 from grokfast.errors import InputError
+from grokfast.fisher.batches import Inputs
+from grokfast.fisher.job import Job, State, World
+from grokfast.fisher.likelihoods import Columns
+from grokfast.fisher.tracing import Plain
 
-_CHUNK = 1 << 24  # elements of per-sample gradients held at once
+if TYPE_CHECKING:
+    from grokfast.fisher.engine import Findings
 
-
-def run_model(model: nn.Module, state: Mapping[str, Tensor] | None, args: tuple[Tensor, ...]) -> Tensor:
-    """The model's outputs, with its own parameters or with those in ``state``."""
-    if state is None:
-        return model(*args)  # type: ignore[no-any-return]
-    return functional_call(model, dict(state), args)  # type: ignore[no-any-return]
-
-
-def per_sample_vmap(
-    model: nn.Module,
-    state: Mapping[str, Tensor] | None,
-    params: Mapping[str, Tensor],
-    args: tuple[Tensor, ...],
-    columns: Tensor,
-) -> dict[str, Tensor]:
-    """Gradients ``[n, K, *shape]`` of ``f_n . columns[k, n]``, by reverse mode under ``vmap``."""
-    fixed = dict(state or {})
-
-    def one(sample: tuple[Tensor, ...], sides: Tensor) -> dict[str, Tensor]:
-        def outputs(leaves: dict[str, Tensor]) -> Tensor:
-            out: Tensor = functional_call(model, {**fixed, **leaves}, tuple(a.unsqueeze(0) for a in sample))
-            return out[0]
-
-        pull = vjp(outputs, {name: p.detach() for name, p in params.items()})[1]
-        found: dict[str, Tensor] = vmap(lambda side: pull(side)[0])(sides)
-        return found
-
-    # Without gradients around it, so that no graph reaches the parameters that are held fixed.
-    with torch.no_grad(), warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # an operation without a batching rule runs in a loop: slow, not wrong
-        found: dict[str, Tensor] = vmap(one)(args, columns.movedim(0, 1))
-        return found
+_CHUNK = 1 << 22  # elements of per-sample gradients held at once
+_SIDES = 1 << 22  # elements of columns held at once
 
 
-def per_sample_loop(
-    model: nn.Module,
-    state: Mapping[str, Tensor] | None,
-    params: Mapping[str, Tensor],
-    args: tuple[Tensor, ...],
-    columns: Tensor,
-) -> dict[str, Tensor]:
-    """The same numbers, one sample and one column at a time."""
-    names, leaves = list(params), list(params.values())
-    out = {name: p.new_zeros(args[0].shape[0], len(columns), *p.shape) for name, p in params.items()}
-    for n in range(args[0].shape[0]):
-        outputs = run_model(model, state, tuple(a[n : n + 1] for a in args))
-        if not outputs.requires_grad:
-            continue
-        for k in range(len(columns)):
-            grads = torch.autograd.grad(
-                (outputs[0] * columns[k, n]).sum(), leaves, retain_graph=True, allow_unused=True
-            )
-            for name, grad in zip(names, grads, strict=True):
-                if grad is not None:
-                    out[name][n, k] = grad
-    return out
+class Single(IntEnum):
+    """How per-sample gradients are computed, from the fastest way to the safest."""
+
+    VMAP = 0
+    """By ``torch.func`` over samples, each alone."""
+    ALONE = 1
+    """Each sample in a pass of its own."""
+    PAIR = 2
+    """Each sample in a pass with its neighbour, for models that squeeze."""
+    WHOLE = 3
+    """All samples in one pass, each differentiated by itself."""
 
 
-def chunks(n: int, columns: int, width: int) -> Iterator[tuple[slice, slice]]:
-    """Slices of samples and columns so that no more than a fixed number of gradient elements is held at once."""
-    per_step = max(1, min(columns, _CHUNK // max(1, width)))
-    step = max(1, _CHUNK // max(1, width * per_step))
-    for start in range(0, n, step):
-        for first in range(0, columns, per_step):
-            yield slice(start, start + step), slice(first, first + per_step)
+class _FailedError(Exception):
+    """This way does not give what the block gives."""
+
+
+def agree(found: Tensor, expected: Tensor) -> bool:
+    """Whether outputs ``[n, ..., C]`` agree within rounding, judged by the spread of each sample's own."""
+    if found.shape != expected.shape:
+        return False
+    same = (found == expected) | (torch.isnan(found) & torch.isnan(expected))
+    if bool(same.all()):
+        return True
+    f = expected.flatten(1) if expected.dim() > 1 else expected.unsqueeze(1)
+    error = torch.where(same, 0.0, (found - expected).abs()).reshape(f.shape)
+    bound = 1e-3 if expected.dtype != torch.float64 else 1e-7
+    eps = 64 * torch.finfo(expected.dtype).eps
+    allowed = bound * spread(f).unsqueeze(1) + eps * f.abs().nan_to_num(0, 0, 0)
+    return bool((error <= allowed).all())
+
+
+def spread(f: Tensor) -> Tensor:
+    """How far the outputs of a sample lie apart, without those that lie far from all others; ``[n]``.
+
+    The largest distance from the median that is not more than a thousand times the median distance, so
+    that a mask of minus a billion does not count; a single output counts by its magnitude.
+    """
+    f = torch.where(torch.isfinite(f), f, torch.nan)
+    if f.shape[1] == 1:
+        return f[:, 0].abs().nan_to_num(0)
+    top = f.nan_to_num(-torch.inf).amax(1, keepdim=True)
+    away = (top - f).nan_to_num(0)  # from the largest: a masked class is far from it, however many there are
+    positive = torch.where(away > 0, away, torch.nan)
+    near = positive.nan_to_num(torch.inf).amin(1, keepdim=True)
+    live = away <= torch.maximum(1e3 * near, away.new_full((), 100.0))
+    return torch.where(live, away, 0.0).amax(1)
+
+
+def gradients(outputs: Tensor, leaves: Sequence[Tensor], side: Tensor) -> list[Tensor]:
+    """Gradients of ``sum(outputs * side)``, dense, zeros where there are none; the graph is kept.
+
+    Activation checkpointing of the older kind refuses ``torch.autograd.grad``; it runs with
+    ``backward`` on the leaves of the private copy.
+    """
+    if not leaves or not outputs.requires_grad:
+        return [torch.zeros_like(leaf) for leaf in leaves]
+    try:
+        found = torch.autograd.grad(outputs, list(leaves), side, retain_graph=True, allow_unused=True)
+    except RuntimeError as error:
+        if "heckpoint" not in str(error):
+            raise
+        for leaf in leaves:
+            leaf.grad = None
+        torch.autograd.backward(outputs, side, retain_graph=True)
+        found = tuple(leaf.grad for leaf in leaves)
+    dense = (None if g is None else g.to_dense() if g.is_sparse else g for g in found)
+    return [torch.zeros_like(leaf) if g is None else g for g, leaf in zip(dense, leaves, strict=True)]
+
+
+class _Sums:
+    """Squares over samples and columns, and beside them the same gradients in a random combination."""
+
+    def __init__(self, leaves: dict[str, Tensor], weights: Tensor, sample_bytes: float) -> None:
+        self.sample_bytes = sample_bytes
+        self.squares = {name: torch.zeros_like(p, dtype=torch.float64) for name, p in leaves.items()}
+        self.mixed = {name: torch.zeros_like(p) for name, p in leaves.items()}
+        self.weights = weights  # [K, n]
+
+    def add(self, name: str, grads: Tensor, weights: Tensor) -> None:
+        """Gradients ``[m, *shape]`` with their weights ``[m]``."""
+        flat = grads.reshape(len(weights), -1)
+        self.mixed[name] += (weights.to(flat.dtype) @ flat).view_as(self.mixed[name])
+        self.squares[name] += flat.square_().sum(0).view_as(self.squares[name])
 
 
 def squares(
-    model: nn.Module,
-    state: Mapping[str, Tensor] | None,
-    params: Mapping[str, Tensor],
-    args: tuple[Tensor, ...],
-    columns: Sequence[Tensor],
-    loop: bool,
-) -> dict[str, Tensor]:
-    """The sum over samples and columns of squared gradients of ``params``, in bounded memory."""
-    total = {name: torch.zeros_like(p, dtype=torch.float64) for name, p in params.items()}
-    if not columns or args[0].shape[0] == 0:
-        return total
-    width = sum(p.numel() for p in params.values())
-    for rows, some in chunks(args[0].shape[0], len(columns), width):
-        sides = torch.stack([c[rows] for c in columns[some]])
-        some_args = tuple(a[rows] for a in args)
-        grads = None if loop else _try_vmap(model, state, params, some_args, sides)
-        if grads is None:
-            grads = per_sample_loop(model, state, params, some_args, sides)
-        for name, grad in grads.items():
-            total[name] += grad.square().flatten(0, 1).sum(0)
-    return total
+    job: Job, findings: Findings, state: State, double: bool, names: Sequence[str], inputs: Inputs, outputs: Tensor,
+    columns: Columns,
+) -> dict[str, Tensor]:  # fmt: skip
+    """The sum over samples and columns of squared gradients of some parameters, in bounded memory.
+
+    Raises:
+        InputError: If the outputs of a sample depend on the others.
+    """
+    generator = torch.Generator().manual_seed(3)
+    weights = 0.5 + torch.rand(len(columns), inputs.n, generator=generator)
+    weights *= torch.randint(0, 2, weights.shape, generator=generator) * 2 - 1
+    weights = weights.to(outputs.device, outputs.dtype)
+    world = job.world(state, double)
+    with Plain():
+        again = job.run(world.model, inputs)
+    side = torch.zeros_like(outputs)
+    for k, column in enumerate(columns):
+        side += column * weights[k].view(-1, *[1] * (side.dim() - 1))
+    whole = dict(zip(names, gradients(again, [world.leaves[name] for name in names], side), strict=True))
+    del world, again
+    ways = {Single.VMAP: _by_vmap, Single.ALONE: _alone, Single.PAIR: _paired, Single.WHOLE: _from_the_whole}
+    for way, run in ways.items():
+        if way < findings.single:
+            continue
+        leaves = {name: job.leaves[name] for name in names}
+        zeros = {name: p.detach().double() if double else p.detach() for name, p in leaves.items()}
+        sums = _Sums(zeros, weights, findings.sample_bytes)
+        try:
+            run(job, state, double, names, inputs, outputs, columns, sums)
+        except _FailedError:
+            continue
+        except InputError:
+            if way >= Single.PAIR:
+                raise
+            continue
+        except Exception:  # whatever a model may raise alone or under vmap; the last way raises it again
+            if way is Single.WHOLE:
+                raise
+            continue
+        if way is Single.WHOLE or all(_adds_up(sums, name, whole[name]) for name in names):
+            return sums.squares
+    raise AssertionError("the last way returns or raises")
 
 
-def _try_vmap(
-    model: nn.Module,
-    state: Mapping[str, Tensor] | None,
-    params: Mapping[str, Tensor],
-    args: tuple[Tensor, ...],
-    columns: Tensor,
-) -> dict[str, Tensor] | None:
-    """Gradients by ``vmap``, or None if the model takes a turn with these samples that it cannot follow."""
+def _adds_up(sums: _Sums, name: str, whole: Tensor) -> bool:
+    if not whole.numel():
+        return True
+    size = float(sums.squares[name].max()) ** 0.5
+    bound = 1e-3 if whole.dtype == torch.float32 else 1e-7
+    return float((sums.mixed[name] - whole).abs().max()) <= bound * max(size, 1e-30)
+
+
+def _parts(columns: Columns, size: int) -> Iterator[tuple[slice, Tensor]]:
+    """Columns ``[k, n, ...]``, some at a time."""
+    step = max(1, _SIDES // max(1, size))
+    for start in range(0, len(columns), step):
+        stop = min(start + step, len(columns))
+        yield slice(start, stop), torch.stack([columns.column(k) for k in range(start, stop)])
+
+
+def _by_vmap(
+    job: Job, state: State, double: bool, names: Sequence[str], inputs: Inputs, outputs: Tensor, columns: Columns,
+    sums: _Sums,
+) -> None:  # fmt: skip
+    # A pair of sample and column holds its gradients, and about what a pass over the sample holds.
+    width = sum(sums.mixed[name].numel() for name in names)
+    width += int(sums.sample_bytes / outputs.element_size()) + outputs[0].numel()
+    held = max(1, _CHUNK // max(1, width))
+    for some, sides in _parts(columns, outputs.numel()):
+        per = min(len(sides), held)
+        step = max(1, held // per)
+        for start in range(0, inputs.n, step):
+            rows = slice(start, start + step)
+            for first in range(0, len(sides), per):
+                part = sides[first : first + per, rows]
+                values, grads = per_sample_vmap(job, job.world(state, double), names, inputs.rows(rows), part)
+                if not agree(values, outputs[rows]):
+                    raise _FailedError
+                weights = sums.weights[some][first : first + per, rows].T.reshape(-1)
+                for name in names:
+                    sums.add(name, grads.pop(name), weights)
+
+
+_quiet = threading.Lock()
+_running = 0
+
+
+def _without_warnings(run: Callable[[], tuple[Tensor, dict[str, Tensor]]]) -> tuple[Tensor, dict[str, Tensor]]:
+    """Without the warning that an operation has no batching rule and runs in a loop: slow, not wrong."""
+    global _running
+    with _quiet:
+        _running += 1
+        torch._C._functorch._set_vmap_fallback_warning_enabled(False)
     try:
-        return per_sample_vmap(model, state, params, args, columns)
-    except InputError:
-        raise
-    except Exception:  # whatever a model may raise under vmap; the loop raises it again if it is the model's own
-        return None
+        return run()
+    finally:
+        with _quiet:
+            _running -= 1
+            if not _running:
+                torch._C._functorch._set_vmap_fallback_warning_enabled(True)
 
 
-def vmap_failure(
-    model: nn.Module,
-    state: Mapping[str, Tensor] | None,
-    params: Mapping[str, Tensor],
-    args: tuple[Tensor, ...],
-    column: Tensor,
-) -> str:
-    """Why ``vmap`` cannot be used on this model, or an empty string: it is tried on two samples beside the loop."""
-    args, column = tuple(a[:2] for a in args), column[None, :2]
-    try:
-        fast = per_sample_vmap(model, state, params, args, column)
-    except InputError:
-        raise
-    except Exception as error:  # whatever a model may raise under vmap
-        return f"{type(error).__name__}: {str(error).splitlines()[0][:120]}" if str(error) else type(error).__name__
-    slow = per_sample_loop(model, state, params, args, column)
-    for name, expected in slow.items():
-        bound = 1e-3 if expected.dtype == torch.float32 else 1e-8
-        if not torch.allclose(fast[name], expected, rtol=bound, atol=bound * float(expected.abs().max() + 1e-30)):
-            return f"its gradient of '{name}' differs from autograd's"
-    return ""
+def per_sample_vmap(
+    job: Job, world: World, names: Sequence[str], inputs: Inputs, columns: Tensor
+) -> tuple[Tensor, dict[str, Tensor]]:
+    """Outputs ``[n, ...]``, and gradients ``[n, K, *shape]`` of ``f_n . columns[k, n]``, by reverse mode."""
+    mine = {name: world.leaves[name].detach() for name in names}
+
+    def one(sample: tuple[Tensor, ...], sides: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
+        def run(leaves: dict[str, Tensor]) -> Tensor:
+            alone = inputs.of(t.unsqueeze(0) for t in sample)
+            pairs = list(zip(alone.names, alone.tensors, strict=True))
+            args = tuple(t for name, t in pairs if not name)
+            found = functional_call(world.model, leaves, args, {name: t for name, t in pairs if name})
+            return job.outputs.of(found, 1)[0]
+
+        value, pull = vjp(run, mine)
+        return value, vmap(lambda side: pull(side)[0])(sides)
+
+    # Without gradients around it, so that no graph reaches the parameters that are held fixed.
+    with torch.no_grad(), Plain(simple=True):
+        return _without_warnings(lambda: vmap(one)(inputs.tensors, columns.movedim(0, 1)))
+
+
+def _alone(
+    job: Job, state: State, double: bool, names: Sequence[str], inputs: Inputs, outputs: Tensor, columns: Columns,
+    sums: _Sums,
+) -> None:  # fmt: skip
+    _one_by_one(job, state, double, names, inputs, outputs, columns, sums, lambda n: [n])
+
+
+def _paired(
+    job: Job, state: State, double: bool, names: Sequence[str], inputs: Inputs, outputs: Tensor, columns: Columns,
+    sums: _Sums,
+) -> None:  # fmt: skip
+    if inputs.n < 2:
+        raise _FailedError
+    _one_by_one(job, state, double, names, inputs, outputs, columns, sums, lambda n: [n, (n + 1) % inputs.n])
+
+
+def _one_by_one(
+    job: Job, state: State, double: bool, names: Sequence[str], inputs: Inputs, outputs: Tensor, columns: Columns,
+    sums: _Sums, rows: Callable[[int], list[int]],
+) -> None:  # fmt: skip
+    """Each sample first in a small batch of its own, on a fresh copy of the model."""
+    for some, sides in _parts(columns, outputs.numel()):
+        for n in range(inputs.n):
+            index = rows(n)
+            world = job.world(state, double)
+            with Plain():
+                out = job.run(world.model, inputs.rows(index))
+                if not agree(out.detach()[:1], outputs[n : n + 1]):
+                    if len(index) > 1:
+                        raise InputError(
+                            "the outputs of a sample change when others are left out of its batch, so the samples are "
+                            "coupled; per-sample gradients then have no meaning"
+                        )
+                    raise _FailedError
+                side = torch.zeros_like(out)
+                for k in range(len(sides)):
+                    side[0] = sides[k, n]
+                    _take(sums, names, world, out, side, sums.weights[some][k, n])
+
+
+def _from_the_whole(
+    job: Job, state: State, double: bool, names: Sequence[str], inputs: Inputs, outputs: Tensor, columns: Columns,
+    sums: _Sums,
+) -> None:  # fmt: skip
+    world = job.world(state, double)
+    with Plain():
+        out = job.run(world.model, inputs)
+        for k, column in enumerate(columns):
+            for n in range(inputs.n):
+                side = torch.zeros_like(out)
+                side[n] = column[n]
+                _take(sums, names, world, out, side, sums.weights[k, n])
+
+
+def _take(sums: _Sums, names: Sequence[str], world: World, out: Tensor, side: Tensor, weight: Tensor) -> None:
+    grads = gradients(out, [world.leaves[name] for name in names], side)
+    for name, grad in zip(names, grads, strict=True):
+        sums.add(name, grad.unsqueeze(0).clone(), weight.view(1))

@@ -10,8 +10,8 @@ from torch import Tensor
 from grokfast.errors import InputError
 from grokfast.fisher.batches import Block
 from grokfast.fisher.chains import Link, chain_of
-from grokfast.fisher.guards import name_non_finite, raise_non_finite, untouched
-from grokfast.fisher.job import Job, member
+from grokfast.fisher.guards import name_non_finite, raise_non_finite
+from grokfast.fisher.job import Job, State, member
 from grokfast.fisher.likelihoods import check_targets, draw_labels
 from grokfast.fisher.threads import one_thread
 from grokfast.fisher.variants import Kind, Likelihood, Way
@@ -60,17 +60,20 @@ class Fused:
         generator: torch.Generator | None,
     ) -> dict[str, Tensor]:
         """Sums over one block of samples of squared gradients, by parameter, float32 or float64."""
-        x = block.args[0]
-        if len(block.args) != 1 or tuple(x.shape[1:]) != self.shape or x.dtype != job.dtype:
+        x = block.inputs.tensors[0]
+        if block.inputs.names != ("",) or tuple(x.shape[1:]) != self.shape or x.dtype != job.dtype:
             raise InputError(
                 f"the plan was made for one input of shape [N, {', '.join(map(str, self.shape))}] "
                 f"and {job.dtype}, "
-                f"got {[list(a.shape) for a in block.args]} and {x.dtype}; plan again"
+                f"got {[list(a.shape) for a in block.inputs.tensors]} and {x.dtype}; plan again"
             )
         values = {
             name: leaves[name].detach().unsqueeze(0) if params is None else params[name].detach() for name in self.names
         }
         labels, mode = self._labels(job, params, block, samples, generator)
+        keep = self._kept(job, block)
+        if keep is not None:
+            x, labels = x[keep], None if labels is None else labels[:, :, keep].contiguous()
         members = 1 if params is None else next(iter(values.values())).shape[0]
         if block.n <= _FEW and block.n * sum(value.numel() for value in values.values()) <= _SMALL * members:
             x, values = _doubled(x, values)
@@ -94,10 +97,19 @@ class Fused:
         """Raise for the first member with a status, naming the layer or else ``otherwise`` if that is given."""
         for index, bad in enumerate(states):
             if bad:
-                state = None if params is None else member(params, index, ())
-                where = name_non_finite(job.model, block.args, state) or otherwise
+                world = job.world(None if params is None else member(params, index))
+                where = name_non_finite(world.model, lambda m=world.model: block.inputs.call(m)) or otherwise
                 if where:
                     raise_non_finite(where)
+
+    def _kept(self, job: Job, block: Block) -> Tensor | None:
+        """Which samples count, or None for all."""
+        keep = None if block.mask is None else check_mask(block.mask, block.n)
+        if job.kind is Kind.EMPIRICAL and block.targets is not None:
+            labelled = block.targets.to(block.inputs.tensors[0].device) != job.ignore_index
+            if not bool(labelled.all()):
+                keep = labelled if keep is None else keep & labelled
+        return keep
 
     def _labels(
         self, job: Job, params: Mapping[str, Tensor] | None, block: Block, samples: int,
@@ -110,19 +122,22 @@ class Fused:
         members = 1 if params is None else next(iter(params.values())).shape[0]
         classes = self.links[-1].out[-1]
         if job.kind is Kind.EMPIRICAL:
-            like = block.args[0].new_empty(1).expand(block.n, classes)
-            targets = check_targets(block.targets, like, job.likelihood)
+            like = block.inputs.tensors[0].new_empty(1).expand(block.n, classes)
+            targets = check_targets(block.targets, like, job.likelihood, job.ignore_index)
+            targets = targets.masked_fill(targets == job.ignore_index, 0)
             return targets.expand(members, 1, -1).contiguous(), LabelMode.GIVEN
         start = None if generator is None else generator.get_state()
         drawn = []
         for index in range(members):
             if generator is not None and start is not None:
                 generator.set_state(start)
-            with untouched(job.model), torch.no_grad():
-                state = None if params is None else member(params, index, ())
-                outputs = torch.func.functional_call(job.model, state or {}, block.args)
+            world = job.world(None if params is None else member(params, index))
+            with torch.no_grad():
+                outputs = job.run(world.model, block.inputs)
             if not bool(torch.isfinite(outputs).all()):
-                raise_non_finite(name_non_finite(job.model, block.args, state) or "the model")
+                raise_non_finite(
+                    name_non_finite(world.model, lambda m=world.model: block.inputs.call(m)) or "the model"
+                )
             drawn.append(draw_labels(outputs, job.likelihood, samples, generator))
         return torch.stack(drawn), LabelMode.GIVEN
 
@@ -194,22 +209,35 @@ def _numel(shape: tuple[int, ...]) -> int:
     return torch.Size(shape).numel()
 
 
-def recognise(job: Job, state: Mapping[str, Tensor] | None, leaves: Mapping[str, Tensor], first: Block) -> Fused | None:
+def check_mask(mask: Tensor, n: int) -> Tensor:
+    """A mask of samples, checked."""
+    if tuple(mask.shape) != (n,):
+        raise InputError(f"mask must have shape [{n}], one for each sample, got {list(mask.shape)}")
+    return mask.bool()
+
+
+def recognise(job: Job, state: State, first: Block) -> Fused | None:
     """The compiled path for this model, if there is one."""
     if job.likelihood is Likelihood.BERNOULLI:
         return None
     if job.likelihood is Likelihood.GAUSSIAN and job.kind is not Kind.EXACT:
         return None
-    links = chain_of(job, state, leaves, first.slice(0, 2).args)
+    if first.mask is not None and job.likelihood is not Likelihood.CATEGORICAL:
+        return None
+    links = chain_of(job, state, first.slice(0, 2).inputs)
     if links is None:
         return None
     if job.likelihood is Likelihood.CATEGORICAL and (len(links[-1].out) != 1 or links[-1].out[0] < 2):
         return None
-    shape = tuple(first.args[0].shape[1:])
+    shape = tuple(first.inputs.tensors[0].shape[1:])
     layers = [link.what for link in links if link.what != "flatten"]
     if layers == ["linear", "relu", "linear"]:
         return TwoLayer(links, shape)
-    if kernel("fisher_chain", first.args[0]) is None or links[-1].what != "linear" or max(map(_width, links)) > _WIDEST:
+    if (
+        kernel("fisher_chain", first.inputs.tensors[0]) is None
+        or links[-1].what != "linear"
+        or max(map(_width, links)) > _WIDEST
+    ):
         return None
     return Chain(links, shape)
 

@@ -1,13 +1,12 @@
-"""What must not change while a model is looked at, and what has no Fisher diagonal at all."""
+"""What has no Fisher diagonal at all, and the state of torch around a run."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 
 import torch
 from torch import Tensor, nn
-from torch.func import functional_call
 
 from grokfast.errors import InputError
 
@@ -15,59 +14,14 @@ _DTYPES = (torch.float32, torch.float64)
 
 
 @contextmanager
-def same_buffers(model: nn.Module) -> Iterator[None]:
-    """Keep the buffers of a model and their values."""
-    buffers = [
-        (module, name, value, value.clone(), value._version)
-        for module in model.modules()
-        for name, value in module._buffers.items()
-        if value is not None
-    ]
-    try:
-        yield
-    finally:
-        for module, name, value, saved, version in buffers:
-            if value._version != version:
-                with torch.no_grad():
-                    value.copy_(saved)
-            module._buffers[name] = value
-
-
-@contextmanager
-def untouched(model: nn.Module) -> Iterator[None]:
-    """Keep buffers, random number generators, autocast and gradient mode as they are."""
-    cuda = sorted({b.device.index or 0 for b in model.parameters() if b.device.type == "cuda"})
+def plain_torch(device: torch.device) -> Iterator[None]:
+    """Gradients on, autocast and inference mode off, in this thread."""
     with ExitStack() as stack:
-        stack.enter_context(torch.random.fork_rng(devices=cuda))
         stack.enter_context(torch.inference_mode(False))
         stack.enter_context(torch.enable_grad())
-        for device in ("cpu", "cuda") if cuda else ("cpu",):
-            stack.enter_context(torch.autocast(device, enabled=False))
-        stack.enter_context(same_buffers(model))
+        for kind in {"cpu", device.type}:
+            stack.enter_context(torch.autocast(kind, enabled=False))
         yield
-
-
-class RandomWatch:
-    """Tells whether random numbers have been drawn since it was made."""
-
-    def __init__(self, device: torch.device) -> None:
-        self._device = device
-        self._states = self._read()
-
-    def _read(self) -> list[Tensor]:
-        states = [torch.get_rng_state()]
-        if self._device.type == "cuda":
-            states.append(torch.cuda.get_rng_state(self._device))
-        return states
-
-    def check(self) -> None:
-        """Raise if they have."""
-        if any(not torch.equal(a, b) for a, b in zip(self._states, self._read(), strict=True)):
-            raise InputError(
-                "the model draws random numbers when it runs, so its Fisher diagonal would be that "
-                "of one draw; "
-                "call model.eval(), or make the noise an input"
-            )
 
 
 def trainable(model: nn.Module) -> dict[str, nn.Parameter]:
@@ -82,15 +36,19 @@ def trainable(model: nn.Module) -> dict[str, nn.Parameter]:
     found = {name: p for name, p in every.items() if p.requires_grad}
     if not found:
         raise InputError("the model has no parameter with requires_grad=True, so there is nothing to differentiate")
-    lazy = [n for n, p in found.items() if isinstance(p, nn.parameter.UninitializedParameter)]
+    lazy = [n for n, p in every.items() if isinstance(p, nn.parameter.UninitializedParameter)]
     if lazy:
         raise InputError(f"parameter '{lazy[0]}' has no shape yet; run the model once before")
-    kinds = {(p.dtype, p.device) for p in every.values()}
+    kinds = {(p.dtype, p.device) for p in found.values()}
     if len(kinds) > 1:
         raise InputError(
-            f"all parameters must share one dtype and device, got {sorted(map(str, kinds))}; move or cast the model"
+            "all trainable parameters must share one dtype and device, got "
+            f"{sorted(map(str, kinds))}; move, cast or freeze"
         )
     dtype, device = kinds.pop()
+    others = {str(p.device) for p in every.values()} - {str(device)}
+    if others:
+        raise InputError(f"all parameters must share one device, got {device} and {sorted(others)}; move the model")
     if dtype not in _DTYPES:
         raise InputError(f"parameters must be float32 or float64, got {dtype}; use model.float()")
     if device.type not in ("cpu", "cuda"):
@@ -119,8 +77,8 @@ def check_modes(model: nn.Module) -> None:
             )
 
 
-def name_non_finite(model: nn.Module, args: tuple[Tensor, ...], state: Mapping[str, Tensor] | None = None) -> str:
-    """The first module, innermost first, whose output is not finite for these inputs; empty if there is none."""
+def name_non_finite(model: nn.Module, run: Callable[[], object]) -> str:
+    """The first module, innermost first, whose output is not finite in a run of a private copy; empty if none is."""
     names = {id(module): name for name, module in model.named_modules()}
     found: list[str] = []
 
@@ -131,12 +89,13 @@ def name_non_finite(model: nn.Module, args: tuple[Tensor, ...], state: Mapping[s
             name = names.get(id(module), "")
             found.append(f"layer '{name}' ({type(module).__name__})" if name else f"the {type(module).__name__}")
 
-    handle = nn.modules.module.register_module_forward_hook(look)
+    handles = [module.register_forward_hook(look) for module in model.modules()]
     try:
         with torch.no_grad():
-            functional_call(model, dict(state or {}), args)
+            run()
     finally:
-        handle.remove()
+        for handle in handles:
+            handle.remove()
     return found[0] if found else ""
 
 

@@ -1,4 +1,4 @@
-"""What is asked for, and the parameters it is asked of."""
+"""What is asked for, of which parameters, and private copies of the model to ask."""
 
 from __future__ import annotations
 
@@ -10,8 +10,38 @@ from torch import Tensor, nn
 
 from grokfast._checks import nearest, parse_choice
 from grokfast.errors import InputError
+from grokfast.fisher.batches import Inputs
 from grokfast.fisher.guards import check_modes, trainable
+from grokfast.fisher.likelihoods import IGNORE
+from grokfast.fisher.outputs import Outputs, Pick
 from grokfast.fisher.variants import Kind, Likelihood
+from grokfast.models.copies import private_copy
+
+State = Mapping[str, Tensor] | None
+
+
+@dataclass(frozen=True)
+class World:
+    """A private copy of the model to run.
+
+    Attributes:
+        model: The copy.
+        leaves: Its trainable parameters by name.
+        double: Whether what was float32 is float64 here.
+    """
+
+    model: nn.Module
+    leaves: dict[str, Tensor]
+    double: bool
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """Of the trainable parameters."""
+        return next(iter(self.leaves.values())).dtype
+
+    def takes(self, inputs: Inputs) -> Inputs:
+        """Inputs in the precision of the copy."""
+        return inputs.double() if self.double else inputs
 
 
 @dataclass(frozen=True)
@@ -19,20 +49,27 @@ class Job:
     """A model and the kind of Fisher diagonal wanted of it.
 
     Attributes:
-        model: The network.
+        model: The network; it is looked at and copied, never run or changed.
         kind: Which labels.
-        likelihood: Which distribution of labels.
+        outputs: What of the model's result are the logits, and whose distribution.
+        ignore_index: The label that leaves a position out.
         names: Its trainable parameters, in order.
-        dtype: Of all parameters.
+        dtype: Of the trainable parameters.
         device: Of all parameters.
     """
 
     model: nn.Module
     kind: Kind
-    likelihood: Likelihood
+    outputs: Outputs
+    ignore_index: int
     names: tuple[str, ...]
     dtype: torch.dtype
     device: torch.device
+
+    @property
+    def likelihood(self) -> Likelihood:
+        """Which distribution of labels."""
+        return self.outputs.likelihood
 
     @property
     def leaves(self) -> dict[str, Tensor]:
@@ -44,14 +81,32 @@ class Job:
             raise InputError(f"the model is no longer the one that was planned for ({changed}); plan again")
         return found
 
+    def world(self, state: State = None, double: bool = False) -> World:
+        """A new private copy of the model as it is now, with the parameters in ``state`` where it has them."""
+        model = private_copy(self.model, state, double=double)
+        own = dict(model.named_parameters())
+        return World(model, {name: own[name] for name in self.names}, double and self.dtype == torch.float32)
 
-def make_job(model: nn.Module, kind: str | Kind, likelihood: str | Likelihood) -> tuple[Job, dict[str, Tensor]]:
+    def run(self, model: nn.Module, inputs: Inputs) -> Tensor:
+        """The logits ``[n, ..., C]`` of a private copy."""
+        return self.outputs.of(inputs.call(model), inputs.n)
+
+    def foreign(self) -> set[int]:
+        """The ``id`` of the caller's parameters, which a private copy must not lead to."""
+        return {id(p) for p in self.model.parameters() if p.requires_grad}
+
+
+def make_job(
+    model: nn.Module, kind: str | Kind, likelihood: str | Likelihood, logits: Pick = None,
+    class_axis: int | None = None, ignore_index: int = IGNORE,
+) -> tuple[Job, dict[str, Tensor]]:  # fmt: skip
     """The checked request, and the trainable parameters."""
     leaves = trainable(model)
     first = next(iter(leaves.values()))
     check_modes(model)
     kind, likelihood = parse_choice("kind", kind, Kind), parse_choice("likelihood", likelihood, Likelihood)
-    return Job(model, kind, likelihood, tuple(leaves), first.dtype, first.device), dict(leaves)
+    outputs = Outputs(likelihood, logits, class_axis)
+    return Job(model, kind, outputs, ignore_index, tuple(leaves), first.dtype, first.device), dict(leaves)
 
 
 def check_stack(model: nn.Module, params: Mapping[str, Tensor]) -> int:
@@ -88,18 +143,6 @@ def check_stack(model: nn.Module, params: Mapping[str, Tensor]) -> int:
     return members
 
 
-def member(params: Mapping[str, Tensor], index: int, names: tuple[str, ...]) -> dict[str, Tensor]:
-    """One member of a stack, as leaves that can be differentiated."""
-    return {
-        name: tensor[index].detach().requires_grad_(name in names and tensor.is_floating_point())
-        for name, tensor in params.items()
-    }
-
-
-def in_float64(model: nn.Module, state: Mapping[str, Tensor] | None, names: tuple[str, ...]) -> dict[str, Tensor]:
-    """Parameters and buffers (of the model, or of ``state`` where it has them) in float64."""
-    values = {**dict(model.named_parameters()), **dict(model.named_buffers()), **dict(state or {})}
-    return {
-        name: (value.detach().double() if value.is_floating_point() else value.detach()).requires_grad_(name in names)
-        for name, value in values.items()
-    }
+def member(params: Mapping[str, Tensor], index: int) -> dict[str, Tensor]:
+    """One member of a stack."""
+    return {name: tensor[index].detach() for name, tensor in params.items()}

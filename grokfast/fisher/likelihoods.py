@@ -12,6 +12,7 @@ the sum of the other probabilities, and the most probable class is the one that 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -20,8 +21,17 @@ from grokfast.errors import InputError
 from grokfast.fisher.variants import Kind, Likelihood
 
 
-def softmax_factor(outputs: Tensor) -> Iterator[Tensor]:
-    r"""The C - 1 columns of a triangular factor of ``diag(p) - p p^T``, one at a time.
+class SampleAxisError(InputError):
+    """The outputs of a model do not have the samples on their leading axis."""
+
+
+IGNORE = -100
+"""The label that leaves a position out, as in ``torch.nn.functional.cross_entropy``."""
+
+
+@dataclass(frozen=True)
+class _Factor:
+    r"""The C - 1 columns of a triangular factor of ``diag(p) - p p^T``, any one of them at a time.
 
     .. math:: L_{jj} = \sqrt{p_j r_j / r_{j-1}}, \quad L_{ij} = -p_i \sqrt{p_j / (r_j r_{j-1})} \;\; (i > j),
               \quad r_j = \sum_{i > j} p_i
@@ -29,28 +39,55 @@ def softmax_factor(outputs: Tensor) -> Iterator[Tensor]:
     with the most probable class ordered last, so that every ``r_j`` is at least ``1 / C`` and no difference
     is ever taken.
 
+    Attributes:
+        order: Which class is where, ``[..., C]``.
+        p: Probabilities in that order.
+        tail: Sums of the probabilities from each place on.
+
+    Source:
+        Cholesky factor of a multinomial covariance (Tanabe and Sagae, J. R. Stat. Soc. B 54, 211, 1992).
+    """
+
+    order: Tensor
+    p: Tensor
+    tail: Tensor
+
+    @classmethod
+    def of(cls, outputs: Tensor) -> _Factor:
+        """The factor for logits ``[..., C]``; minus infinity has probability 0."""
+        classes = outputs.shape[-1]
+        mode = outputs.argmax(-1, keepdim=True)
+        order = torch.arange(classes, device=outputs.device).expand(outputs.shape).clone()
+        order.scatter_(-1, mode, classes - 1)
+        order[..., -1:] = mode  # a swap, its own inverse
+        p = torch.softmax(outputs, -1).gather(-1, order)
+        return cls(order, p, p.flip(-1).cumsum(-1).flip(-1))
+
+    def at(self, t: int) -> _Factor:
+        """That of one position of ``[n, T, C]``."""
+        return _Factor(self.order[:, t], self.p[:, t], self.tail[:, t])
+
+    def column(self, j: int) -> Tensor:
+        """Column j, ``[..., C]``."""
+        p, before, after = self.p, self.tail[..., j : j + 1], self.tail[..., j + 1 : j + 2]
+        column = torch.zeros_like(p)
+        column[..., j : j + 1] = (p[..., j : j + 1] * after / before).sqrt()
+        column[..., j + 1 :] = -p[..., j + 1 :] * (p[..., j : j + 1] / (after * before)).sqrt()
+        return column.gather(-1, self.order)
+
+
+def softmax_factor(outputs: Tensor) -> Iterator[Tensor]:
+    """The columns of the triangular factor of ``diag(p) - p p^T``, one at a time.
+
     Args:
         outputs: Logits ``[..., C]``.
 
     Yields:
         ``[..., C]``, C - 1 times.
-
-    Source:
-        Cholesky factor of a multinomial covariance (Tanabe and Sagae, J. R. Stat. Soc. B 54, 211, 1992).
     """
-    classes = outputs.shape[-1]
-    order = torch.arange(classes, device=outputs.device).expand(outputs.shape).clone()
-    mode = outputs.argmax(-1, keepdim=True)
-    order.scatter_(-1, mode, classes - 1)
-    order[..., -1:] = mode  # a swap, its own inverse
-    p = torch.softmax(outputs, -1).gather(-1, order)
-    tail = p.flip(-1).cumsum(-1).flip(-1)
-    for j in range(classes - 1):
-        before, after = tail[..., j : j + 1], tail[..., j + 1 : j + 2]
-        column = torch.zeros_like(p)
-        column[..., j : j + 1] = (p[..., j : j + 1] * after / before).sqrt()
-        column[..., j + 1 :] = -p[..., j + 1 :] * (p[..., j : j + 1] / (after * before)).sqrt()
-        yield column.gather(-1, order)
+    factor = _Factor.of(outputs)
+    for j in range(outputs.shape[-1] - 1):
+        yield factor.column(j)
 
 
 def softmax_residual(outputs: Tensor, labels: Tensor) -> Tensor:
@@ -69,24 +106,34 @@ def check_outputs(outputs: object, samples: int, likelihood: Likelihood) -> Tens
     if not isinstance(outputs, Tensor):
         raise InputError(
             f"the model must return one tensor [samples, ...], got {type(outputs).__name__}; "
-            "wrap it in a module that returns the logits"
+            "pass logits= (a key, an index or a function) to say where in it the logits are"
         )
     if outputs.dim() == 0 or outputs.shape[0] != samples:
-        raise InputError(
+        raise SampleAxisError(
             f"sample axis not found: the model must return one row per sample, {samples} in all, on the "
             f"leading axis, got outputs of shape {list(outputs.shape)}"
         )
     if likelihood is Likelihood.CATEGORICAL and (outputs.dim() < 2 or outputs.shape[-1] < 2):
         raise InputError(
             "likelihood='categorical' expects logits [samples, ..., C] with C >= 2 classes on the "
-            "last axis, got "
+            "last axis (or on class_axis=), got "
             f"{list(outputs.shape)}; a single logit is likelihood='bernoulli'"
         )
     return outputs
 
 
-def check_targets(targets: Tensor | None, outputs: Tensor, likelihood: Likelihood) -> Tensor:
-    """The targets of the empirical Fisher, if they fit the outputs."""
+def finite_outputs(outputs: Tensor, likelihood: Likelihood) -> bool:
+    """Whether the outputs have a distribution: finite, or for classes that cannot occur minus infinity."""
+    if likelihood is not Likelihood.CATEGORICAL:
+        return bool(torch.isfinite(outputs).all())
+    top = outputs.amax(-1) if outputs.numel() else outputs
+    return bool(torch.isfinite(top).all()) and not bool(torch.isnan(outputs).any())
+
+
+def check_targets(
+    targets: Tensor | None, outputs: Tensor, likelihood: Likelihood, ignore_index: int = IGNORE
+) -> Tensor:
+    """The targets of the empirical Fisher, if they fit the outputs; ignored ones stay what they are."""
     if targets is None:
         raise InputError("kind='empirical' needs targets: pass targets=, or batches of (inputs, targets)")
     if not isinstance(targets, Tensor):
@@ -94,19 +141,14 @@ def check_targets(targets: Tensor | None, outputs: Tensor, likelihood: Likelihoo
     targets = targets.detach().to(outputs.device)
     expected = outputs.shape[:-1] if likelihood is Likelihood.CATEGORICAL else outputs.shape
     if targets.shape != expected:
+        other = outputs.dim() > 2 and targets.shape == (outputs.shape[0], *outputs.shape[2:])
+        hint = "; pass class_axis=1 if the classes are on axis 1" if other else ""
         raise InputError(
             f"targets must have shape {list(expected)} for outputs {list(outputs.shape)} and "
-            f"likelihood='{likelihood}', got {list(targets.shape)}"
+            f"likelihood='{likelihood}', got {list(targets.shape)}{hint}"
         )
     if likelihood is Likelihood.CATEGORICAL:
-        if targets.dtype.is_floating_point or targets.dtype.is_complex or targets.dtype == torch.bool:
-            raise InputError(f"targets must be integer class labels, got {targets.dtype}")
-        if targets.numel() and not 0 <= int(targets.min()) <= int(targets.max()) < outputs.shape[-1]:
-            raise InputError(
-                f"targets must lie in [0, {outputs.shape[-1]}), got values from {int(targets.min())} to "
-                f"{int(targets.max())}; ignored labels are not supported, leave those samples out"
-            )
-        return targets.long()
+        return _check_classes(targets, outputs, ignore_index)
     targets = targets.to(outputs.dtype)
     if not bool(torch.isfinite(targets).all()):
         raise InputError("targets must be finite")
@@ -115,15 +157,20 @@ def check_targets(targets: Tensor | None, outputs: Tensor, likelihood: Likelihoo
     return targets
 
 
-def columns(
-    outputs: Tensor,
-    kind: Kind,
-    likelihood: Likelihood,
-    targets: Tensor | None = None,
-    samples: int = 1,
-    generator: torch.Generator | None = None,
-) -> Iterator[Tensor]:
-    """The columns of one block of samples.
+def _check_classes(targets: Tensor, outputs: Tensor, ignore_index: int) -> Tensor:
+    if targets.dtype.is_floating_point or targets.dtype.is_complex or targets.dtype == torch.bool:
+        raise InputError(f"targets must be integer class labels, got {targets.dtype}")
+    counted = targets[targets != ignore_index]
+    if counted.numel() and not 0 <= int(counted.min()) <= int(counted.max()) < outputs.shape[-1]:
+        raise InputError(
+            f"targets must lie in [0, {outputs.shape[-1]}), or be ignore_index={ignore_index}, got values from "
+            f"{int(counted.min())} to {int(counted.max())}"
+        )
+    return targets.long()
+
+
+class Columns:
+    """The columns of one block of samples; any of them can be had, again and again, without the others.
 
     Args:
         outputs: ``[n, ...]``; for the categorical likelihood the classes are on the last axis. Whatever lies
@@ -135,19 +182,110 @@ def columns(
         samples: Labels drawn per sample, for the Monte Carlo kind; the columns are divided by its square
             root.
         generator: Where they are drawn from.
-
-    Yields:
-        Tensors of the shape of ``outputs``: C - 1 per position (categorical, exact), one per output (exact
-        otherwise), ``samples`` (mc) or one (empirical).
+        mask: True for the positions that count, ``[n, ...]`` without the axis of classes; others are left out.
+        ignore_index: The label that leaves a position out.
     """
-    if kind is Kind.EXACT:
-        yield from _exact(outputs, likelihood)
-    elif kind is Kind.EMPIRICAL:
-        yield _residual(outputs, check_targets(targets, outputs, likelihood), likelihood)
-    else:
-        labels = draw_labels(outputs, likelihood, samples, generator)
-        for k in range(samples):
-            yield _residual(outputs, labels[k], likelihood) / samples**0.5
+
+    def __init__(
+        self, outputs: Tensor, kind: Kind, likelihood: Likelihood, targets: Tensor | None = None, samples: int = 1,
+        generator: torch.Generator | None = None, mask: Tensor | None = None, ignore_index: int = IGNORE,
+    ) -> None:  # fmt: skip
+        self._dtype = outputs.dtype
+        if outputs.dtype not in (torch.float32, torch.float64):
+            outputs = outputs.float()
+        self._outputs, self._kind, self._likelihood = outputs, kind, likelihood
+        self._shape = outputs.shape
+        self._keep = None if mask is None else _check_mask(mask, outputs, likelihood)
+        self._labels: Tensor | None = None
+        self._samples = samples
+        self._places: list[int] = []
+        if kind is Kind.EXACT:
+            self._prepare_exact()
+        elif kind is Kind.EMPIRICAL:
+            self._labels = self._given(check_targets(targets, outputs, likelihood, ignore_index), ignore_index)[None]
+        else:
+            self._labels = draw_labels(outputs, likelihood, samples, generator)
+
+    def _prepare_exact(self) -> None:
+        categorical = self._likelihood is Likelihood.CATEGORICAL
+        width = self._shape[-1] if categorical else 1
+        self._flat = self._outputs.reshape(self._shape[0], self._shape[1:].numel() // max(1, width), width)
+        self._places = list(range(self._flat.shape[1]))
+        if self._keep is not None:
+            kept = self._keep.reshape(self._flat.shape[:2]).any(0)
+            self._places = [t for t in self._places if bool(kept[t])]
+        self._factor = _Factor.of(self._flat) if categorical and self._places else None
+
+    def _given(self, labels: Tensor, ignore_index: int) -> Tensor:
+        if self._likelihood is not Likelihood.CATEGORICAL:
+            return labels
+        ignored = labels == ignore_index
+        if bool(ignored.any()):
+            self._keep = ~ignored if self._keep is None else self._keep & ~ignored
+            labels = labels.masked_fill(ignored, 0)
+        chosen = self._outputs.gather(-1, labels.unsqueeze(-1)).squeeze(-1)
+        chosen = chosen if self._keep is None else chosen[self._keep]
+        if bool(torch.isneginf(chosen).any()):
+            raise InputError("targets must have a probability above 0, got one whose logit is minus infinity")
+        return labels
+
+    def __len__(self) -> int:
+        """C - 1 per position (categorical, exact), one per output (exact otherwise), ``samples`` (mc) or one."""
+        if self._labels is not None:
+            return len(self._labels)
+        per = self._shape[-1] - 1 if self._likelihood is Likelihood.CATEGORICAL else 1
+        return len(self._places) * per
+
+    def __iter__(self) -> Iterator[Tensor]:
+        """Tensors of the shape of the outputs."""
+        for k in range(len(self)):
+            yield self.column(k)
+
+    def column(self, k: int) -> Tensor:
+        """Column k, of the shape of the outputs."""
+        if self._labels is not None:
+            column = self._residual(self._labels[k])
+            if self._kind is Kind.MC:
+                column = column / self._samples**0.5
+            keep = self._keep
+        else:
+            column, keep = self._exact(k), self._keep
+        if keep is not None:
+            column = column * (keep.unsqueeze(-1) if self._likelihood is Likelihood.CATEGORICAL else keep)
+        return column.to(self._dtype)
+
+    def _exact(self, k: int) -> Tensor:
+        column = torch.zeros_like(self._flat)
+        if self._factor is not None:
+            place, j = divmod(k, self._shape[-1] - 1)
+            t = self._places[place]
+            column[:, t] = self._factor.at(t).column(j)
+            return column.view(self._shape)
+        t = self._places[k]
+        f = self._flat[:, t]
+        bernoulli = self._likelihood is Likelihood.BERNOULLI
+        column[:, t] = (torch.sigmoid(f) * torch.sigmoid(-f)).sqrt() if bernoulli else 1
+        return column.view(self._shape)
+
+    def _residual(self, labels: Tensor) -> Tensor:
+        outputs = self._outputs
+        if self._likelihood is Likelihood.CATEGORICAL:
+            return softmax_residual(outputs, labels)
+        if self._likelihood is Likelihood.BERNOULLI:
+            return (1 - labels) * torch.sigmoid(outputs) - labels * torch.sigmoid(-outputs)
+        return outputs - labels
+
+
+def _check_mask(mask: Tensor, outputs: Tensor, likelihood: Likelihood) -> Tensor:
+    expected = outputs.shape[:-1] if likelihood is Likelihood.CATEGORICAL else outputs.shape
+    if mask.shape != expected:
+        raise InputError(
+            f"mask must have shape {list(expected)} for outputs {list(outputs.shape)} and likelihood='{likelihood}', "
+            f"got {list(mask.shape)}"
+        )
+    if mask.dtype != torch.bool and not bool(((mask == 0) | (mask == 1)).all()):
+        raise InputError("mask must hold true and false (or 1 and 0) only")
+    return mask.to(outputs.device).bool()
 
 
 def draw_labels(outputs: Tensor, likelihood: Likelihood, samples: int, generator: torch.Generator | None) -> Tensor:
@@ -164,30 +302,3 @@ def draw_labels(outputs: Tensor, likelihood: Likelihood, samples: int, generator
     if likelihood is Likelihood.BERNOULLI:
         return (noise.uniform_(generator=generator) < torch.sigmoid(f)).to(outputs.device, outputs.dtype)
     return (f - noise.normal_(generator=generator)).to(outputs.device, outputs.dtype)
-
-
-def _exact(outputs: Tensor, likelihood: Likelihood) -> Iterator[Tensor]:
-    if likelihood is Likelihood.CATEGORICAL:
-        rows = outputs.reshape(outputs.shape[0], outputs.shape[1:-1].numel(), outputs.shape[-1])
-        for t in range(rows.shape[1]):
-            for part in softmax_factor(rows[:, t]):
-                column = torch.zeros_like(rows)
-                column[:, t] = part
-                yield column.view(outputs.shape)
-        return
-    flat = outputs.reshape(outputs.shape[0], outputs.shape[1:].numel())
-    for k in range(flat.shape[1]):
-        column = torch.zeros_like(flat)
-        if likelihood is Likelihood.BERNOULLI:
-            column[:, k] = (torch.sigmoid(flat[:, k]) * torch.sigmoid(-flat[:, k])).sqrt()
-        else:
-            column[:, k] = 1
-        yield column.view(outputs.shape)
-
-
-def _residual(outputs: Tensor, labels: Tensor, likelihood: Likelihood) -> Tensor:
-    if likelihood is Likelihood.CATEGORICAL:
-        return softmax_residual(outputs, labels)
-    if likelihood is Likelihood.BERNOULLI:
-        return (1 - labels) * torch.sigmoid(outputs) - labels * torch.sigmoid(-outputs)
-    return outputs - labels

@@ -5,7 +5,6 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import nullcontext
 from dataclasses import dataclass
 
 import torch
@@ -13,17 +12,21 @@ from torch import Tensor, nn
 
 from grokfast._checks import check_at_least, parse_choice
 from grokfast.errors import InputError
-from grokfast.fisher.batches import Block, batches
+from grokfast.fisher.batches import Block, Labels, batches
 from grokfast.fisher.engine import Findings, block_squares
+from grokfast.fisher.fallback import Single
 from grokfast.fisher.fused import Fused, recognise
-from grokfast.fisher.guards import check_modes, untouched
-from grokfast.fisher.job import Job, check_stack, make_job, member
+from grokfast.fisher.guards import check_modes, plain_torch
+from grokfast.fisher.job import Job, State, check_stack, make_job, member
+from grokfast.fisher.likelihoods import IGNORE
+from grokfast.fisher.outputs import Pick
 from grokfast.fisher.probe import probe
 from grokfast.fisher.progress import shown
 from grokfast.fisher.result import FisherDiagonal
 from grokfast.fisher.threads import one_thread
 from grokfast.fisher.variants import Kind, Likelihood, Reduction, Way
 
+_WHOLE = 32
 _BLOCK_BYTES = 32 << 20  # with 64 MB, fresh pages made the wide CNN's empirical diagonal a tenth slower
 
 
@@ -64,8 +67,9 @@ class FisherPlan:
     def __call__(
         self,
         inputs: object,
-        targets: Tensor | None = None,
+        targets: Labels = None,
         *,
+        mask: Labels = None,
         params: Mapping[str, Tensor] | None = None,
         reduction: str | Reduction = Reduction.MEAN,
         batch_size: int | None = None,
@@ -83,7 +87,7 @@ class FisherPlan:
         check_run(batch_size, samples)
         check_modes(self._job.model)
         members = None if params is None else check_stack(self._job.model, params)
-        leaves, stream = self._job.leaves, batches(inputs, targets, self._job.device)
+        leaves, stream = self._job.leaves, batches(inputs, targets, self._job.device, mask)
         return self.run(leaves, stream, inputs, params, members, reduction, batch_size, samples, generator, progress)
 
     def run(
@@ -98,7 +102,7 @@ class FisherPlan:
             generator.seed()
         n = 0
         total: dict[str, Tensor] | None = None
-        with nullcontext() if self._fused is not None else untouched(self._job.model):
+        with plain_torch(self._job.device):
             for block in shown(self._blocks(stream, batch_size), progress, inputs):
                 n += block.n
                 part = self._block(block, leaves, params, members, samples, generator)
@@ -116,6 +120,8 @@ class FisherPlan:
             else:
                 assert self._findings is not None
                 size = batch_size or int(min(4096, max(8, _BLOCK_BYTES / max(1.0, self._findings.sample_bytes))))
+                if self._findings.single > Single.PAIR and batch_size is None:
+                    size = min(size, _WHOLE)  # every sample is pulled back through all of its block
             yield from batch.cut(size)
 
     def _block(
@@ -126,26 +132,21 @@ class FisherPlan:
         if self._fused is not None:
             return self._fused.squares(self._job, leaves, params, block, samples, generator)
         if members is None or params is None:
-            return self._one(None, leaves, block, samples, generator)
-        names = self._job.names
+            return self._one(None, block, samples, generator)
         start = None if generator is None else generator.get_state()
         parts: list[dict[str, Tensor]] = []
         for index in range(members):
             if generator is not None and start is not None:
                 generator.set_state(start)  # every member meets the same draws, so none depends on its neighbours
-            state = member(params, index, names)
-            parts.append(self._one(state, {name: state[name] for name in names}, block, samples, generator))
-        return {name: torch.stack([part[name] for part in parts]) for name in names}
+            parts.append(self._one(member(params, index), block, samples, generator))
+        return {name: torch.stack([part[name] for part in parts]) for name in self._job.names}
 
-    def _one(
-        self, state: Mapping[str, Tensor] | None, leaves: Mapping[str, Tensor], block: Block, samples: int,
-        generator: torch.Generator | None,
-    ) -> dict[str, Tensor]:  # fmt: skip
+    def _one(self, state: State, block: Block, samples: int, generator: torch.Generator | None) -> dict[str, Tensor]:
         assert self._findings is not None
         if self._findings.probed < 2 <= block.n:
-            self._findings, routes = probe(self._job, state, leaves, block)
+            self._findings, routes = probe(self._job, state, block)
             self.routes = {name: Route(*route) for name, route in routes.items()}
-        return block_squares(self._job, self._findings, state, leaves, block, samples, generator)
+        return block_squares(self._job, self._findings, state, block, samples, generator)
 
 
 def finish(
@@ -199,18 +200,16 @@ def check_run(batch_size: int | None, samples: int) -> None:
     check_at_least("samples", samples, 1)
 
 
-def prepare(job: Job, leaves: Mapping[str, Tensor], params: Mapping[str, Tensor] | None, first: Block) -> FisherPlan:
+def prepare(job: Job, params: Mapping[str, Tensor] | None, first: Block) -> FisherPlan:
     """Look at the model with the first samples and plan."""
-    names = job.names
-    with torch.inference_mode(False):
-        state = None if params is None else member(params, 0, names)
-        leaves = leaves if state is None else {name: state[name] for name in names}
-        fused = recognise(job, state, leaves, first)
-    if fused is not None:
-        return FisherPlan(job, {name: Route(fused.way, fused.reason) for name in names}, fused=fused)
-    with untouched(job.model):
-        findings, routes = probe(job, state, leaves, first)
-    return FisherPlan(job, {name: Route(*route) for name, route in routes.items()}, findings=findings)
+    with plain_torch(job.device):
+        state = None if params is None else member(params, 0)
+        fused = recognise(job, state, first)
+        if fused is not None:
+            routes = {name: Route(fused.way, fused.reason) for name in job.names}
+            return FisherPlan(job, routes, fused=fused)
+        findings, found = probe(job, state, first)
+    return FisherPlan(job, {name: Route(*route) for name, route in found.items()}, findings=findings)
 
 
 def first_samples(stream: Iterator[Block]) -> tuple[Block | None, Iterator[Block]]:
@@ -228,6 +227,11 @@ def fisher_plan(
     kind: str | Kind = Kind.EXACT,
     likelihood: str | Likelihood = Likelihood.CATEGORICAL,
     params: Mapping[str, Tensor] | None = None,
+    targets: str | None = None,
+    mask: str | None = None,
+    logits: Pick = None,
+    class_axis: int | None = None,
+    ignore_index: int = IGNORE,
 ) -> FisherPlan:
     """How :func:`grokfast.fisher.fisher_diag` would go about this model, parameter by parameter; print it, call it.
 
@@ -237,6 +241,11 @@ def fisher_plan(
         kind: Which labels.
         likelihood: Which distribution.
         params: A stack, if the model's own parameters are not what will be used.
+        targets: The key of the labels in batches that are dictionaries.
+        mask: The key of the mask in such batches.
+        logits: As for :func:`fisher_diag`.
+        class_axis: As there.
+        ignore_index: As there.
 
     Returns:
         The plan. ``plan(inputs)`` computes the diagonal without looking at the model again.
@@ -244,10 +253,10 @@ def fisher_plan(
     Raises:
         InputError: As :func:`fisher_diag`; and if there are no samples to look at.
     """
-    job, leaves = make_job(model, kind, likelihood)
+    job, _ = make_job(model, kind, likelihood, logits, class_axis, ignore_index)
     if params is not None:
         check_stack(model, params)
-    first, _ = first_samples(batches(inputs, None, job.device))
+    first, _ = first_samples(batches(inputs, targets, job.device, mask))
     if first is None:
         raise InputError("inputs must hold at least one sample to plan with")
-    return prepare(job, leaves, params, first)
+    return prepare(job, params, first)

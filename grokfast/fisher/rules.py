@@ -28,10 +28,16 @@ class Rule:
         what: The layer in words, for the plan.
         shapes: The shape of each parameter, by role.
         any_layout: Whether the rule works for any placing of the sample axis, or only for the leading one.
+        x_axes: How many of the last axes of the input belong to one position.
+        g_axes: The same of the output.
+        settings: What else the rule depends on.
     """
 
     what = ""
     any_layout = True
+    x_axes = 1
+    g_axes = 1
+    settings: tuple[object, ...] = ()
 
     def __init__(self, **shapes: torch.Size) -> None:
         self.shapes = shapes
@@ -48,6 +54,17 @@ class Rule:
         for start in range(0, g.shape[0], step):
             total += self.per_sample(role, x[start : start + step], g[start : start + step]).square().sum(0)
         return total
+
+    def summed(self, role: str, x: Tensor, g: Tensor) -> tuple[Tensor, float]:
+        """The plain sum of the samples' gradients, and the largest sum of their magnitudes, in bounded memory."""
+        shape = self.shapes[role]
+        step = max(1, _CHUNK // max(1, shape.numel()))
+        total, size = g.new_zeros(shape), g.new_zeros(shape)
+        for start in range(0, g.shape[0], step):
+            each = self.per_sample(role, x[start : start + step], g[start : start + step])
+            total += each.sum(0)
+            size += each.abs().sum(0)
+        return total, float(size.max()) if size.numel() else 0.0
 
     def pooled(self, role: str, x: Tensor, g: Tensor) -> Tensor | None:
         """What can be added up over columns before :meth:`from_pooled` finishes once; None if nothing can."""
@@ -110,9 +127,11 @@ class EmbeddingRule(Rule):
     """A gather of rows."""
 
     what = "embedding"
+    x_axes = 0
 
     def __init__(self, padding_idx: int | None, **shapes: torch.Size) -> None:
         super().__init__(**shapes)
+        self.settings = (padding_idx,)
         self.padding_idx = padding_idx
 
     def _kept(self, x: Tensor, g: Tensor) -> tuple[Tensor, Tensor]:
@@ -157,6 +176,8 @@ class AffineRule(Rule):
         self.what = what
         self.channels_first = channels_first
         self.any_layout = not channels_first
+        self.x_axes = self.g_axes = len(next(iter(shapes.values())))
+        self.settings = (what, channels_first)
 
     def per_sample(self, role: str, x: Tensor, g: Tensor) -> Tensor:
         """Weight: ``sum g * xhat`` over positions; bias: ``sum g``."""
@@ -174,6 +195,7 @@ class ElementwiseRule(Rule):
     def __init__(self, product: bool, **shapes: torch.Size) -> None:
         super().__init__(**shapes)
         self.product = product
+        self.settings = (product,)
         self.what = "product with a parameter" if product else "sum with a parameter"
 
     def per_sample(self, role: str, x: Tensor, g: Tensor) -> Tensor:
@@ -211,6 +233,7 @@ class ConvRule(Rule):
         super().__init__(**shapes)
         self.stride, self.padding, self.dilation = stride, padding, dilation
         self.groups, self.transposed = groups, transposed
+        self.settings = (stride, padding, dilation, groups, transposed)
         self.what = f"{'transposed ' if transposed else ''}convolution"
 
     def _operands(self, x: Tensor, g: Tensor) -> tuple[Tensor, Tensor]:

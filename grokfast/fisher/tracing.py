@@ -2,11 +2,12 @@
 
 A traced operation is run on a detached alias of the parameter, so whatever path still leads from the outputs
 to the parameter itself is a use that was not understood. That makes the bookkeeping complete: see
-:func:`reached`.
+:class:`grokfast.fisher.flow.Flow`.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,8 +16,9 @@ from torch import Tensor
 from torch.autograd.graph import GradientEdge, get_gradient_edge
 from torch.overrides import TorchFunctionMode
 
+from grokfast.fisher.composites import COMPOSITES
 from grokfast.fisher.handlers import HANDLERS
-from grokfast.fisher.rules import Rule
+from grokfast.fisher.rules import LinearRule, Rule
 
 
 class _Attach(torch.autograd.Function):
@@ -50,12 +52,12 @@ class Use:
 
     @property
     def signature(self) -> tuple[Any, ...]:
-        """What must not change from block to block for a plan to hold."""
+        """What a use is, apart from the numbers: a rule that has proven right for it is right for its like."""
         return _signature(self.rule, self.names, len(self.shape))
 
 
 def _signature(rule: Rule, names: dict[str, str], axes: int) -> tuple[Any, ...]:
-    return type(rule), tuple(sorted(names.items())), axes
+    return type(rule), rule.settings, tuple(sorted(names.items())), axes
 
 
 class Tracer(TorchFunctionMode):
@@ -69,7 +71,7 @@ class Tracer(TorchFunctionMode):
         super().__init__()
         self.names = names
         self.uses: list[Use] = []
-        self.finite: list[tuple[str, Tensor]] = []
+        self.finite: list[Tensor] = []
         self._anchor = torch.zeros((), requires_grad=True)
 
     def __torch_function__(
@@ -77,6 +79,10 @@ class Tracer(TorchFunctionMode):
     ) -> Any:
         """Run one operation, by a handler if there is one."""
         kwargs = kwargs or {}
+        composite = COMPOSITES.get(func)
+        if composite is not None:
+            with self:  # its parts are traced
+                return composite(self.recurrent, func, *args, **kwargs)
         handler = HANDLERS.get(func)
         if handler is None:
             return func(*args, **kwargs)
@@ -100,12 +106,38 @@ class Tracer(TorchFunctionMode):
         """Note a use and return its output, with a place in the graph."""
         if not out.requires_grad:
             out = out.clone() if out._is_view() else out
-            attached: Tensor = _Attach.apply(out, self._anchor)  # type: ignore[no-untyped-call]
-            out = attached
-        self.uses.append(Use(rule, names, x.detach(), x._version, get_gradient_edge(out), tuple(out.shape)))
+            out = self._attached(out)
+        self._note(rule, names, x, out)
         if out.numel():
-            self.finite.append((next(iter(names.values())), out.detach().sum()))
+            self.finite.append(out.detach().sum())
         return out
+
+    def recurrent(
+        self, weight: Tensor, bias: Tensor | None, shape: tuple[int, ...], like: Tensor
+    ) -> tuple[Tensor, Tensor | None, Tensor | None, Callable[[Tensor], None]]:
+        """One use of the weights of a recurrent layer at all its steps.
+
+        Returns:
+            The weight and bias to compute with; zeros of ``shape`` to add to the products, whose gradient is that
+            at the products; and what takes the layer's inputs of all steps, of that shape but for the last axis.
+        """
+        names = self.roles(weight=weight, bias=bias)
+        if not names:
+            return weight, bias, None, lambda x: None
+        out = self._attached(like.new_zeros(shape))
+        hidden = self.hide(weight)
+        assert hidden is not None
+        rule = LinearRule(
+            **{role: t.shape for role, t in (("weight", weight), ("bias", bias)) if role in names and t is not None}
+        )
+        return hidden, self.hide(bias), out, lambda x: self._note(rule, names, x, out)
+
+    def _attached(self, out: Tensor) -> Tensor:
+        attached: Tensor = _Attach.apply(out, self._anchor)  # type: ignore[no-untyped-call]
+        return attached
+
+    def _note(self, rule: Rule, names: dict[str, str], x: Tensor, out: Tensor) -> None:
+        self.uses.append(Use(rule, names, x.detach(), x._version, get_gradient_edge(out), tuple(out.shape)))
 
 
 class Reader(Tracer):
@@ -123,23 +155,65 @@ class Reader(Tracer):
 
     def record(self, rule: Rule, names: dict[str, str], x: Tensor, out: Tensor) -> Tensor:
         """Note a use and return its output as it is."""
-        x = x.detach().to(self._dtype) if x.is_floating_point() else x
-        self.seen.append((_signature(rule, names, out.dim()), x))
+        self._note(rule, names, x, out)
         return out
 
+    def _note(self, rule: Rule, names: dict[str, str], x: Tensor, out: Tensor) -> None:
+        x = x.detach()
+        x = x.to(self._dtype) if x.is_floating_point() else x
+        self.seen.append((_signature(rule, names, out.dim()), x))
 
-def reached(outputs: Tensor) -> set[int]:
-    """The ``id`` of every leaf tensor that the graph of ``outputs`` still leads to."""
-    found: set[int] = set()
-    seen: set[Any] = set()
-    stack = [outputs.grad_fn]
-    while stack:
-        node = stack.pop()
-        if node is None or node in seen:
-            continue
-        seen.add(node)
-        variable = getattr(node, "variable", None)
-        if variable is not None:
-            found.add(id(variable))
-        stack.extend(following for following, _ in node.next_functions)
-    return found
+
+class Plain(TorchFunctionMode):
+    """Runs a model as it is written: torch's fused inference paths see a mode and stay off, in this thread alone.
+
+    Args:
+        simple: Replace what ``torch.func`` cannot differentiate twice or forward by its parts: recurrent layers,
+            bags of embeddings, sparse gradients, fused attention.
+    """
+
+    def __init__(self, simple: bool = False) -> None:
+        super().__init__()
+        self._simple = simple
+
+    def __torch_function__(
+        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        """Run one operation."""
+        kwargs = kwargs or {}
+        composite = COMPOSITES.get(func) if self._simple else None
+        if composite is None:
+            composite = SIMPLE.get(func) if self._simple else None
+        if composite is None:
+            return func(*args, **kwargs)
+        with self:
+            return composite(_as_it_is, func, *args, **kwargs)
+
+
+def _as_it_is(
+    weight: Tensor, bias: Tensor | None, shape: tuple[int, ...], like: Tensor
+) -> tuple[Tensor, Tensor | None, Tensor | None, Callable[[Tensor], None]]:
+    return weight, bias, None, lambda x: None
+
+
+def _attention(
+    _: Any, func: Any, query: Tensor, key: Tensor, value: Tensor, attn_mask: Tensor | None = None,
+    dropout_p: float = 0.0, is_causal: bool = False, scale: float | None = None, enable_gqa: bool = False,
+) -> Any:  # fmt: skip
+    with torch._C.DisableTorchFunctionSubclass():
+        return torch.ops.aten._scaled_dot_product_attention_math(
+            query, key, value, attn_mask, dropout_p, is_causal, scale=scale, enable_gqa=enable_gqa
+        )[0]
+
+
+def _dense_embedding(
+    _: Any, func: Any, input: Tensor, weight: Tensor, padding_idx: int | None = None,  # noqa: A002
+    max_norm: float | None = None, norm_type: float = 2.0, scale_grad_by_freq: bool = False, sparse: bool = False,
+) -> Any:  # fmt: skip
+    return torch.embedding(weight, input, -1 if padding_idx is None else padding_idx % weight.shape[0])
+
+
+SIMPLE: dict[Any, Callable[..., Any]] = {
+    torch.nn.functional.scaled_dot_product_attention: _attention,
+    torch.nn.functional.embedding: _dense_embedding,
+}

@@ -3,8 +3,8 @@
 from grokfast.ising.dataset import IsingDataset, ising_dataset, train_test_split
 from grokfast.ising.dataset_files import load_dataset, save_dataset
 from grokfast.ising.engine import PackedSpins
-from grokfast.ising.kinds import Boundary, Dynamics, Layout, Phase, Start
-from grokfast.ising.measure import Estimate, Measurements
+from grokfast.ising.kinds import Boundary, Dynamics, Layout, Order, Phase, Seeding, Start
+from grokfast.ising.measure import Estimate, Measurements, Status, Trust, UnreliableErrorWarning
 from grokfast.ising.pictures import plot_snapshots
 from grokfast.ising.published import import_published_pickle
 from grokfast.ising.sampler import IsingSampler
@@ -18,10 +18,15 @@ __all__ = [
     "IsingSampler",
     "Layout",
     "Measurements",
+    "Order",
     "PackedSpins",
     "Phase",
+    "Seeding",
     "Start",
+    "Status",
     "StripeReport",
+    "Trust",
+    "UnreliableErrorWarning",
     "find_stripes",
     "import_published_pickle",
     "ising_dataset",

@@ -13,32 +13,44 @@ IntArray = npt.NDArray[np.int64]
 
 
 @kernel
-def wolff(spins: SpinArray, state: WordArray, join: float, periodic: bool, clusters: int) -> int:
-    """Flip clusters one after the other.
+def wolff(
+    spins: SpinArray,
+    state: WordArray,
+    join: float,
+    along: int,
+    freeze: float,
+    periodic: bool,
+    clusters: int,
+    done: IntArray,
+) -> None:
+    """Grow clusters one after the other, and flip each unless the ghost spin, which is the field, joins it.
 
     Args:
         spins: int8 ``[Ly, Lx]``, updated.
         state: uint64 ``[4]``, xoshiro256+ state, updated.
         join: Chance that a like neighbour joins, 1 - exp(-2J/T).
+        along: Sign of the field, 0 without one.
+        freeze: Chance that the ghost spin joins a site that lies along the field, 1 - exp(-2|h|/T).
         periodic: Whether the edges meet.
-        clusters: How many to grow and flip.
-
-    Returns:
-        Sites flipped.
+        clusters: How many to grow.
+        done: int64 ``[1]``; ``clusters`` is added when all are grown.
     """
     height, width = spins.shape
-    stack = np.empty(height * width, np.int64)
-    flipped = 0
+    members = np.empty(height * width, np.int64)
     for _ in range(clusters):
         site = np.int64(next_uniform(state) * (height * width))
         s = spins[site // width, site % width]
         spins[site // width, site % width] = -s
-        stack[0] = site
-        waiting = 1
-        while waiting > 0:
-            waiting -= 1
-            flipped += 1
-            y, x = stack[waiting] // width, stack[waiting] % width
+        members[0] = site
+        size = 1
+        next_member = 0
+        frozen = False
+        while next_member < size and not frozen:
+            y, x = members[next_member] // width, members[next_member] % width
+            next_member += 1
+            if s == along and next_uniform(state) < freeze:
+                frozen = True
+                break
             for direction in range(4):
                 v, u = y, x
                 if direction == 0:
@@ -56,9 +68,12 @@ def wolff(spins: SpinArray, state: WordArray, join: float, periodic: bool, clust
                     continue
                 if spins[v, u] == s and next_uniform(state) < join:
                     spins[v, u] = -s  # a flipped site cannot join twice
-                    stack[waiting] = v * width + u
-                    waiting += 1
-    return flipped
+                    members[size] = v * width + u
+                    size += 1
+        if frozen:
+            for i in range(size):
+                spins[members[i] // width, members[i] % width] = s
+    done[0] += clusters
 
 
 @kernel
@@ -71,8 +86,20 @@ def _root(parent: IntArray, site: int) -> int:
 
 
 @kernel
-def swendsen_wang(spins: SpinArray, state: WordArray, join: float, periodic: bool, sweeps: int) -> None:
-    """Divide the lattice into clusters and flip each with probability 1/2; arguments as for :func:`wolff`."""
+def swendsen_wang(
+    spins: SpinArray,
+    state: WordArray,
+    join: float,
+    along: int,
+    freeze: float,
+    periodic: bool,
+    sweeps: int,
+    done: IntArray,
+) -> None:
+    """Divide the lattice into clusters and flip each that the ghost spin does not join with probability 1/2.
+
+    Arguments as for :func:`wolff`.
+    """
     height, width = spins.shape
     parent = np.empty(height * width, np.int64)
     flip = np.empty(height * width, np.bool_)
@@ -95,6 +122,11 @@ def swendsen_wang(spins: SpinArray, state: WordArray, join: float, periodic: boo
                         parent[max(a, b)] = min(a, b)
         for site in range(parent.size):
             flip[site] = next_word(state) >> np.uint64(63) != np.uint64(0)
+        if along != 0:
+            for site in range(parent.size):
+                if spins[site // width, site % width] == along and next_uniform(state) < freeze:
+                    flip[_root(parent, site)] = False
         for site in range(parent.size):
             if flip[_root(parent, site)]:
                 spins[site // width, site % width] = -spins[site // width, site % width]
+    done[0] += sweeps

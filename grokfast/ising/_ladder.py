@@ -97,11 +97,45 @@ def mask_probabilities(temperatures: FloatArray, J: float, dynamics: Dynamics) -
     """Probabilities of the masks ``one`` and ``four``: float64 ``[2, *temperatures.shape]``.
 
     Metropolis: exp(-4J/T) and exp(-8J/T), to flip against 4J and 8J. Glauber: 1/(1 + exp(4J/T)) and
-    1/(1 + exp(8J/T)), to be up under a local field of -2J and -4J.
+    1/(1 + exp(8J/T)), to be up under a local field of -2J and -4J. J >= 0; T = 0 is the limit.
     """
     factors = np.array([4.0, 8.0]).reshape(2, *(1,) * temperatures.ndim)
-    with np.errstate(over="ignore"):
-        weights = np.exp(-J * factors / temperatures)
+    weights = np.exp(-over_temperature(J * factors, temperatures))
     if dynamics is Dynamics.METROPOLIS:
         return weights
     return np.asarray(weights / (1.0 + weights))
+
+
+def over_temperature(energy: FloatArray, temperatures: FloatArray) -> FloatArray:
+    """E / T; at T = 0 infinite with the sign of E, and 0 for E = 0."""
+    with np.errstate(over="ignore", divide="ignore", invalid="ignore"):
+        return np.asarray(np.where(energy == 0.0, 0.0, energy / temperatures))
+
+
+def general_probabilities(
+    temperatures: FloatArray, J: float, field: float, dynamics: Dynamics
+) -> tuple[FloatArray, npt.NDArray[np.bool_]]:
+    """The masks of :mod:`grokfast.ising._general` for J >= 0.
+
+    Args:
+        temperatures: float64 ``[lanes]``.
+        J: Coupling.
+        field: h; it is -h for the odd colour of a lattice that the gauge map turned from J < 0 to J > 0.
+        dynamics: Metropolis or Glauber.
+
+    Returns:
+        Probabilities, float64 ``[3, 5, lanes]``, for sites with 4, 3 and 2 neighbours of which n = 0 … 4 are up
+        (meaningless for more than there are): Glauber's to be up, Metropolis' to leave the sign of the local field;
+        and whether that sign is up, bool ``[3, 5]``.
+    """
+    local = np.array([[local_field(J, 2 * n - z, field) for n in range(5)] for z in (4, 3, 2)])
+    x = over_temperature(2.0 * local[..., None], temperatures)
+    with np.errstate(over="ignore"):
+        p = np.exp(-np.abs(x)) if dynamics is Dynamics.METROPOLIS else 1.0 / (1.0 + np.exp(-x))
+    return p, local > 0.0
+
+
+def local_field(J: float, h: int, field: float) -> float:
+    """J h + field, with a cancellation that only rounding left over taken for the zero that is meant."""
+    total = J * h + field
+    return 0.0 if abs(total) <= 1e-14 * max(abs(J * h), abs(field)) else total

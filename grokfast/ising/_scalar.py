@@ -8,10 +8,12 @@ import numpy as np
 import numpy.typing as npt
 
 from grokfast.ising._jit import kernel
-from grokfast.ising._rng import WordArray, advance, to_uniform
+from grokfast.ising._ladder import local_field
+from grokfast.ising._rng import WordArray, advance, next_uniform, to_uniform
 
 SpinArray = npt.NDArray[np.int8]
 FloatArray = npt.NDArray[np.float64]
+IntArray = npt.NDArray[np.int64]
 MaskArray = npt.NDArray[np.bool_]
 
 
@@ -19,7 +21,8 @@ def flip_table(temperature: float, J: float, field: float, glauber: bool) -> Flo
     """Flip probability of a spin s with neighbour sum h, from ΔE = 2 s (J h + field).
 
     Args:
-        temperature: T > 0.
+        temperature: T >= 0. At T = 0 moves with ΔE > 0 are never and with ΔE < 0 always made; ΔE = 0 is always
+            accepted by Metropolis and with probability 1/2 by Glauber, as at every temperature.
         J: Coupling.
         field: External field.
         glauber: 1 / (1 + exp(ΔE/T)) instead of Metropolis' min(1, exp(-ΔE/T)).
@@ -30,12 +33,19 @@ def flip_table(temperature: float, J: float, field: float, glauber: bool) -> Flo
     table = np.empty((2, 9))
     for s in (-1, 1):
         for h in range(-4, 5):
-            x = 2.0 * s * (J * h + field) / temperature
+            x = energy_over_temperature(2.0 * s * local_field(J, h, field), temperature)
             if glauber:
                 table[(s + 1) // 2, h + 4] = 1.0 / (1.0 + math.exp(x)) if x < 700.0 else 0.0
             else:
                 table[(s + 1) // 2, h + 4] = math.exp(-max(x, 0.0))
     return table
+
+
+def energy_over_temperature(energy: float, temperature: float) -> float:
+    """ΔE / T, infinite at T = 0 unless ΔE = 0."""
+    if temperature == 0.0:
+        return math.copysign(math.inf, energy) if energy != 0.0 else 0.0
+    return energy / temperature
 
 
 @kernel
@@ -56,9 +66,18 @@ def neighbour_sum(spins: SpinArray, y: int, x: int, periodic: bool) -> np.int64:
 
 @kernel
 def sweep_scalar(
-    spins: SpinArray, state: WordArray, table: FloatArray, checkerboard: bool, periodic: bool, sweeps: int
+    spins: SpinArray,
+    state: WordArray,
+    table: FloatArray,
+    checkerboard: bool,
+    periodic: bool,
+    sweeps: int,
+    done: IntArray,
 ) -> None:
-    """Sweep one lattice ``[Ly, Lx]``: first all sites with y + x even, then the others, or row by row."""
+    """Sweep one lattice ``[Ly, Lx]``: first all sites with y + x even, then the others, or row by row.
+
+    ``done`` (int64 ``[1]``) is increased by ``sweeps`` at the end: no interrupt can come between the two.
+    """
     height, width = spins.shape
     colors = 2 if checkerboard else 1
     s0, s1, s2, s3 = state[0], state[1], state[2], state[3]
@@ -82,6 +101,22 @@ def sweep_scalar(
                     s = spins[y, x]
                     spins[y, x] = -s if to_uniform(word) < table[(s + 1) >> 1, h + 4] else s
     state[0], state[1], state[2], state[3] = s0, s1, s2, s3
+    done[0] += sweeps
+
+
+@kernel
+def sweep_random(
+    spins: SpinArray, state: WordArray, table: FloatArray, periodic: bool, sweeps: int, done: IntArray
+) -> None:
+    """Sweep one lattice in random order: Ly Lx attempts at independent random sites make a sweep."""
+    height, width = spins.shape
+    for _ in range(sweeps * height * width):
+        site = np.int64(next_uniform(state) * (height * width))
+        y, x = site // width, site % width
+        s = spins[y, x]
+        if next_uniform(state) < table[(s + 1) >> 1, neighbour_sum(spins, y, x, periodic) + 4]:
+            spins[y, x] = -s
+    done[0] += sweeps
 
 
 @kernel
@@ -117,17 +152,21 @@ def half_sweep_masked(
 
 
 @kernel
-def count_scalar(spins: SpinArray, periodic: bool) -> tuple[np.int64, np.int64]:
-    """Bond sum Σ_<ij> σi σj and magnetisation Σ σi of one lattice."""
+def count_scalar(spins: SpinArray, periodic: bool) -> tuple[np.int64, np.int64, np.int64]:
+    """Bond sum Σ_<ij> σi σj, and the sums of spins with y + x even and odd, of one lattice."""
     height, width = spins.shape
     bonds = np.int64(0)
-    magnetization = np.int64(0)
+    even = np.int64(0)
+    odd = np.int64(0)
     for y in range(height):
         for x in range(width):
             s = np.int64(spins[y, x])
-            magnetization += s
+            if (y + x) & 1:
+                odd += s
+            else:
+                even += s
             if x + 1 < width or periodic:
                 bonds += s * spins[y, x + 1 if x + 1 < width else 0]
             if y + 1 < height or periodic:
                 bonds += s * spins[y + 1 if y + 1 < height else 0, x]
-    return bonds, magnetization
+    return bonds, even, odd

@@ -41,7 +41,10 @@ def run_tasks(tasks: Sequence[Callable[[], object]], threads: int) -> None:
 
 
 def run_together(tasks: Sequence[Callable[[], object]]) -> None:
-    """Run tasks that wait for each other, each in a thread of its own (the first in this); none unless all can."""
+    """Run tasks that wait for each other, each in a thread of its own; none unless all can.
+
+    None runs in the calling thread: an exception there, such as an interrupt, cannot leave the others waiting for it.
+    """
     if len(tasks) == 1:
         tasks[0]()
         return
@@ -53,12 +56,11 @@ def run_together(tasks: Sequence[Callable[[], object]]) -> None:
         if all_here:
             task()
 
-    with ThreadPoolExecutor(len(tasks) - 1) as pool:
+    with ThreadPoolExecutor(len(tasks)) as pool:
         try:
-            futures = [pool.submit(run, task) for task in tasks[1:]]
+            futures = [pool.submit(run, task) for task in tasks]
             all_here = True
         finally:
             go.set()
-        tasks[0]()
         for future in futures:
             future.result()

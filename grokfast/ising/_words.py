@@ -3,7 +3,10 @@
 One kernel serves both layouts, because both are a lattice of *words* with ``H`` rows:
 
 * ``replica``: bit b of a word is the same site of lattice b; ``H = Ly``;
-* ``site``: bit b of a word is the site H rows below that of bit b - 1 in one lattice; ``H = Ly / 64``, even.
+* ``site``: bit b of a word is the site H rows below that of bit b - 1 in one lattice; ``H = Ly / 64``, even. Where
+  64 does not divide Ly / 2, ``B = min(64, Ly / 2)`` bits are used and the ``tall`` bits, the first ``Ly / 2 % B``, have H
+  rows and the others H - 2. In a bit that is not tall, row H - 1 (from 1) holds the first row of the next bit: so its
+  last row finds its neighbour where every row does.
 
 A block is ``words[2, H + 2, n + 2 W]``: the two colours (0 where y + x is even), one halo row above and
 below, W halo words left and right, and ``n = (Lx / 2) W`` words a row: W words (64 W lattices) side by side
@@ -48,7 +51,6 @@ PADDED_STATE = 16 * ((STATE + 15) // 16)
 """Words from one strip's state to the next: whole pairs of cache lines, so that no two threads share one."""
 
 _S17, _S19, _S45 = np.uint64(17), np.uint64(19), np.uint64(45)
-_S63 = np.uint64(63)
 
 
 @kernel
@@ -156,22 +158,60 @@ def update_glauber(
 
 
 @kernel
-def refresh_halo(rows: WordArray, first: int, last: int, width: int, rotate: bool) -> None:
-    """Copy the edges of rows ``first`` to ``last`` - 1 (from 1) of one colour to its halo."""
+def from_bit_above(word: np.uint64, bits: int, is_open: bool) -> np.uint64:
+    """Bit b becomes what bit b - 1 was, of the ``bits`` lowest ones; the first what the last was, or 0."""
+    if is_open:
+        return word << ONE
+    return (word << ONE) | ((word >> np.uint64(bits - 1)) & ONE)
+
+
+@kernel
+def from_bit_below(word: np.uint64, bits: int, is_open: bool) -> np.uint64:
+    """Bit b becomes what bit b + 1 was; the last what the first was, or 0."""
+    top = ONE << np.uint64(bits - 1)
+    inner = (word >> ONE) & (top - ONE)
+    return inner if is_open or not word & ONE else inner | top
+
+
+@kernel
+def refresh_halo(
+    rows: WordArray, first: int, last: int, width: int, bits: int, tall: np.uint64, is_open: bool
+) -> None:
+    """Copy the edges of rows ``first`` to ``last`` - 1 (from 1) of one colour to where neighbours look for them.
+
+    Args:
+        rows: uint64 ``[H + 2, n + 2 W]``, updated.
+        first: First row that has changed.
+        last: Row after the last.
+        width: W.
+        bits: B in the site layout, 0 in the replica layout.
+        tall: The bits that have H rows in the site layout, see above; all bits if every bit has.
+        is_open: Whether the lattice's edges see nothing: then their halo stays 0.
+    """
     height = rows.shape[0] - 2
     n = rows.shape[1] - 2 * width
-    for y in range(first, last):
-        for w in range(width):
-            rows[y, w] = rows[y, n + w]
-            rows[y, n + width + w] = rows[y, width + w]
+    if not is_open:
+        for y in range(first, last):
+            for w in range(width):
+                rows[y, w] = rows[y, n + w]
+                rows[y, n + width + w] = rows[y, width + w]
+    if bits == 0 and is_open:
+        return
     if last == height + 1:
         for j in range(rows.shape[1]):
             word = rows[height, j]
-            rows[0, j] = (word << ONE) | (word >> _S63) if rotate else word
+            if bits > 0:
+                if ~tall:
+                    word = (word & tall) | (rows[height - 2, j] & ~tall)
+                    rows[height - 1, j] = (rows[height - 1, j] & tall) | (
+                        from_bit_below(rows[1, j], bits, is_open) & ~tall
+                    )
+                word = from_bit_above(word, bits, is_open)
+            rows[0, j] = word
     if first == 1:
         for j in range(rows.shape[1]):
             word = rows[1, j]
-            rows[height + 1, j] = (word >> ONE) | (word << _S63) if rotate else word
+            rows[height + 1, j] = from_bit_below(word, bits, is_open) if bits > 0 else word
 
 
 @kernel
@@ -213,7 +253,8 @@ def update_rows(
 def sweep_words(
     words: WordArray,
     width: int,
-    rotate: bool,
+    lanes: int,
+    tall: np.uint64,
     glauber: bool,
     states: WordArray,
     strip: int,
@@ -224,6 +265,7 @@ def sweep_words(
     worker: int,
     workers: int,
     progress: npt.NDArray[np.int64],
+    done: npt.NDArray[np.int64],
 ) -> None:
     """Sweep a block, or one worker's share of its strips.
 
@@ -234,7 +276,8 @@ def sweep_words(
     Args:
         words: uint64 ``[2, H + 2, n + 2 W]``, updated.
         width: W.
-        rotate: Whether this is the site layout.
+        lanes: B in the site layout, 0 in the replica layout.
+        tall: As for :func:`refresh_halo`; with bits of unlike heights only one worker may sweep.
         glauber: Whether to draw Glauber's instead of Metropolis' probabilities.
         states: uint64 ``[strips, PADDED_STATE]``, updated.
         strip: Rows of a strip.
@@ -246,6 +289,8 @@ def sweep_words(
         workers: How many threads share the block.
         progress: int64 ``[strips, LINE]``, 0 at the start, shared by the workers: column 0 counts the half
             sweeps that a strip has finished. Unused with one worker.
+        done: int64 ``[strips]``; ``sweeps`` is added for the worker's strips at the end, so that no interrupt can
+            come between the two.
     """
     height = words.shape[1] - 2
     n = words.shape[2] - 2 * width
@@ -270,6 +315,8 @@ def sweep_words(
                     wait(progress[(s + strips - 1) % strips], turn)
                     wait(progress[(s + 1) % strips], turn)
                 update_rows(words, color, first, last, width, glauber, start, one[:size], four[:size], half[:size])
-            refresh_halo(words[color], first, last, width, rotate)
+            refresh_halo(words[color], first, last, width, lanes, tall, False)
             if workers > 1:
                 advance(progress[s])
+    for s in range(top, end):
+        done[s] += sweeps

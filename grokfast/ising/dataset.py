@@ -17,7 +17,7 @@ from grokfast._checks import check_at_least, check_positive, parse_choice
 from grokfast.errors import InputError
 from grokfast.ising.exact import critical_temperature
 from grokfast.ising.inputs import Shape, parse_shape
-from grokfast.ising.kinds import Dynamics, Phase
+from grokfast.ising.kinds import Dynamics, Phase, Seeding
 from grokfast.ising.sampler import IsingSampler
 
 Parameter: TypeAlias = str | int | float | list[int] | list[float]
@@ -138,7 +138,9 @@ def ising_dataset(
     if isinstance(temperatures, int | np.integer):
         check_at_least("temperatures", int(temperatures), 1)
         temperatures = np.linspace(Tc - J, Tc + J, int(temperatures))
-    sampler = IsingSampler(L, temperatures, snapshots, dynamics=dynamics, J=J, seed=seed, threads=threads)
+    sampler = IsingSampler(
+        L, temperatures, snapshots, dynamics=dynamics, J=J, seed=seed, threads=threads, seeding=Seeding.SEED
+    )
     sampler.sweep(sweeps)
     repeated = np.repeat(sampler.temperatures, snapshots)
     rows, columns = sampler.shape[2:]

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, NamedTuple, Protocol, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 
-from grokfast.ising.kinds import Boundary, Dynamics, Layout
+from grokfast.ising.kinds import Boundary, Dynamics, Layout, Order
 
 SpinArray: TypeAlias = npt.NDArray[np.int8]
 IntArray: TypeAlias = npt.NDArray[np.int64]
@@ -33,6 +34,7 @@ class Problem:
         J: Coupling.
         field: External field.
         key: 64-bit key of the generators.
+        order: In which order single-spin dynamics visits the sites.
     """
 
     rows: int
@@ -43,6 +45,7 @@ class Problem:
     J: float
     field: float
     key: int
+    order: Order = Order.CHECKERBOARD
 
     @property
     def count(self) -> int:
@@ -55,6 +58,13 @@ class Problem:
         return self.rows * self.columns
 
     @property
+    def bonds(self) -> int:
+        """Bonds of one lattice."""
+        if self.boundary is Boundary.PERIODIC:
+            return 2 * self.sites
+        return 2 * self.sites - self.rows - self.columns
+
+    @property
     def has_checkerboard(self) -> bool:
         """Whether no two sites with y + x even are neighbours."""
         return self.boundary is Boundary.OPEN or (self.rows % 2 == 0 and self.columns % 2 == 0)
@@ -64,28 +74,49 @@ class Problem:
         """Whether the replica layout can take it."""
         return (
             self.dynamics.is_local
-            and self.boundary is Boundary.PERIODIC
+            and self.order is Order.CHECKERBOARD
             and self.has_checkerboard
-            and self.field == 0.0
-            and self.J > 0.0
+            and self.columns % 2 == 0
         )
 
     @property
     def fits_sites(self) -> bool:
         """Whether the site layout can take it."""
-        return self.fits_words and self.rows % 128 == 0
+        return self.fits_words and self.rows % 2 == 0 and self.rows >= 4
+
+    @cached_property
+    def draws_fresh(self) -> npt.NDArray[np.bool_]:
+        """Which lattices are free spins under Metropolis, which would flip every spin every time: bool ``[count]``."""
+        free = self.J == 0.0 and self.field == 0.0
+        return (np.isinf(self.temperatures) | free) & (self.dynamics is Dynamics.METROPOLIS)
+
+
+class Counts(NamedTuple):
+    """Sums over each lattice, int64 ``[count]`` each.
+
+    Attributes:
+        bonds: Σ_<ij> σi σj.
+        magnetizations: Σ σi.
+        staggered: Σ (-1)^(y+x) σ(y, x).
+    """
+
+    bonds: IntArray
+    magnetizations: IntArray
+    staggered: IntArray
 
 
 class PackedSpins(NamedTuple):
-    """The spins as the sampler holds them, one bit each, without a copy.
+    """The spins as the sampler holds them, one bit each, without a copy (with one if J < 0).
 
     Attributes:
         layout: Which of the three meanings the bits have.
         words: ``replica``: read-only uint64 ``[blocks, 2, Ly, Lx / 2, W]``. Bit b of word w of a block is
             lattice ``64 (W block + w) + b`` in the order of ``spins.reshape(-1, Ly, Lx)``; entry
             ``[color, y, j]`` is its site (y, x) with ``x = 2 j + (y + color) % 2``.
-            ``site``: read-only uint64 ``[lattices, 2, Ly / 64, Lx / 2, 1]``; bit b of ``[color, y, j]`` is
-            row ``b Ly / 64 + y``, columns as above.
+            ``site``: read-only uint64 ``[lattices, 2, H, Lx / 2, 1]``; bit b of ``[color, y, j]`` is row
+            ``b Ly / 64 + y`` where 64 divides Ly / 2, so that H = Ly / 64; columns as above. Otherwise the
+            B = min(64, Ly / 2) lowest bits hold blocks of rows, the first ``Ly / 2 % B`` of H = 2 ceil(Ly / 2B) rows and
+            the others of H - 2, one below the other; what else is in the words means nothing.
             ``scalar``: uint8 ``[lattices, Ly, ceil(Lx / 8)]``, lowest bit first; a copy, since this layout
             holds bytes.
     """
@@ -108,11 +139,24 @@ class Engine(Protocol):
     def packed(self) -> npt.NDArray[Any]:
         """The bits, see :class:`PackedSpins`."""
 
-    def counts(self) -> tuple[IntArray, IntArray]:
-        """Bond sums Σ_<ij> σi σj and magnetisations Σ σi, int64 ``[count]`` each."""
+    def counts(self) -> Counts:
+        """Bond sums and magnetisations."""
+
+    def exchange(self, first: IntArray, second: IntArray) -> None:
+        """Swap the spins of lattices ``first[i]`` and ``second[i]``, all different."""
+
+    def retune(self, problem: Problem) -> None:
+        """Go on at other temperatures or in another field; everything else is the same."""
+
+    @property
+    def sweeps(self) -> int:
+        """Sweeps that every lattice has had, once :meth:`catch_up` is done."""
 
     def sweep(self, sweeps: int, threads: int, share_rows: bool) -> None:
         """Update every lattice ``sweeps`` times, over lattices or, if wanted, over rows of one in parallel."""
+
+    def catch_up(self) -> None:
+        """Finish what an interrupted :meth:`sweep` left undone."""
 
     def randomize(self, which: npt.NDArray[np.bool_], generator: np.random.Generator) -> None:
         """Draw fair spins for the lattices in ``which`` (bool ``[count]``)."""
@@ -120,8 +164,8 @@ class Engine(Protocol):
     def arrays(self) -> Arrays:
         """All that :meth:`restore` needs: spins and generators."""
 
-    def restore(self, arrays: Arrays) -> None:
-        """Take what :meth:`arrays` gave."""
+    def restore(self, arrays: Arrays, sweeps: int) -> None:
+        """Take what :meth:`arrays` gave after so many sweeps."""
 
 
 def words_abreast(lattices: int, columns: int) -> int:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 import math
 import numbers
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -36,11 +37,38 @@ def parse_shape(name: str, value: Shape) -> tuple[int, int]:
     return lengths[0], lengths[1]
 
 
+def real_array(name: str, value: object) -> npt.NDArray[np.float64]:
+    """Real numbers as a new float64 array.
+
+    Args:
+        name: What the caller calls it, for the message.
+        value: Numbers in any nesting, an array, or a tensor without a gradient.
+
+    Returns:
+        A new array, of any shape.
+
+    Raises:
+        InputError: If it is anything else: complex, masked, booleans, text, rows of different lengths, or a tensor
+            that carries a gradient, which would be lost.
+    """
+    if np.ma.isMaskedArray(value):
+        raise InputError(f"{name} must be plain numbers, got a masked array; fill or drop what is masked")
+    try:
+        given = np.asarray(value)
+        if given.dtype.kind not in "iufO":
+            raise TypeError
+        return np.array(given, dtype=np.float64)
+    except RuntimeError as error:
+        raise InputError(f"{name} must be plain numbers, got {value!r}: {error}") from None
+    except (TypeError, ValueError):
+        raise InputError(f"{name} must be a number or real numbers, got {value!r}") from None
+
+
 def parse_temperatures(temperatures: npt.ArrayLike) -> npt.NDArray[np.float64]:
     """One or more temperatures as float64 ``[T]``.
 
     Args:
-        temperatures: A number or ``[T]`` numbers > 0; infinity is allowed.
+        temperatures: A number or ``[T]`` numbers >= 0; infinity is allowed.
 
     Returns:
         A new array.
@@ -48,20 +76,35 @@ def parse_temperatures(temperatures: npt.ArrayLike) -> npt.NDArray[np.float64]:
     Raises:
         InputError: If it is anything else.
     """
-    try:
-        T = np.atleast_1d(np.array(temperatures, dtype=np.float64))
-    except (TypeError, ValueError):
-        raise InputError(f"temperatures must be a number or numbers > 0, got {temperatures!r}") from None
+    T = np.atleast_1d(real_array("temperatures", temperatures))
     if T.ndim != 1 or T.size == 0:
         raise InputError(f"temperatures must be a number or a non-empty list of them, got shape {T.shape}")
+    if not (T >= 0).all():
+        raise InputError(f"temperatures must be >= 0 (infinity is allowed), got {T[~(T >= 0)][0]}")
+    return T + 0.0  # no -0.0
+
+
+def check_temperature(temperature: npt.ArrayLike) -> npt.NDArray[np.float64]:
+    """Temperatures > 0 for the exact functions, of any shape; infinity is allowed.
+
+    Raises:
+        InputError: If it is anything else.
+    """
+    T = real_array("temperature", temperature)
     if not (T > 0).all():
-        raise InputError(f"temperatures must be > 0 (infinity is allowed), got {T[~(T > 0)][0]}")
+        raise InputError(f"temperature must be > 0 (infinity is allowed), got {temperature!r}")
     return T
+
+
+def mixed_seed(seed: int, *parameters: object) -> int:
+    """A seed that is another one for other parameters, by SHA-256: an integer of 128 bits."""
+    text = repr((int(seed), *parameters))
+    return int.from_bytes(hashlib.sha256(text.encode()).digest()[:16], "little")
 
 
 def is_finite(value: object) -> bool:
     """Whether it is a finite real number."""
-    return isinstance(value, numbers.Real) and math.isfinite(value)
+    return isinstance(value, numbers.Real) and not isinstance(value, bool) and math.isfinite(value)
 
 
 def stream_key(seed: int, stream: int) -> int:
@@ -95,21 +138,34 @@ def first_spins(init: str | Start | npt.ArrayLike, shape: tuple[int, int, int, i
     if start is Start.RANDOM:
         count = math.prod(shape)
         drawn = np.frombuffer(philox(key, 0).bytes((count + 7) // 8), dtype=np.uint8)
-        bits = np.unpackbits(drawn, count=count).view(np.int8)
-        return (2 * bits - 1).reshape(lattices)
+        spins = np.unpackbits(drawn, count=count).view(np.int8)
+        spins *= 2
+        spins -= 1
+        return spins.reshape(lattices)
     if start is Start.CHECKERBOARD:
         parity = np.add.outer(np.arange(shape[2]), np.arange(shape[3])) & 1
         return np.broadcast_to((1 - 2 * parity).astype(np.int8), lattices).copy()
     return np.full(lattices, 1 if start is Start.UP else -1, dtype=np.int8)
 
 
+def given_spins(init: npt.ArrayLike) -> npt.NDArray[Any]:
+    """Spins that the caller gives as an array of any type; :func:`first_spins` checks them.
+
+    Raises:
+        InputError: If they are no array.
+    """
+    if np.ma.isMaskedArray(init):
+        raise InputError("init must be plain spins, got a masked array")
+    try:
+        return np.asarray(init)
+    except (ValueError, RuntimeError):
+        raise InputError("init must be an array of spins, got rows of different lengths or a gradient") from None
+
+
 def _check_spins(init: npt.ArrayLike, shape: tuple[int, int, int, int]) -> npt.NDArray[np.int8]:
     """Spins ±1 broadcast to ``[T, R, Ly, Lx]``."""
-    try:
-        spins = np.asarray(init)
-    except ValueError:
-        raise InputError("init must be an array of spins, got rows of different lengths") from None
-    if spins.dtype.kind not in "if" or spins.ndim < 2 or not np.isin(spins, (-1, 1)).all():
+    spins = given_spins(init)
+    if spins.dtype.kind not in "if" or spins.ndim < 2 or not (np.abs(spins) == 1).all():
         raise InputError("init must be an array [..., Ly, Lx] of spins that are -1 or 1")
     try:
         values = np.broadcast_to(spins, shape)

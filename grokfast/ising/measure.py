@@ -1,22 +1,54 @@
-"""Estimates from series of energies and magnetisations: jackknife errors and autocorrelation times."""
+"""Estimates from series of energies and magnetisations: errors, autocorrelation times and whether to trust them."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+import warnings
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from enum import StrEnum
 from typing import NamedTuple, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
+
+from grokfast._checks import check_fraction, nearest
+from grokfast.errors import InputError
+from grokfast.ising.autocorrelation import Autocorrelation, autocorrelation, student_quantile
+from grokfast.ising.series import Series
 
 FloatArray: TypeAlias = npt.NDArray[np.float64]
 
 BLOCKS = 32
 """Jackknife blocks for each temperature, at least (if there are as many measurements)."""
 
-WINDOW = 6.0
-"""The sum of autocorrelations stops at the first lag of at least this many autocorrelation times."""
+LONG = 50.0
+"""A chain of fewer autocorrelation times than this is short (Foreman-Mackey et al., PASP 125, 306 (2013): emcee)."""
+
+LONG_WITH_REPLICAS = 5.0
+"""The same where whole replicas are the blocks, whose errors need no autocorrelation time: the start should be forgotten."""
+
+_REPLICAS_FOR_TIMES = 8
+
+QUANTITIES = ("energy", "magnetization", "abs_magnetization", "specific_heat", "susceptibility", "binder")
+
+
+class Status(StrEnum):
+    """Whether an error is to be trusted.
+
+    Members:
+        RELIABLE: The series is long against its autocorrelation time.
+        SHORT: It is not: the error is probably too small.
+        FROZEN: Nothing ever changed, in any replica: there is no error.
+    """
+
+    RELIABLE = "reliable"
+    SHORT = "short"
+    FROZEN = "frozen"
+
+
+class UnreliableErrorWarning(UserWarning):
+    """Errors of a measurement are not to be trusted."""
 
 
 class Estimate(NamedTuple):
@@ -26,12 +58,32 @@ class Estimate(NamedTuple):
     error: FloatArray
 
 
+class Trust(NamedTuple):
+    """How far an error may be trusted, ``[T]`` each.
+
+    Attributes:
+        time: Integrated autocorrelation time of the quantity, in sweeps.
+        time_error: Its standard error (Madras and Sokal, J. Stat. Phys. 50, 109 (1988)).
+        ratio: Length of one replica's series in autocorrelation times.
+        status: ``"reliable"``, ``"short"`` or ``"frozen"``; see :class:`Status`.
+        freedom: Degrees of freedom of the error, for Student's t.
+    """
+
+    time: FloatArray
+    time_error: FloatArray
+    ratio: FloatArray
+    status: npt.NDArray[np.str_]
+    freedom: FloatArray
+
+
 @dataclass(frozen=True)
 class Measurements:
     """What :meth:`IsingSampler.measure` returns; everything is for each temperature, float64 ``[T]``.
 
-    Errors are jackknife errors over blocks: whole replicas, cut in time as well if there are few of them.
-    They hold if a block is long against the autocorrelation time.
+    With 32 replicas or more, errors are jackknife errors over whole replicas. With fewer, they come from the
+    autocorrelations of each quantity's linearised series (the Γ-method: Wolff, Comput. Phys. Commun. 156, 143 (2004)).
+    ``trust`` says for each quantity how long the series was against its autocorrelation time, and its status: ``short``
+    below 50 times (5 with 32 replicas or more), ``frozen`` if nothing ever changed.
 
     Attributes:
         temperatures: T, k_B T in the energy unit of J.
@@ -40,12 +92,10 @@ class Measurements:
         abs_magnetization: ⟨|M|⟩ / N.
         specific_heat: (⟨E²⟩ - ⟨E⟩²) / (N T²), in units of k_B per site.
         susceptibility: (⟨M²⟩ - ⟨|M|⟩²) / (N T), in units of 1 / J per site.
-        binder: 1 - ⟨M⁴⟩ / (3 ⟨M²⟩²), which is 2/3 in the ordered phase and 0 in the disordered, L → ∞.
-        energy_time: Integrated autocorrelation time 1/2 + Σ ρ(t) of E, in sweeps; half of ``every`` if the
-            measurements are independent, NaN if E never changed.
-        magnetization_time: The same of |M|.
-        energies: The series E / N, ``[T, R, n]``.
-        magnetizations: The series M / N, ``[T, R, n]``.
+        binder: 1 - ⟨M⁴⟩ / (3 ⟨M²⟩²), which is 2/3 in the ordered phase and 0 in the disordered, L → ∞; 0 where M
+            was always 0.
+        trust: By the name of the quantity.
+        series: E and M as they were measured.
         every: Sweeps between two measurements.
     """
 
@@ -56,106 +106,206 @@ class Measurements:
     specific_heat: Estimate
     susceptibility: Estimate
     binder: Estimate
-    energy_time: FloatArray
-    magnetization_time: FloatArray
-    energies: FloatArray
-    magnetizations: FloatArray
+    trust: Mapping[str, Trust]
+    series: Series
     every: int
 
     @classmethod
     def from_series(
-        cls,
-        temperatures: FloatArray,
-        energies: FloatArray,
-        magnetizations: FloatArray,
-        *,
-        sites: int,
-        every: int,
+        cls, temperatures: FloatArray, energies: FloatArray, magnetizations: FloatArray, *, sites: int, every: int
     ) -> Measurements:
         """Estimate everything from series per site, ``[T, R, n]`` each."""
-        T = temperatures
+        series = Series.of_values(temperatures, energies, magnetizations, sites=sites)
         # Variances do not feel a shift, and a shift near the mean saves them from cancellation.
-        shift = energies.mean(axis=(1, 2), keepdims=True)
-        e, m = energies - shift, magnetizations
-        moments = np.stack([_block_sums(x) for x in (e, e**2, m, np.abs(m), m**2, m**4)])
-        counts = _block_sums(np.ones((1, *e.shape[1:])))
-        leave_one_out = (moments.sum(axis=-1, keepdims=True) - moments) / (counts.sum() - counts)
-        whole = moments.sum(axis=-1) / counts.sum()
+        shift = energies.mean(axis=(1, 2))
+        e, m = energies - shift[:, None, None], magnetizations
+        T, R, n = e.shape
+        parts = parts_of(n, R)
+        sums = np.stack([np.add.reduceat(x, parts, axis=2).reshape(T, -1) for x in _powers(e, m)])
+        return cls.from_sums(series, sums, shift, every=every)
 
-        def estimate(function: object) -> Estimate:
-            assert callable(function)
-            value = function(*whole)
-            each = function(*np.moveaxis(leave_one_out, -1, 1))  # [blocks, T]
-            blocks = each.shape[0]
-            spread = np.square(each - each.mean(axis=0)).sum(axis=0)
-            return Estimate(np.asarray(value), np.sqrt((blocks - 1) / blocks * spread))
+    @classmethod
+    def from_sums(cls, series: Series, sums: FloatArray, shift: FloatArray, *, every: int) -> Measurements:
+        """Estimate everything.
 
-        def binder(*x: FloatArray) -> FloatArray:
-            return np.asarray(1.0 - x[5] / (3.0 * x[4] ** 2))
-
+        Args:
+            series: What was measured.
+            sums: Of e, e², m, |m|, m², m⁴ over the blocks that :func:`parts_of` makes: float64 ``[6, T, R parts]``.
+            shift: Taken off every e, float64 ``[T]``.
+            every: Sweeps between two measurements.
+        """
+        n, T, R = series.shape
+        sizes = np.tile(np.diff([*parts_of(n, R), n]), R)
+        whole = sums.sum(axis=-1) / sizes.sum()
+        functions = _functions(series.temperatures, series.sites, shift)
+        values = {name: np.asarray(function(whole)) for name, function in functions.items()}
+        if R >= BLOCKS:
+            leave_one_out = (sums.sum(axis=-1, keepdims=True) - sums) / (sizes.sum() - sizes)
+            each = np.moveaxis(leave_one_out, -1, 0)  # [blocks, 6, T]
+            errors = {name: _jackknife(np.stack([f(x) for x in each])) for name, f in functions.items()}
+            times = _times_of_some_replicas(series)
+            freedom = {name: np.full(T, float(R - 1)) for name in QUANTITIES}
+        else:
+            times, errors, freedom = _gamma_method(series, whole, shift)
+        trust = {name: _trust(times[name], freedom[name], n, R, every) for name in QUANTITIES}
         return cls(
-            temperatures=T,
-            energy=estimate(lambda *x: x[0] + shift[:, 0, 0]),
-            magnetization=estimate(lambda *x: x[2]),
-            abs_magnetization=estimate(lambda *x: x[3]),
-            specific_heat=estimate(lambda *x: sites * (np.maximum(x[1] - x[0] ** 2, 0.0) / T) / T),
-            susceptibility=estimate(lambda *x: sites * np.maximum(x[4] - x[3] ** 2, 0.0) / T),
-            binder=estimate(binder),
-            energy_time=every * integrated_time(energies),
-            magnetization_time=every * integrated_time(np.abs(magnetizations)),
-            energies=energies,
-            magnetizations=magnetizations,
+            temperatures=series.temperatures,
+            **{name: Estimate(values[name], errors[name]) for name in QUANTITIES},
+            trust=trust,
+            series=series,
             every=every,
         )
 
+    @property
+    def energy_time(self) -> FloatArray:
+        """Integrated autocorrelation time 1/2 + Σ ρ(t) of E, in sweeps: half of ``every`` if the measurements are
+        independent, NaN if E never changed.
+        """
+        return self.trust["energy"].time
 
-def integrated_time(series: FloatArray, window: float = WINDOW) -> FloatArray:
-    """Integrated autocorrelation time τ = 1/2 + Σ_{t=1}^{w} ρ(t), cut at the first w >= ``window`` τ.
+    @property
+    def magnetization_time(self) -> FloatArray:
+        """The same of |M|."""
+        return self.trust["abs_magnetization"].time
 
-    The autocorrelation ρ is the mean over replicas, about the mean of all of them.
+    @property
+    def energies(self) -> FloatArray:
+        """The series E / N, ``[T, R, n]``, made anew at each call."""
+        return self.series.energies()
 
-    Args:
-        series: float64 ``[..., R, n]``.
-        window: The cut, in autocorrelation times.
+    @property
+    def magnetizations(self) -> FloatArray:
+        """The series M / N, ``[T, R, n]``, made anew at each call."""
+        return self.series.magnetizations()
 
-    Returns:
-        float64 ``[...]``, in steps of the series; NaN where a series is constant.
+    def interval(self, quantity: str, level: float = 0.95) -> tuple[FloatArray, FloatArray]:
+        """A confidence interval: mean ± t error, with Student's t for the freedom of the error.
 
-    Source:
-        Sokal, Monte Carlo Methods in Statistical Mechanics (1989), sec. 3; Madras and Sokal, J. Stat. Phys.
-        50, 109 (1988).
-    """
-    n = series.shape[-1]
-    flat = series.reshape(-1, *series.shape[-2:])
-    times = np.full(flat.shape[0], np.nan)
-    size = 1 << (2 * n - 1).bit_length()
-    for i, replicas in enumerate(flat):
-        centred = replicas - replicas.mean()
-        power = np.zeros(size // 2 + 1)
-        for one in centred:
-            power += np.abs(np.fft.rfft(one, size)) ** 2
-        covariance = np.fft.irfft(power, size)[:n] / (np.arange(n, 0, -1) * len(centred))
-        if covariance[0] <= 1e-14 * max(float(np.square(replicas).mean()), 1e-300):
-            continue
-        tau = np.cumsum(covariance / covariance[0]) - 0.5
-        inside = np.arange(n) >= window * tau
-        times[i] = tau[int(np.argmax(inside))] if inside.any() else tau[-1]
-    return times.reshape(series.shape[:-2])
+        Args:
+            quantity: ``"energy"``, ``"binder"``, … .
+            level: Chance to hold the truth, in (0, 1), where the status is ``reliable``.
+
+        Returns:
+            Lower and upper ends, float64 ``[T]`` each.
+
+        Raises:
+            InputError: If there is no such quantity or the level is out of range.
+        """
+        if quantity not in QUANTITIES:
+            raise InputError(f"quantity must be one of {list(QUANTITIES)}, got {quantity!r}{nearest(str(quantity), QUANTITIES)}")
+        check_fraction("level", level)
+        mean, error = getattr(self, quantity)
+        reach = student_quantile(level, self.trust[quantity].freedom) * error
+        return mean - reach, mean + reach
+
+    def warn_if_short(self) -> None:
+        """One warning that names the quantities whose errors are not to be trusted, and where."""
+        short = {name: trust.status == Status.SHORT for name, trust in self.trust.items()}
+        if self.series.field == 0.0:
+            del short["magnetization"]  # 0 by symmetry; its sign may last for ever, which nobody waits for
+        names = [name for name, where in short.items() if where.any()]
+        if names:
+            T = self.temperatures[np.any([short[name] for name in names], axis=0)]
+            where = f"T = {T[0]:.4g}" if T.size == 1 else f"{T.size} temperatures from {T.min():.4g} to {T.max():.4g}"
+            warnings.warn(
+                f"the series is short against its autocorrelation time for {', '.join(names)} at {where}: errors there are "
+                "too small; measure longer, or see Measurements.trust",
+                UnreliableErrorWarning,
+                stacklevel=3,
+            )
 
 
-def record(n: int, progress: bool | None) -> Iterable[int]:
-    """``range(n)`` with a progress bar on standard error."""
-    from rich.console import Console
-    from rich.progress import track
-
-    console = Console(stderr=True)
-    shown = console.is_terminal if progress is None else progress
-    return track(range(n), description="Measuring", console=console, disable=not shown)
+def parts_of(n: int, replicas: int) -> npt.NDArray[np.int64]:
+    """Where jackknife blocks begin in a series of ``n``: one block, or more where there are few replicas."""
+    parts = min(n, max(1, math.ceil(BLOCKS / replicas)))
+    return np.linspace(0, n, parts + 1).astype(np.int64)[:-1]
 
 
-def _block_sums(series: FloatArray) -> FloatArray:
-    """Sums over jackknife blocks of ``[T, R, n]``: ``[T, blocks]``."""
-    T, R, n = series.shape
-    parts = min(n, max(1, math.ceil(BLOCKS / R)))
-    starts = np.linspace(0, n, parts + 1).astype(np.int64)[:-1]
-    return np.add.reduceat(series, starts, axis=2).reshape(T, R * parts)
+def _powers(e: FloatArray, m: FloatArray) -> tuple[FloatArray, ...]:
+    square = m**2
+    return e, e**2, m, np.abs(m), square, square**2
+
+
+def _functions(T: FloatArray, sites: int, shift: FloatArray) -> dict[str, Callable[[FloatArray], FloatArray]]:
+    """Every quantity as a function of the means of e - shift, its square, m, |m|, m², m⁴."""
+
+    def heat(x: FloatArray) -> FloatArray:
+        spread = np.maximum(x[1] - x[0] ** 2, 0.0)
+        with np.errstate(divide="ignore", invalid="ignore"):
+            return np.where(spread == 0.0, 0.0, sites * (spread / T) / T)
+
+    def susceptibility(x: FloatArray) -> FloatArray:
+        spread = np.maximum(x[4] - x[3] ** 2, 0.0)
+        with np.errstate(divide="ignore", invalid="ignore"):
+            return np.where(spread == 0.0, 0.0, sites * spread / T)
+
+    def binder(x: FloatArray) -> FloatArray:
+        flat = x[4] == 0.0
+        return np.where(flat, 0.0, 1.0 - x[5] / (3.0 * np.where(flat, 1.0, x[4]) ** 2))
+
+    return {
+        "energy": lambda x: x[0] + shift,
+        "magnetization": lambda x: x[2],
+        "abs_magnetization": lambda x: x[3],
+        "specific_heat": heat,
+        "susceptibility": susceptibility,
+        "binder": binder,
+    }
+
+
+def _jackknife(each: FloatArray) -> FloatArray:
+    """The error from values with one block left out, ``[blocks, T]``."""
+    blocks = each.shape[0]
+    return np.asarray(np.sqrt((blocks - 1) / blocks * np.square(each - each.mean(axis=0)).sum(axis=0)))
+
+
+def _times_of_some_replicas(series: Series) -> dict[str, Autocorrelation]:
+    """Autocorrelations of E, M and |M|; the other quantities get those of what they are made of."""
+    m = series.magnetizations(_REPLICAS_FOR_TIMES)
+    energy, sign, size = (autocorrelation(x) for x in (series.energies(_REPLICAS_FOR_TIMES), m, np.abs(m)))
+    return dict(zip(QUANTITIES, (energy, sign, size, energy, size, size), strict=True))
+
+
+def _gamma_method(
+    series: Series, x: FloatArray, shift: FloatArray
+) -> tuple[dict[str, Autocorrelation], dict[str, FloatArray], dict[str, FloatArray]]:
+    """Autocorrelations, errors and their freedom from each quantity's series, linearised about the means ``x``."""
+    m = series.magnetizations()
+    powers = _powers(series.energies() - shift[:, None, None], m)
+    T, R, n = m.shape
+    flat = x[4] == 0.0
+    square = np.where(flat, 1.0, x[4])
+    with np.errstate(divide="ignore", invalid="ignore"):
+        heat, response = series.sites / series.temperatures**2, series.sites / series.temperatures
+    one = np.ones(T)
+    slopes: dict[str, dict[int, FloatArray]] = {
+        "energy": {0: one},
+        "magnetization": {2: one},
+        "abs_magnetization": {3: one},
+        "specific_heat": {0: -2.0 * x[0], 1: one},
+        "susceptibility": {3: -2.0 * x[3], 4: one},
+        "binder": {4: 2.0 * x[5] / (3.0 * square**3), 5: -1.0 / (3.0 * square**2)},
+    }
+    scale = {"specific_heat": heat, "susceptibility": response}
+    times, errors, freedom = {}, {}, {}
+    for name, slope in slopes.items():
+        projected = np.zeros_like(m)
+        for i, factor in slope.items():
+            projected += factor[:, None, None] * powers[i]
+        found = autocorrelation(projected)
+        times[name] = found
+        share = (2.0 * found.window + 1.0) / (R * n)
+        corrected = 2.0 * found.time * found.variance * (1.0 + share) / (R * n)
+        error = np.sqrt(np.where(np.isnan(found.time), 0.0, corrected))
+        with np.errstate(invalid="ignore"):  # 0 times the infinite scale of T = 0
+            errors[name] = np.where(error == 0.0, 0.0, error * scale.get(name, one))
+        freedom[name] = np.maximum(1.0, 1.0 / np.where(np.isnan(share), 1.0, share))
+    return times, errors, freedom
+
+
+def _trust(found: Autocorrelation, freedom: FloatArray, n: int, replicas: int, every: int) -> Trust:
+    with np.errstate(invalid="ignore"):
+        ratio = n / found.time
+        short = ratio < (LONG if replicas < BLOCKS else LONG_WITH_REPLICAS)
+    status = np.where(found.frozen, str(Status.FROZEN), np.where(short, str(Status.SHORT), str(Status.RELIABLE)))
+    return Trust(every * found.time, every * found.error, ratio, status, freedom)

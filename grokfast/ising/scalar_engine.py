@@ -11,8 +11,8 @@ import numpy.typing as npt
 from grokfast.ising import _cluster, _scalar
 from grokfast.ising._rng import splitmix64
 from grokfast.ising._threads import run_tasks
-from grokfast.ising.engine import FLIPS_WORTH_A_THREAD, Arrays, IntArray, Problem, SpinArray
-from grokfast.ising.kinds import Boundary, Dynamics, Layout
+from grokfast.ising.engine import FLIPS_WORTH_A_THREAD, Arrays, Counts, IntArray, Problem, SpinArray
+from grokfast.ising.kinds import Boundary, Dynamics, Layout, Order
 
 
 class ScalarEngine:
@@ -25,14 +25,22 @@ class ScalarEngine:
     layout = Layout.SCALAR
 
     def __init__(self, problem: Problem) -> None:
-        self._problem = problem
         self._spins = np.ones((problem.count, problem.rows, problem.columns), dtype=np.int8)
         self._states = splitmix64(problem.key, 4 * problem.count).reshape(-1, 4)
+        self._done = np.zeros((problem.count, 1), dtype=np.int64)
+        self._asked = 0
+        self.retune(problem)
+
+    def retune(self, problem: Problem) -> None:
+        """Go on at other temperatures or in another field."""
+        self._problem = problem
         distinct, self._table_of = np.unique(problem.temperatures, return_inverse=True)
         glauber = problem.dynamics is Dynamics.GLAUBER
         self._tables = [_scalar.flip_table(float(T), problem.J, problem.field, glauber) for T in distinct]
-        with np.errstate(over="ignore"):
-            self._join = -np.expm1(-2.0 * problem.J / distinct)
+        self._join, self._freeze = (
+            np.array([-np.expm1(-_scalar.energy_over_temperature(2.0 * abs(x), float(T))) for T in distinct])
+            for x in (problem.J, problem.field)
+        )
 
     def load(self, spins: SpinArray) -> None:
         """Take int8 ``[count, Ly, Lx]``."""
@@ -46,12 +54,20 @@ class ScalarEngine:
         """uint8 ``[count, Ly, ceil(Lx / 8)]``, lowest bit first."""
         return np.packbits(self._spins > 0, axis=-1, bitorder="little")
 
-    def counts(self) -> tuple[IntArray, IntArray]:
-        """Bond sums and magnetisations, int64 ``[count]`` each."""
+    def counts(self) -> Counts:
+        """Bond sums, magnetisations and staggered magnetisations, int64 ``[count]`` each."""
         periodic = self._problem.boundary is Boundary.PERIODIC
-        pairs = [_scalar.count_scalar(lattice, periodic) for lattice in self._spins]
-        both = np.array(pairs, dtype=np.int64).reshape(-1, 2)
-        return both[:, 0].copy(), both[:, 1].copy()
+        sums = np.array([_scalar.count_scalar(lattice, periodic) for lattice in self._spins], dtype=np.int64)
+        return Counts(sums[:, 0].copy(), sums[:, 1] + sums[:, 2], sums[:, 1] - sums[:, 2])
+
+    def exchange(self, first: IntArray, second: IntArray) -> None:
+        """Swap the spins of lattices ``first[i]`` and ``second[i]``, all different."""
+        self._spins[first], self._spins[second] = self._spins[second], self._spins[first]
+
+    @property
+    def sweeps(self) -> int:
+        """Sweeps that every lattice has had, once :meth:`catch_up` is done."""
+        return self._asked
 
     def sweep(self, sweeps: int, threads: int, share_rows: bool = False) -> None:
         """Update every lattice ``sweeps`` times (Wolff: as many clusters), over lattices in parallel."""
@@ -59,26 +75,35 @@ class ScalarEngine:
         if problem.count * problem.sites * sweeps < FLIPS_WORTH_A_THREAD // 10:
             threads = 1
         share = max(1, -(-problem.count // (4 * threads)))
-        run_tasks(
-            [
-                partial(self._sweep_range, range(first, min(first + share, problem.count)), sweeps)
-                for first in range(0, problem.count, share)
-            ],
-            threads,
-        )
+        tasks = [
+            partial(self._sweep_range, range(first, min(first + share, problem.count)))
+            for first in range(0, problem.count, share)
+        ]
+        self._asked += sweeps
+        run_tasks(tasks, threads)
 
-    def _sweep_range(self, lattices: range, sweeps: int) -> None:
+    def catch_up(self) -> None:
+        """Finish what an interrupted :meth:`sweep` left undone."""
+        self._sweep_range(range(self._problem.count))
+
+    def _sweep_range(self, lattices: range) -> None:
         problem = self._problem
         periodic = problem.boundary is Boundary.PERIODIC
+        along = int(np.sign(problem.field))
         for i in lattices:
-            spins, state, table = self._spins[i], self._states[i], self._table_of[i]
-            if problem.dynamics is Dynamics.WOLFF:
-                _cluster.wolff(spins, state, float(self._join[table]), periodic, sweeps)
-            elif problem.dynamics is Dynamics.SWENDSEN_WANG:
-                _cluster.swendsen_wang(spins, state, float(self._join[table]), periodic, sweeps)
+            spins, state, table, done = self._spins[i], self._states[i], self._table_of[i], self._done[i]
+            sweeps = self._asked - int(done[0])
+            if sweeps == 0:
+                continue
+            if not problem.dynamics.is_local:
+                grow = _cluster.wolff if problem.dynamics is Dynamics.WOLFF else _cluster.swendsen_wang
+                join, freeze = float(self._join[table]), float(self._freeze[table])
+                grow(spins, state, join, along, freeze, periodic, sweeps, done)
+            elif problem.order is Order.RANDOM:
+                _scalar.sweep_random(spins, state, self._tables[table], periodic, sweeps, done)
             else:
                 checkerboard = problem.has_checkerboard
-                _scalar.sweep_scalar(spins, state, self._tables[table], checkerboard, periodic, sweeps)
+                _scalar.sweep_scalar(spins, state, self._tables[table], checkerboard, periodic, sweeps, done)
 
     def randomize(self, which: npt.NDArray[np.bool_], generator: np.random.Generator) -> None:
         """Draw fair spins for the lattices in ``which``."""
@@ -89,7 +114,8 @@ class ScalarEngine:
         """Copies of the lattices and of the generators."""
         return {"spins": self._spins.copy(), "states": self._states.copy()}
 
-    def restore(self, arrays: Arrays) -> None:
-        """Take what :meth:`arrays` gave."""
+    def restore(self, arrays: Arrays, sweeps: int) -> None:
+        """Take what :meth:`arrays` gave after so many sweeps."""
         self._spins[...] = arrays["spins"]
         self._states[...] = arrays["states"]
+        self._done[...] = self._asked = sweeps

@@ -11,7 +11,8 @@ import numpy.typing as npt
 from grokfast.errors import InputError
 from grokfast.ising.engine import Arrays
 
-_VERSION = 1
+_VERSION = 2
+_READ = (1, 2)  # version 1 has no order, seeding, rounds: those that it meant are filled in
 
 
 def encode_config(config: dict[str, object]) -> npt.NDArray[np.uint8]:
@@ -37,8 +38,8 @@ def decode_config(arrays: Arrays) -> dict[str, Any]:
         version = config["version"]
     except (KeyError, TypeError, ValueError):
         raise InputError("state must hold the arrays of IsingSampler.state(); 'config' is missing or damaged") from None
-    if version != _VERSION:
-        raise InputError(f"state must have version {_VERSION}, got {version!r}")
+    if version not in _READ:
+        raise InputError(f"state must have a version of {_READ}, got {version!r}")
     return dict(config)
 
 

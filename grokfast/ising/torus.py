@@ -13,7 +13,8 @@ every mode is instead
 
 and (2 sinh 2K)^{M/2} 2cosh(Mγ/2) = exp(2KM) (a + d)^{M/2} (1 + exp(-Mγ)), in which nothing overflows or
 cancels for any K >= 0. The derivatives in K (Ferdinand and Fisher, Phys. Rev. 185, 832 (1969)) are carried
-along exactly, as second-order Taylor coefficients.
+along exactly, as second-order Taylor coefficients. In these the modes do cancel when cold or hot:
+:mod:`grokfast.ising.torus_decimal` has the digits for that.
 """
 
 from __future__ import annotations
@@ -25,8 +26,9 @@ import numpy as np
 import numpy.typing as npt
 
 from grokfast._checks import check_positive
-from grokfast.errors import InputError
-from grokfast.ising.inputs import Shape, parse_shape
+from grokfast.ising.infinite import onsager_energy, onsager_specific_heat
+from grokfast.ising.inputs import Shape, check_temperature, parse_shape
+from grokfast.ising.torus_decimal import derivatives
 
 FloatArray = npt.NDArray[np.float64]
 
@@ -193,8 +195,7 @@ def kaufman_energy(temperature: npt.ArrayLike, shape: Shape, J: float = 1.0) -> 
     Source:
         Kaufman, Phys. Rev. 76, 1232 (1949).
     """
-    sites, _, jets = _evaluate(temperature, shape, J)
-    return np.asarray(-J * (2.0 + jets[1] / sites))
+    return _derivatives(temperature, shape, J)[0]
 
 
 def kaufman_specific_heat(temperature: npt.ArrayLike, shape: Shape, J: float = 1.0) -> FloatArray:
@@ -214,17 +215,36 @@ def kaufman_specific_heat(temperature: npt.ArrayLike, shape: Shape, J: float = 1
     Source:
         Ferdinand and Fisher, Phys. Rev. 185, 832 (1969).
     """
-    sites, K, jets = _evaluate(temperature, shape, J)
-    return np.asarray(np.maximum(K * (K * jets[2]) / sites, 0.0))
+    return _derivatives(temperature, shape, J)[1]
 
 
 def _evaluate(temperature: npt.ArrayLike, shape: Shape, J: float) -> tuple[int, FloatArray, FloatArray]:
     """Number of sites, K, and the jet's three parts stacked, after checking the arguments."""
     check_positive("J", J)
     rows, columns = parse_shape("shape", shape)
-    T = np.asarray(temperature, dtype=np.float64)
-    if not (T > 0).all():
-        raise InputError(f"temperature must be > 0 (infinity is allowed), got {temperature!r}")
-    K = np.asarray(J / T)
+    K = np.asarray(J / check_temperature(temperature))
     jets = np.array([_log_partition_jet(float(k), rows, columns) for k in K.ravel()])
     return rows * columns, K, jets.reshape(-1, 3).T.reshape(3, *K.shape)
+
+
+_COLD, _HOT, _WIDE = 0.8, 0.3, 64
+"""Beyond these K = J / T float64 loses digits of the jets; there a torus of this width is infinite to 1e-16."""
+
+
+def _derivatives(temperature: npt.ArrayLike, shape: Shape, J: float) -> tuple[FloatArray, FloatArray]:
+    """Energy and specific heat per site, each by the arithmetic that keeps its digits at that temperature."""
+    check_positive("J", J)
+    rows, columns = parse_shape("shape", shape)
+    T = check_temperature(temperature)
+    sites = rows * columns
+    energy, heat = np.empty(T.size), np.empty(T.size)
+    for i, t in enumerate(T.ravel()):
+        K = J / float(t)
+        if _HOT < K < _COLD:
+            jet = _log_partition_jet(K, rows, columns)
+            energy[i], heat[i] = -J * (2.0 + float(jet.df) / sites), K * K * float(jet.ddf) / sites
+        elif min(rows, columns) >= _WIDE:
+            energy[i], heat[i] = onsager_energy(t, J), onsager_specific_heat(t, J)
+        else:
+            energy[i], heat[i] = derivatives(J, float(t), rows, columns)
+    return energy.reshape(T.shape), heat.reshape(T.shape)

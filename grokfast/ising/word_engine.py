@@ -9,21 +9,23 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from grokfast.ising import _pack, _words
-from grokfast.ising._ladder import ladder_bits, mask_probabilities, split_probability
+from grokfast.ising import _general, _pack, _words
+from grokfast.ising._edges import find_edges
+from grokfast.ising._ladder import general_probabilities, ladder_bits, mask_probabilities, split_probability
 from grokfast.ising._progress import LINE
 from grokfast.ising._rng import splitmix64
 from grokfast.ising._threads import run_tasks, run_together
 from grokfast.ising.engine import (
     FLIPS_WORTH_A_THREAD,
     Arrays,
+    Counts,
     FloatArray,
     IntArray,
     Problem,
     SpinArray,
     words_abreast,
 )
-from grokfast.ising.kinds import Dynamics, Layout
+from grokfast.ising.kinds import Boundary, Dynamics, Layout
 
 WordArray = npt.NDArray[np.uint64]
 
@@ -37,9 +39,21 @@ _LINES = 16  # words of two cache lines, which processors fetch together
 def block_shape(problem: Problem, layout: Layout) -> tuple[int, int, int, int]:
     """Blocks, rows of words H, words in a row of one colour n, and words abreast W."""
     if layout is Layout.SITE:
-        return problem.count, problem.rows // 64, problem.columns // 2, 1
+        return problem.count, 2 * math.ceil(problem.rows // 2 / site_lanes(problem.rows)), problem.columns // 2, 1
     W = words_abreast(problem.count, problem.columns)
     return math.ceil(problem.count / (64 * W)), problem.rows, problem.columns // 2 * W, W
+
+
+def site_lanes(rows: int) -> int:
+    """B, the bits of a word that hold blocks of rows in the site layout."""
+    return min(64, rows // 2)
+
+
+def tall_lanes(rows: int) -> int:
+    """Those of the B bits that have H rows and not H - 2; all 64 bits if every one has."""
+    lanes = site_lanes(rows)
+    rest = rows // 2 % lanes
+    return (1 << rest) - 1 if rest else (1 << 64) - 1
 
 
 def aligned_words(shape: tuple[int, ...]) -> WordArray:
@@ -68,26 +82,48 @@ class WordEngine:
 
     def __init__(self, problem: Problem, layout: Layout, bits: int = _words.STEPS) -> None:
         self.layout = layout
-        self._problem = problem
         self._sites = layout is Layout.SITE
+        self._lanes = site_lanes(problem.rows) if self._sites else 0
+        self._tall = np.uint64(tall_lanes(problem.rows)) if self._sites else _pack.ALL
+        self._open = problem.boundary is Boundary.OPEN
+        self._ladder = bits
         blocks, height, n, W = block_shape(problem, layout)
         self._width = W
         self._words = np.zeros((blocks, 2, height + 2, n + 2 * W), dtype=np.uint64)
         self._strip = max(1, math.ceil(STRIP_WORDS / n))
         strips = math.ceil(height / self._strip)
+        self._done = np.zeros((blocks, strips), dtype=np.int64)
+        self._asked = 0
         self._log_stay = math.log1p(-math.ldexp(1.0, -bits))
         states = splitmix64(problem.key, blocks * strips * _words.STATE).reshape(blocks, strips, -1)
         uniform = 1.0 - (states[..., -1] >> np.uint64(11)) * 2.0**-53
         states[..., -1] = np.floor(np.log(uniform) / self._log_stay).astype(np.uint64)
         # Two threads that write to one cache line wait for each other at every word they draw.
         self._padded_states = aligned_words((blocks, strips, _words.PADDED_STATE))
-        self._states = self._padded_states[..., : _words.STATE]
         self._states[...] = states
-        self._make_tables(bits)
+        self._edges = find_edges(height, n, W, self._lanes, int(self._tall), self._strip, strips, is_open=self._open)
+        self.retune(problem)
 
-    def _make_tables(self, bits: int) -> None:
-        """Ladder bits and corrections of each block; blocks with the same temperatures share them."""
-        problem, W = self._problem, self._width
+    @property
+    def _states(self) -> WordArray:
+        """The generators without the padding: a view made anew each time, so that a copy has its own."""
+        return self._padded_states[..., : _words.STATE]
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """Go on from a copy or a pickle, whose arrays start anywhere, with generators at the start of cache lines."""
+        self.__dict__.update(state)
+        loose = self._padded_states
+        self._padded_states = aligned_words(loose.shape)
+        self._padded_states[...] = loose
+
+    def retune(self, problem: Problem) -> None:
+        """Go on at other temperatures or in another field.
+
+        Ladder bits and corrections are made for each block; blocks with the same temperatures share them.
+        """
+        self._problem = problem
+        self._general = self._open or problem.field != 0.0
+        W = self._width
         blocks = self._words.shape[0]
         lanes = 1 if self._sites else 64 * W
         padded = np.full(blocks * lanes, problem.temperatures[-1])
@@ -98,21 +134,48 @@ class WordEngine:
         self._redraw: list[FloatArray] = []
         for temperatures in groups:
             full = np.broadcast_to(temperatures, (64 * W,)) if self._sites else temperatures
-            n, g = split_probability(mask_probabilities(full, problem.J, problem.dynamics), bits)
-            lane_bits = ladder_bits(n << (_words.STEPS - bits), _words.STEPS)  # [K + 1, 2, 64 W]
+            p = self._probabilities(full)
+            n, g = split_probability(p.reshape(-1, full.size), self._ladder)
+            lane_bits = ladder_bits(n << (_words.STEPS - self._ladder), _words.STEPS)  # [K + 1, masks, 64 W]
             as_words = np.packbits(lane_bits, axis=-1, bitorder="little").view("<u8").astype(np.uint64)
             repeated = np.tile(as_words, (1, 1, _words.LANES // W)).transpose(1, 0, 2)
-            self._bits.append(np.ascontiguousarray(repeated))
-            self._redraw.append(np.ascontiguousarray(g))
+            self._bits.append(np.ascontiguousarray(repeated).reshape(*p.shape[:-1], _words.STEPS + 1, _words.LANES))
+            self._redraw.append(np.ascontiguousarray(g).reshape(p.shape))
+
+    def _probabilities(self, temperatures: FloatArray) -> FloatArray:
+        """``[masks, 64 W]``, or ``[2, CLASSES, masks, 64 W]`` for the general kernel."""
+        problem = self._problem
+        J = abs(problem.J)
+        if not self._general:
+            return mask_probabilities(temperatures, J, problem.dynamics)
+        both = [general_probabilities(temperatures, J, h, problem.dynamics) for h in (problem.field, self._odd_field)]
+        up = np.array([favour for _, favour in both])
+        self._favour = np.where(up, _pack.ALL, np.uint64(0))
+        return np.array([p for p, _ in both])
+
+    @property
+    def _odd_field(self) -> float:
+        """The field on sites with y + x odd: if J < 0, the words hold those spins upside down, which makes J > 0."""
+        return -self._problem.field if self._problem.J < 0.0 else self._problem.field
 
     def load(self, spins: SpinArray) -> None:
         """Take int8 ``[count, Ly, Lx]``."""
         lanes = 64 * self._width
         for block, words in enumerate(self._words):
             if self._sites:
-                _pack.pack_sites(spins[block], words)
+                _pack.pack_sites(self._gauged(spins[block]), words, self._lanes, self._tall, self._open)
             else:
-                _pack.pack_replicas(spins[block * lanes : (block + 1) * lanes], words, self._width)
+                part = self._gauged(spins[block * lanes : (block + 1) * lanes])
+                _pack.pack_replicas(part, words, self._width, self._open)
+
+    def _gauged(self, spins: SpinArray) -> SpinArray:
+        """The spins, those with y + x odd upside down if J < 0."""
+        if self._problem.J >= 0.0:
+            return spins
+        turned = spins.copy()
+        turned[..., ::2, 1::2] *= -1
+        turned[..., 1::2, ::2] *= -1
+        return turned
 
     def spins(self) -> SpinArray:
         """A new int8 ``[count, Ly, Lx]``."""
@@ -121,31 +184,54 @@ class WordEngine:
         lanes = 64 * self._width
         for block, words in enumerate(self._words):
             if self._sites:
-                _pack.unpack_sites(words, spins[block])
+                part = spins[block]
+                _pack.unpack_sites(words, part, self._lanes, self._tall)
             else:
-                _pack.unpack_replicas(words, spins[block * lanes : (block + 1) * lanes], self._width)
+                part = spins[block * lanes : (block + 1) * lanes]
+                _pack.unpack_replicas(words, part, self._width)
+            if problem.J < 0.0:
+                part[...] = self._gauged(part)
         return spins
 
     def packed(self) -> npt.NDArray[Any]:
-        """Read-only uint64 view ``[blocks, 2, H, Lx / 2, W]`` without the halo."""
+        """Read-only uint64 ``[blocks, 2, H, Lx / 2, W]`` without the halo: a view, or a copy if J < 0."""
         W = self._width
         blocks, _, height, row = self._words.shape
         view = self._words.reshape(blocks, 2, height, row // W, W)[:, :, 1:-1, 1:-1]
+        if self._problem.J < 0.0:
+            view = view.copy()
+            view[:, 1] = ~view[:, 1]
         view.flags.writeable = False
         return view
 
-    def counts(self) -> tuple[IntArray, IntArray]:
-        """Bond sums and magnetisations, int64 ``[count]`` each."""
+    def counts(self) -> Counts:
+        """Bond sums, magnetisations and staggered magnetisations, int64 ``[count]`` each."""
         problem, lanes = self._problem, 64 * self._width
-        unlike = np.empty(problem.count, dtype=np.int64)
-        up = np.empty(problem.count, dtype=np.int64)
+        unlike, even, odd = (np.empty(problem.count, dtype=np.int64) for _ in range(3))
         for block, words in enumerate(self._words):
             if self._sites:
-                unlike[block], up[block] = _pack.count_sites(words)
+                unlike[block], even[block], odd[block] = _pack.count_sites(words, self._lanes, self._tall, self._open)
             else:
                 part = slice(block * lanes, (block + 1) * lanes)
-                _pack.count_replicas(words, self._width, unlike[part], up[part])
-        return 2 * problem.sites - 2 * unlike, 2 * up - problem.sites
+                _pack.count_replicas(words, self._width, self._open, unlike[part], even[part], odd[part])
+        bonds = problem.bonds - 2 * unlike
+        half = problem.sites // 2
+        even, odd = 2 * even - half, 2 * odd - half
+        if problem.J < 0.0:
+            bonds, odd = -bonds, -odd
+        return Counts(bonds, even + odd, even - odd)
+
+    def exchange(self, first: IntArray, second: IntArray) -> None:
+        """Swap the spins of lattices ``first[i]`` and ``second[i]``, all different."""
+        if self._sites:
+            self._words[first], self._words[second] = self._words[second], self._words[first]
+        else:
+            _pack.exchange_replicas(self._words, self._width, first, second)
+
+    @property
+    def sweeps(self) -> int:
+        """Sweeps that every lattice has had, once :meth:`catch_up` is done."""
+        return self._asked
 
     def sweep(self, sweeps: int, threads: int, share_rows: bool = False) -> None:
         """Update every lattice ``sweeps`` times, over blocks or, if they are few, over strips of rows.
@@ -153,36 +239,46 @@ class WordEngine:
         Threads that share rows wait for each other's borders thousands of times a second: on idle processors that is
         fast, on busy ones slower than one thread. So it must be asked for.
         """
-        blocks, strips = self._states.shape[:2]
+        blocks, strips = self._done.shape
         if self._problem.count * self._problem.sites * sweeps < FLIPS_WORTH_A_THREAD:
             threads = 1
-        if threads <= blocks or strips == 1 or not share_rows:
-            run_tasks([partial(self._sweep_block, block, sweeps) for block in range(blocks)], threads)
+        together = threads > blocks and strips > 1 and share_rows and self._tall == _pack.ALL
+        if not together:
+            tasks = [partial(self._sweep_block, block) for block in range(blocks)]
+            self._asked += sweeps
+            run_tasks(tasks, threads)
             return
         workers = min(threads, strips)
+        self._asked += sweeps
         for block in range(blocks):
             progress = np.zeros((strips, LINE), dtype=np.int64)
-            run_together([partial(self._sweep_block, block, sweeps, w, workers, progress) for w in range(workers)])
+            run_together([partial(self._sweep_block, block, w, workers, progress) for w in range(workers)])
+
+    def catch_up(self) -> None:
+        """Finish what an interrupted :meth:`sweep` left undone."""
+        for block in range(self._done.shape[0]):
+            self._sweep_block(block)
 
     def _sweep_block(
-        self, block: int, sweeps: int, worker: int = 0, workers: int = 1, progress: IntArray | None = None
+        self, block: int, worker: int = 0, workers: int = 1, progress: IntArray | None = None
     ) -> None:
-        table = self._table_of[block]
-        _words.sweep_words(
-            self._words[block],
-            self._width,
-            self._sites,
-            self._problem.dynamics is Dynamics.GLAUBER,
-            self._padded_states[block],
-            self._strip,
-            self._bits[table],
-            self._redraw[table],
-            self._log_stay,
-            sweeps,
-            worker,
-            workers,
-            np.zeros((1, LINE), dtype=np.int64) if progress is None else progress,
-        )
+        strips = self._done.shape[1]
+        done = self._done[block]
+        sweeps = self._asked - int(done[strips * worker // workers])
+        if sweeps == 0:
+            return
+        problem, table, edges = self._problem, self._table_of[block], self._edges
+        glauber = problem.dynamics is Dynamics.GLAUBER
+        words, states = self._words[block], self._padded_states[block]
+        bits, redraw = self._bits[table], self._redraw[table]
+        counters = np.zeros((1, LINE), dtype=np.int64) if progress is None else progress
+        how = (sweeps, worker, workers, counters, done)
+        where = (words, self._width, self._lanes, self._tall)
+        if self._general:
+            dynamics = (self._open, glauber, states, self._strip, bits, redraw, self._favour, self._log_stay)
+            _general.sweep_general(*where, *dynamics, *edges, *how)
+        else:
+            _words.sweep_words(*where, glauber, states, self._strip, bits, redraw, self._log_stay, *how)
 
     def randomize(self, which: npt.NDArray[np.bool_], generator: np.random.Generator) -> None:
         """Draw fair spins for the lattices in ``which``."""
@@ -201,13 +297,18 @@ class WordEngine:
             fresh = np.frombuffer(generator.bytes(words.nbytes), dtype="<u8").reshape(words.shape)
             words[...] = (words & ~repeated) | (fresh & repeated)
             for color in range(2):
-                _words.refresh_halo(words[color], 1, words.shape[1] - 1, self._width, self._sites)
+                if self._open:  # the halo is no part of the lattice
+                    words[color, 0], words[color, -1] = 0, 0
+                    words[color, :, : self._width], words[color, :, -self._width :] = 0, 0
+                last = words.shape[1] - 1
+                _words.refresh_halo(words[color], 1, last, self._width, self._lanes, self._tall, self._open)
 
     def arrays(self) -> Arrays:
         """Copies of the packed lattices and of the generators."""
         return {"words": self._words.copy(), "states": self._states.copy()}
 
-    def restore(self, arrays: Arrays) -> None:
-        """Take what :meth:`arrays` gave."""
+    def restore(self, arrays: Arrays, sweeps: int) -> None:
+        """Take what :meth:`arrays` gave after so many sweeps."""
         self._words[...] = arrays["words"]
         self._states[...] = arrays["states"]
+        self._done[...] = self._asked = sweeps

@@ -6,7 +6,6 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy import stats
 
 from grokfast._checks import check_fraction
 from grokfast.errors import InputError
@@ -55,7 +54,7 @@ def mean_interval(values: ArrayLike, confidence: float = 0.95) -> Estimate:
     mean = float(sample.mean())
     if sample.size < 2:
         return Estimate(mean, np.nan, np.nan, 1)
-    half = float(stats.t.ppf((1 + confidence) / 2, sample.size - 1) * sample.std(ddof=1) / np.sqrt(sample.size))
+    half = float(_student((1 + confidence) / 2, sample.size - 1) * sample.std(ddof=1) / np.sqrt(sample.size))
     return Estimate(mean, mean - half, mean + half, int(sample.size))
 
 
@@ -87,7 +86,7 @@ class LinearFit:
         line = self.intercept.mean + self.slope.mean * at
         spread = ((self.x - self.x.mean()) ** 2).sum()
         error = self.residual_error * np.sqrt(1 / self.x.size + (at - self.x.mean()) ** 2 / spread)
-        half = stats.t.ppf((1 + self.confidence) / 2, self.x.size - 2) * error
+        half = _student((1 + self.confidence) / 2, self.x.size - 2) * error
         return line, line - half, line + half
 
 
@@ -111,8 +110,10 @@ def linear_fit(x: ArrayLike, y: ArrayLike, confidence: float = 0.95) -> LinearFi
         raise InputError(f"expected at least three finite points, got shapes {xs.shape} and {ys.shape}")
     if xs.min() == xs.max():
         raise InputError(f"a line needs different x, got {xs.size} times {xs[0]:g}")
-    found = stats.linregress(xs, ys)
-    quantile = float(stats.t.ppf((1 + confidence) / 2, xs.size - 2))
+    from scipy.stats import linregress
+
+    found = linregress(xs, ys)
+    quantile = _student((1 + confidence) / 2, xs.size - 2)
 
     def estimate(value: float, error: float) -> Estimate:
         return Estimate(float(value), float(value - quantile * error), float(value + quantile * error), xs.size)
@@ -148,3 +149,10 @@ def grokking_onset(w0: ArrayLike, groks: ArrayLike) -> float:
     order = np.argsort(scales)
     tail = np.logical_and.accumulate(labels[order][::-1])[::-1]
     return float(scales[order][tail].min()) if tail.any() else float("nan")
+
+
+def _student(share: float, freedom: int) -> float:
+    """Quantile of Student's t; SciPy takes a while to import, and only those who ask for intervals wait."""
+    from scipy.stats import t
+
+    return float(t.ppf(share, freedom))

@@ -3,10 +3,13 @@
 from grokfast.models.cnn import CnnShape, cnn, cnn_on_pictures, cnn_preactivations, initial_cnn
 from grokfast.models.mlp import initial_mlp, mlp, mlp_on_pairs
 from grokfast.models.stack import Params, member, member_count, stack_members, zeros_together
+from grokfast.models.transformer import Block, Transformer
 
 __all__ = [
+    "Block",
     "CnnShape",
     "Params",
+    "Transformer",
     "cnn",
     "cnn_on_pictures",
     "cnn_preactivations",

@@ -1,9 +1,9 @@
 """Custom torch operations, each with a slow readable reference and compiled kernels."""
 
-from grokfast.ops._native import advise_huge_pages
+from grokfast.ops._native import advise_huge_pages, instruction_set
 from grokfast.ops.cnn import cnn_cross_entropy_, cnn_cross_entropy_direct, cnn_cross_entropy_reference
 from grokfast.ops.conv_pool import conv_relu_pool
-from grokfast.ops.cross_entropy import cross_entropy, cross_entropy_reference
+from grokfast.ops.cross_entropy import cross_entropy, cross_entropy_direct, cross_entropy_reference
 from grokfast.ops.fisher_chain import fisher_chain, fisher_chain_reference
 from grokfast.ops.fisher_linear import fisher_linear, fisher_linear_reference
 from grokfast.ops.fisher_patches import fisher_patches, fisher_patches_reference
@@ -33,6 +33,7 @@ __all__ = [
     "cnn_cross_entropy_reference",
     "conv_relu_pool",
     "cross_entropy",
+    "cross_entropy_direct",
     "cross_entropy_reference",
     "fisher_chain",
     "fisher_chain_reference",
@@ -42,6 +43,7 @@ __all__ = [
     "fisher_patches_reference",
     "fisher_two_layer",
     "fisher_two_layer_reference",
+    "instruction_set",
     "metric_gram",
     "metric_gram_reference",
     "mlp_adam_epoch_",

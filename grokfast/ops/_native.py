@@ -23,7 +23,7 @@ import torch
 from torch import Tensor
 
 from grokfast._checks import parse_choice
-from grokfast.errors import InputError, NativeError
+from grokfast.errors import NativeError
 
 _SUFFIXES = {torch.float32: "f32", torch.float64: "f64"}
 
@@ -72,7 +72,8 @@ def _kernel(name: str, device: str, dtype: torch.dtype) -> Callable[..., None] |
     if core is None or dtype not in _SUFFIXES:
         return None
     found = getattr(core, f"{device}_{name}_{_SUFFIXES[dtype]}", None)
-    if found is None and device == "cuda":
+    # A build with CUDA has all the kernels that are worth having there: the others are torch's own products.
+    if found is None and device == "cuda" and not core.cuda_built:
         warnings.warn(
             f"slow reference in use for {name} on CUDA: this build has no CUDA kernels; "
             "build with nvcc on PATH and GROKFAST_CUDA=ON",
@@ -90,30 +91,17 @@ def kernel(name: str, like: Tensor) -> Callable[..., None] | None:
 def call(run: Callable[..., None], like: Tensor, *arguments: Any) -> None:
     """Call a kernel on the device of ``like``: tensors go as addresses, then threads or stream come last."""
     raw = [value.data_ptr() if isinstance(value, Tensor) else value for value in arguments]
-    if like.device.type == "cuda":
+    if like.is_cuda:
         with torch.cuda.device(like.device):
             run(*raw, torch.cuda.current_stream(like.device).cuda_stream)
     else:
         run(*raw, torch.get_num_threads())
 
 
-def check_same(like: Tensor, **others: Tensor) -> None:
-    """Raise unless every tensor has the dtype and device of ``like``."""
-    for name, tensor in others.items():
-        if tensor.dtype != like.dtype or tensor.device != like.device:
-            raise InputError(f"{name} must be {like.dtype} on {like.device}, got {tensor.dtype} on {tensor.device}")
-
-
-def check_range(name: str, indices: Tensor, size: int) -> None:
-    """Raise unless every index lies in ``0 .. size - 1``; on a GPU the check runs there, without waiting for it."""
-    if not indices.numel():
-        return
-    if indices.device.type == "cpu":
-        low, high = (int(end) for end in torch.aminmax(indices))
-        if low < 0 or high >= size:
-            raise InputError(f"{name} must lie in 0 .. {size - 1}, got {low} .. {high}")
-    else:
-        torch._assert_async(((indices >= 0) & (indices < size)).all())
+def instruction_set() -> str:
+    """The instruction sets that results on the CPU depend on: this package's kernels' and torch's own."""
+    core = native()
+    return f"{'reference' if core is None else core.isa()}, torch {torch.backends.cpu.get_cpu_capability()}"
 
 
 def advise_huge_pages(block: Tensor) -> None:

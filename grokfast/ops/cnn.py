@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from array import array
+
 import torch
 from torch import Tensor
 
 from grokfast.errors import InputError
-from grokfast.ops._native import call, check_range, check_same, kernel
+from grokfast.ops._arguments import check_device, check_floats, check_memory, check_range, check_same, is_plain
+from grokfast.ops._native import call, kernel
 from grokfast.ops.conv_pool import check_conv, conv_relu_pool_backward, conv_relu_pool_winners, shared_samples
 from grokfast.ops.cross_entropy import cross_entropy
 
@@ -72,13 +75,12 @@ def _check(params: list[Tensor], inputs: Tensor, labels: Tensor, grads: list[Ten
             f"labels must be int64 {list(inputs.shape[:2])} with at least one sample, got {labels.dtype} "
             f"{list(labels.shape)}"
         )
-    if inputs.dtype not in (torch.int8, params[0].dtype) or inputs.device != params[0].device:
-        raise InputError(
-            f"inputs must be {params[0].dtype} or int8 on {params[0].device}, got {inputs.dtype} on {inputs.device}"
-        )
-    check_same(params[0], **{f"parameter {k}": tensor for k, tensor in enumerate(params)})
+    if inputs.dtype not in (torch.int8, params[0].dtype):
+        raise InputError(f"inputs must be {params[0].dtype} or int8, got {inputs.dtype}")
+    check_floats(params[0], **{f"parameter {k}": tensor for k, tensor in enumerate(params)})
+    check_device(params[0], inputs=inputs, labels=labels)
+    check_same(params[0], {f"gradient {k}": grad for k, grad in enumerate(grads)})
     for k, (grad, tensor) in enumerate(zip(grads, params, strict=False)):
-        check_same(params[0], **{f"gradient {k}": grad})
         if grad.shape != tensor.shape or grad.stride() != tensor.stride():
             raise InputError(f"gradient {k} must have the shape and strides of its parameter")
 
@@ -121,6 +123,7 @@ def cnn_cross_entropy_(
 @cnn_cross_entropy_.register_kernel("cpu")
 def _compiled(params: list[Tensor], inputs: Tensor, labels: Tensor, grads: list[Tensor]) -> tuple[Tensor, Tensor]:
     _check(params, inputs, labels, grads)
+    check_memory((*params, inputs, labels, *grads))
     check_range("labels", labels, params[-1].shape[1])
     run = kernel("cnn_cross_entropy", params[0])
     if run is None or not all(tensor.is_contiguous() for tensor in params):
@@ -131,9 +134,9 @@ def _compiled(params: list[Tensor], inputs: Tensor, labels: Tensor, grads: list[
     convs = sum(weight.dim() == 5 for weight in weights)
     spec = [n for weight in weights[:convs] for n in (weight.shape[1], weight.shape[3])]
     spec += [weight.shape[1] for weight in weights[convs:]]
-    # One small tensor holds all the numbers that the kernel reads.
-    numbers = torch.tensor([tensor.data_ptr() for tensor in (*params, *grads)] + spec)
-    start = numbers.data_ptr()
+    # One small array holds all the numbers that the kernel reads.
+    numbers = array("q", [tensor.data_ptr() for tensor in (*params, *grads)] + spec)
+    start = numbers.buffer_info()[0]
     grads_at, spec_at = start + 8 * len(params), start + 8 * (len(params) + len(grads))
     members = params[0].shape[0]
     loss, correct = params[0].new_empty(members), labels.new_empty(members)
@@ -163,8 +166,8 @@ def cnn_cross_entropy_direct(
     Raises:
         InputError: As :func:`cnn_cross_entropy_` does.
     """
-    on_cpu = all(tensor.device.type == "cpu" for tensor in (*params, inputs, labels, *grads))
-    found: tuple[Tensor, Tensor] = (_compiled if on_cpu else cnn_cross_entropy_)(params, inputs, labels, grads)
+    run = _compiled if is_plain((*params, inputs, labels, *grads)) else cnn_cross_entropy_
+    found: tuple[Tensor, Tensor] = run(params, inputs, labels, grads)
     return found
 
 

@@ -9,7 +9,8 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from grokfast.errors import InputError
-from grokfast.ops._native import call, check_same, kernel
+from grokfast.ops._arguments import check_device, check_floats, check_memory
+from grokfast.ops._native import call, kernel
 
 DEAD = 4
 """The winner of a window in which no value is positive."""
@@ -57,7 +58,7 @@ def conv_relu_pool_winners_reference(inputs: Tensor, weight: Tensor, bias: Tenso
     return pooled, winners
 
 
-def check_conv(inputs_shape: tuple[int, ...], weight: Tensor, bias: Tensor, name: str = "") -> None:
+def check_conv(inputs_shape: tuple[int, ...], weight: Tensor, bias: Tensor | None = None, name: str = "") -> None:
     """Raise unless a layer fits the shape ``[E, N, C, H, W]`` of what it gets; ``name`` says which layer, in errors."""
     if len(inputs_shape) != 5 or inputs_shape[3] < 2 or inputs_shape[4] < 2:
         raise InputError(
@@ -65,15 +66,20 @@ def check_conv(inputs_shape: tuple[int, ...], weight: Tensor, bias: Tensor, name
         )
     members, _, channels = inputs_shape[:3]
     shape = weight.shape
+    if 0 in (members, channels, *shape[1:2]):
+        raise InputError(
+            f"expected at least one member, channel and output{name}, got inputs {list(inputs_shape)} and weight "
+            f"{list(shape)}"
+        )
     if weight.dim() != 5 or shape[0] != members or shape[2] != channels or shape[3] != shape[4] or shape[3] % 2 == 0:
         raise InputError(f"expected weight{name} [{members}, O, {channels}, k, k] with k odd, got {list(shape)}")
-    if bias.shape != shape[:2]:
+    if bias is not None and bias.shape != shape[:2]:
         raise InputError(f"expected bias{name} {list(shape[:2])}, got {list(bias.shape)}")
 
 
 def _check(inputs: Tensor, weight: Tensor, bias: Tensor) -> None:
     check_conv(tuple(inputs.shape), weight, bias)
-    check_same(inputs, weight=weight, bias=bias)
+    check_floats(inputs, weight=weight, bias=bias)
 
 
 @torch.library.custom_op("grokfast::conv_relu_pool_winners", mutates_args=())
@@ -108,6 +114,7 @@ def shared_samples(inputs: Tensor) -> tuple[Tensor, int]:
 @conv_relu_pool_winners.register_kernel(["cpu", "cuda"])
 def _compiled(inputs: Tensor, weight: Tensor, bias: Tensor) -> tuple[Tensor, Tensor]:
     _check(inputs, weight, bias)
+    check_memory((inputs, weight, bias))
     run = kernel("conv_relu_pool", inputs)
     if run is None:
         return conv_relu_pool_winners_reference(inputs, weight, bias)
@@ -158,14 +165,15 @@ def conv_relu_pool_backward_reference(
 
 
 def _check_backward(grad: Tensor, winners: Tensor, inputs: Tensor, weight: Tensor) -> None:
-    check_conv(tuple(inputs.shape), weight, weight[:, :, 0, 0, 0])
+    check_conv(tuple(inputs.shape), weight)
     shape = (*inputs.shape[:2], weight.shape[1], inputs.shape[3] // 2, inputs.shape[4] // 2)
     if grad.shape != shape or winners.shape != shape or winners.dtype != torch.uint8:
         raise InputError(
             f"expected a gradient and uint8 winners {list(shape)}, got {list(grad.shape)} and {winners.dtype} "
             f"{list(winners.shape)}"
         )
-    check_same(inputs, weight=weight, gradient=grad)
+    check_floats(inputs, weight=weight, gradient=grad)
+    check_device(inputs, winners=winners)
 
 
 @torch.library.custom_op("grokfast::conv_relu_pool_backward", mutates_args=())
@@ -196,6 +204,7 @@ def _backward_compiled(
     grad: Tensor, winners: Tensor, inputs: Tensor, weight: Tensor, with_inputs: bool
 ) -> tuple[Tensor, Tensor, Tensor]:
     _check_backward(grad, winners, inputs, weight)
+    check_memory((grad, winners, inputs, weight))
     run = kernel("conv_relu_pool_backward", inputs)
     if run is None:
         return conv_relu_pool_backward_reference(grad, winners, inputs, weight, with_inputs)

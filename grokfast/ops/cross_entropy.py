@@ -9,7 +9,8 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from grokfast.errors import InputError
-from grokfast.ops._native import call, check_range, kernel
+from grokfast.ops._arguments import check_device, check_floats, check_memory, check_range
+from grokfast.ops._native import call, kernel
 
 
 def cross_entropy_reference(logits: Tensor, labels: Tensor, with_grad: bool) -> tuple[Tensor, Tensor, Tensor]:
@@ -32,6 +33,8 @@ def _check(logits: Tensor, labels: Tensor) -> None:
         )
     if logits.shape[1] == 0 or logits.shape[2] == 0:
         raise InputError(f"expected at least one sample and one class, got logits {list(logits.shape)}")
+    check_floats(logits)
+    check_device(logits, labels=labels)
 
 
 @torch.library.custom_op("grokfast::cross_entropy", mutates_args=())
@@ -63,8 +66,10 @@ def cross_entropy(logits: Tensor, labels: Tensor, with_grad: bool) -> tuple[Tens
 
 
 @cross_entropy.register_kernel(["cpu", "cuda"])
-def _compiled(logits: Tensor, labels: Tensor, with_grad: bool) -> tuple[Tensor, Tensor, Tensor]:
+def cross_entropy_direct(logits: Tensor, labels: Tensor, with_grad: bool) -> tuple[Tensor, Tensor, Tensor]:
+    """:func:`cross_entropy` without torch's dispatcher: for logits without a history, in steps of microseconds."""
     _check(logits, labels)
+    check_memory((logits, labels))
     check_range("labels", labels, logits.shape[2])
     run = kernel("cross_entropy", logits)
     if run is None:

@@ -4,47 +4,32 @@ from __future__ import annotations
 
 from array import array
 from collections.abc import Sequence
-from typing import NamedTuple
 
 import torch
 from torch import Tensor
 from torch.nn import functional
 
 from grokfast.errors import InputError
-from grokfast.ops._native import call, check_same, kernel
-from grokfast.ops.fisher_two_layer import LabelMode
+from grokfast.ops._arguments import check_floats, check_memory, check_range
+from grokfast.ops._native import call, kernel
+from grokfast.ops.chain_spec import CONV, FIELDS, LINEAR, MAXPOOL, RELU, Layer, check_chain
+from grokfast.ops.fisher_two_layer import LabelMode, check_labels
 
-FIELDS = 17
-CONV, RELU, MAXPOOL, LINEAR = range(4)
-
-
-class _Layer(NamedTuple):
-    """One layer of a chain, as its 17 numbers say."""
-
-    kind: int
-    into: tuple[int, ...]
-    out: tuple[int, ...]
-    kernel: tuple[int, ...]
-    stride: tuple[int, ...]
-    padding: tuple[int, ...]
-    dilation: tuple[int, ...]
-    weight: int
-    bias: int
-
-    @classmethod
-    def parse(cls, spec: Sequence[int]) -> list[_Layer]:
-        """The layers of a chain."""
-        layers = []
-        for start in range(0, len(spec), FIELDS):
-            n = tuple(spec[start : start + FIELDS])
-            layers.append(cls(n[0], n[1:4], n[4:7], n[7:9], n[9:11], n[11:13], n[13:15], n[15], n[16]))
-        return layers
-
+__all__ = [
+    "CONV",
+    "FIELDS",
+    "LINEAR",
+    "MAXPOOL",
+    "RELU",
+    "fisher_chain",
+    "fisher_chain_compiled",
+    "fisher_chain_reference",
+]
 
 Saved = list[tuple[Tensor, Tensor | None]]
 
 
-def _forward(x: Tensor, params: Sequence[Tensor], layers: Sequence[_Layer]) -> tuple[Tensor, Saved]:
+def _forward(x: Tensor, params: Sequence[Tensor], layers: Sequence[Layer]) -> tuple[Tensor, Saved]:
     """Outputs of the chain for one member and one sample, and what each layer's backward pass needs."""
     saved: Saved = []
     for layer in layers:
@@ -67,7 +52,7 @@ def _forward(x: Tensor, params: Sequence[Tensor], layers: Sequence[_Layer]) -> t
     return x.flatten(), saved
 
 
-def _gradients(g: Tensor, saved: Saved, params: Sequence[Tensor], layers: Sequence[_Layer]) -> list[Tensor]:
+def _gradients(g: Tensor, saved: Saved, params: Sequence[Tensor], layers: Sequence[Layer]) -> list[Tensor]:
     """Gradients of g · f with respect to the parameters, layer by layer from the last."""
     grads = [torch.zeros_like(p) for p in params]
     for layer, (x, indices) in zip(reversed(layers), reversed(saved), strict=True):
@@ -101,9 +86,9 @@ def fisher_chain_reference(
 ) -> list[Tensor]:
     """The readable twin of :func:`fisher_chain`: one sample and one label at a time, in float64."""
     members = params[0].shape[0]
-    layers = _Layer.parse(spec)
+    layers = Layer.parse(spec)
     totals = [torch.zeros_like(p, dtype=torch.float64) for p in params]
-    status = torch.zeros(members, dtype=torch.int64)
+    status = torch.zeros(members, dtype=torch.int64, device=x.device)
     for e in range(members):
         own = [p[e].detach().double() for p in params]
         for n in range(x.shape[0]):
@@ -126,34 +111,19 @@ def fisher_chain_reference(
 
 
 def _check(x: Tensor, params: list[Tensor], spec: list[int], labels: Tensor | None, mode: int) -> None:
-    if x.dim() < 2 or not params or len(spec) == 0 or len(spec) % FIELDS:
+    if x.dim() < 2 or not params:
         raise InputError(
-            f"fisher_chain expects x [N, ...], parameters and {FIELDS} numbers a layer, got x "
-            f"{list(x.shape)}, "
-            f"{len(params)} parameters and {len(spec)} numbers"
+            f"fisher_chain expects x [N, ...] and parameters, got x {list(x.shape)} and {len(params)} parameters"
         )
-    check_same(x, **{f"params_{k}": p for k, p in enumerate(params)})
-    members = params[0].shape[0]
-    if any(p.dim() == 0 or p.shape[0] != members for p in params):
-        raise InputError(f"params must share the leading axis E = {members}")
-    size = spec[1] * spec[2] * spec[3]
-    if x.shape[1:].numel() != size:
-        raise InputError(f"x must hold {size} values a sample, got {list(x.shape)}")
-    for k in range(0, len(spec), FIELDS):
-        kind, weight, bias = spec[k], spec[k + 15], spec[k + 16]
-        if max(weight, bias) >= len(params) or (kind in (CONV, LINEAR)) != (weight >= 0):
-            raise InputError(f"layer {k // FIELDS} refers to a parameter that is not there")
-        inputs = spec[k + 1] * spec[k + 7] * spec[k + 8] if kind == CONV else spec[k + 1] * spec[k + 2] * spec[k + 3]
-        if weight >= 0 and params[weight].numel() != members * inputs * spec[k + 4]:
-            raise InputError(f"params[{weight}] does not fit layer {k // FIELDS}")
-        if bias >= 0 and params[bias].numel() != members * spec[k + 4]:
-            raise InputError(f"params[{bias}] does not fit layer {k // FIELDS}")
-    if (labels is not None) != (mode == LabelMode.GIVEN):
-        raise InputError(f"labels go with mode {LabelMode.GIVEN.value} (given labels), got mode {mode}")
-    if labels is not None and (
-        labels.dim() != 3 or labels.shape[::2] != (members, x.shape[0]) or labels.dtype != torch.int64
-    ):
-        raise InputError(f"labels must be int64 [E, S, N], got {labels.dtype} {list(labels.shape)}")
+    check_floats(x, **{f"params[{k}]": p for k, p in enumerate(params)})
+    if any(p.dim() == 0 or p.shape[0] != params[0].shape[0] for p in params):
+        raise InputError(f"params must share the leading axis E, got {[list(p.shape) for p in params]}")
+    check_chain(tuple(spec), x.shape[1:].numel(), tuple(p.shape[1:].numel() for p in params))
+    check_labels(x, params[0].shape[0], labels, mode)
+
+
+def _classes(spec: Sequence[int]) -> int:
+    return spec[-FIELDS + 4] * spec[-FIELDS + 5] * spec[-FIELDS + 6]
 
 
 @torch.library.custom_op("grokfast::fisher_chain", mutates_args=())
@@ -181,6 +151,8 @@ def fisher_chain(x: Tensor, params: list[Tensor], spec: list[int], labels: Tenso
         arXiv 2502.01739, eq. 14, for this architecture.
     """
     _check(x, params, spec, labels, mode)
+    if labels is not None:
+        check_range("labels", labels, _classes(spec))
     return fisher_chain_reference(x, params, spec, labels, mode)
 
 
@@ -190,15 +162,16 @@ def fisher_chain_compiled(
 ) -> list[Tensor]:
     """The compiled body of :func:`fisher_chain` on the CPU, without torch's dispatcher around it."""
     _check(x, params, spec, labels, mode)
-    classes = spec[-FIELDS + 4] * spec[-FIELDS + 5] * spec[-FIELDS + 6]
-    if labels is not None and labels.numel() and not 0 <= int(labels.min()) <= int(labels.max()) < classes:
-        raise InputError(f"labels must lie in [0, {classes})")
+    check_memory((x, *params))
+    if labels is not None:
+        check_memory((labels,))
+        check_range("labels", labels, _classes(spec))
     run = kernel("fisher_chain", x)
     if run is None:
         return fisher_chain_reference(x, params, spec, labels, mode)
     x, dense = x.contiguous(), [p.contiguous() for p in params]
     out = [torch.empty_like(p) for p in dense]
-    status = torch.zeros(dense[0].shape[0], dtype=torch.int64)
+    status = x.new_zeros(dense[0].shape[0], dtype=torch.int64)
     members = max(1, dense[0].shape[0])
     # One small array holds all the numbers that the kernel reads.
     numbers = array(
@@ -216,4 +189,5 @@ def fisher_chain_compiled(
 
 @fisher_chain.register_fake
 def _fake(x: Tensor, params: list[Tensor], spec: list[int], labels: Tensor | None, mode: int) -> list[Tensor]:
+    _check(x, params, spec, labels, mode)
     return [*(torch.empty_like(p) for p in params), x.new_empty(params[0].shape[0], dtype=torch.int64)]

@@ -6,7 +6,8 @@ import torch
 from torch import Tensor
 
 from grokfast.errors import InputError
-from grokfast.ops._native import call, check_same, kernel
+from grokfast.ops._arguments import check_floats, check_memory
+from grokfast.ops._native import call, kernel
 
 
 def fisher_linear_reference(g: Tensor, a: Tensor) -> Tensor:
@@ -21,7 +22,7 @@ def _check(g: Tensor, a: Tensor) -> None:
             "fisher_linear expects g [E, N, T, O] and a [E, N, T, I] with equal E, N and T, "
             f"got {list(g.shape)} and {list(a.shape)}"
         )
-    check_same(g, a=a)
+    check_floats(g, a=a)
 
 
 @torch.library.custom_op("grokfast::fisher_linear", mutates_args=())
@@ -53,6 +54,7 @@ def fisher_linear(g: Tensor, a: Tensor) -> Tensor:
 
 def _compiled(g: Tensor, a: Tensor) -> Tensor:
     _check(g, a)
+    check_memory((g, a))
     run = kernel("fisher_linear", g)
     if run is None:
         return fisher_linear_reference(g, a)

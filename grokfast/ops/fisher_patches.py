@@ -6,7 +6,8 @@ import torch
 from torch import Tensor
 
 from grokfast.errors import InputError
-from grokfast.ops._native import call, check_same, kernel
+from grokfast.ops._arguments import check_device, check_floats, check_memory
+from grokfast.ops._native import call, kernel
 
 
 def fisher_patches_reference(g: Tensor, x: Tensor, base: Tensor, offset: Tensor) -> Tensor:
@@ -22,13 +23,14 @@ def _check(g: Tensor, x: Tensor, base: Tensor, offset: Tensor) -> None:
             "fisher_patches expects g [E, N, H, O, L] and x [E, N, H, pixels] with equal E, N and H, got "
             f"{list(g.shape)} and {list(x.shape)}"
         )
-    check_same(g, x=x)
+    check_floats(g, x=x)
     if base.dim() != 1 or offset.dim() != 1 or base.shape[0] != g.shape[-1]:
         raise InputError(
             f"base must be [L = {g.shape[-1]}] and offset [K], got {list(base.shape)}, {list(offset.shape)}"
         )
-    if base.dtype != torch.int64 or offset.dtype != torch.int64 or {base.device, offset.device} != {g.device}:
-        raise InputError(f"base and offset must be int64 on {g.device}, got {base.dtype}, {offset.dtype}")
+    if base.dtype != torch.int64 or offset.dtype != torch.int64:
+        raise InputError(f"base and offset must be int64, got {base.dtype} and {offset.dtype}")
+    check_device(g, base=base, offset=offset)
 
 
 @torch.library.custom_op("grokfast::fisher_patches", mutates_args=())
@@ -56,18 +58,20 @@ def fisher_patches(g: Tensor, x: Tensor, base: Tensor, offset: Tensor) -> Tensor
         arXiv 2502.01739, eq. 14 with the gradient of a convolution.
     """
     _check(g, x, base, offset)
+    _check_range(x, base, offset)
     return fisher_patches_reference(g, x, base, offset)
 
 
 def _check_range(x: Tensor, base: Tensor, offset: Tensor) -> None:
     if base.numel() and offset.numel():
-        low, high = int(base.min() + offset.min()), int(base.max() + offset.max())
+        low, high = int(base.min()) + int(offset.min()), int(base.max()) + int(offset.max())
         if low < 0 or high >= x.shape[-1]:
             raise InputError(f"base + offset must lie in [0, {x.shape[-1]}), got {low} to {high}")
 
 
 def _compiled(g: Tensor, x: Tensor, base: Tensor, offset: Tensor) -> Tensor:
     _check(g, x, base, offset)
+    check_memory((g, x, base, offset))
     _check_range(x, base, offset)
     run = kernel("fisher_patches", g)
     if run is None:

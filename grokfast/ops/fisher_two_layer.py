@@ -8,7 +8,8 @@ import torch
 from torch import Tensor
 
 from grokfast.errors import InputError
-from grokfast.ops._native import call, check_same, kernel
+from grokfast.ops._arguments import check_device, check_floats, check_memory, check_range
+from grokfast.ops._native import call, kernel
 
 
 class LabelMode(IntEnum):
@@ -20,6 +21,9 @@ class LabelMode(IntEnum):
     """Sets of given labels, added up."""
     GAUSSIAN = 2
     """A normal distribution of unit variance around the outputs."""
+
+
+_MODES = frozenset(int(mode) for mode in LabelMode)
 
 
 def fisher_two_layer_reference(
@@ -61,14 +65,14 @@ def fisher_two_layer_reference(
         parts = [v.T @ x64.square(), v.sum(0), a.T @ h.square(), a.sum(0)]
         parts[1] = parts[1] if b1 is not None else torch.zeros_like(parts[1])
         parts[3] = parts[3] if b2 is not None else torch.zeros_like(parts[3])
-        for found, part in zip(results, [*parts, torch.tensor(status)], strict=True):
+        for found, part in zip(results, [*parts, torch.tensor(status, device=x.device)], strict=True):
             found.append(part)
     shapes = [w1.shape, w1.shape[:2], w2.shape, w2.shape[:2]]
     out = [
         torch.stack(found).to(x.dtype) if found else x.new_zeros(shape)
         for found, shape in zip(results, shapes, strict=False)
     ]
-    states = torch.stack(results[4]) if results[4] else torch.zeros(0)
+    states = torch.stack(results[4]) if results[4] else x.new_zeros(0)
     return [*out, states.to(x.device, torch.int64)]
 
 
@@ -79,21 +83,31 @@ def _check(
     fits = x.dim() == 2 and w1.dim() == 3 and w2.dim() == 3 and w1.shape[2] == x.shape[1]
     if not fits or w2.shape[0] != w1.shape[0] or w2.shape[2] != w1.shape[1]:
         raise InputError(f"fisher_two_layer expects x [N, I], w1 [E, H, I] and w2 [E, C, H], got {shapes}")
-    check_same(x, w1=w1, w2=w2)
+    check_floats(x, w1=w1, w2=w2)
     for name, bias, weight in (("b1", b1, w1), ("b2", b2, w2)):
         if bias is not None:
-            check_same(x, **{name: bias})
+            check_floats(x, **{name: bias})
             if bias.shape != weight.shape[:2]:
                 raise InputError(f"{name} must be {list(weight.shape[:2])}, got {list(bias.shape)}")
+    if w2.shape[1] == 0:
+        raise InputError(f"fisher_two_layer expects at least one output, got {shapes}")
+    check_labels(x, w1.shape[0], labels, mode)
+
+
+def check_labels(x: Tensor, members: int, labels: Tensor | None, mode: int) -> None:
+    """Raise unless ``mode`` is a :class:`LabelMode`, and there are labels int64 ``[E, S, N]`` if it asks for them."""
+    if mode not in _MODES:
+        raise InputError(f"mode must be one of {[f'{m.value} ({m.name})' for m in LabelMode]}, got {mode}")
     if (labels is not None) != (mode == LabelMode.GIVEN):
         raise InputError(f"labels go with mode {LabelMode.GIVEN.value} (given labels), got mode {mode}")
-    if labels is not None and (
-        labels.dim() != 3 or labels.shape[::2] != (w1.shape[0], x.shape[0]) or labels.dtype != torch.int64
-    ):
+    if labels is None:
+        return
+    if labels.dim() != 3 or labels.shape[::2] != (members, x.shape[0]) or labels.dtype != torch.int64:
         raise InputError(
-            f"labels must be int64 [E, S, N] with E = {w1.shape[0]} and N = {x.shape[0]}, got {labels.dtype} "
+            f"labels must be int64 [E, S, N] with E = {members} and N = {x.shape[0]}, got {labels.dtype} "
             f"{list(labels.shape)}"
         )
+    check_device(x, labels=labels)
 
 
 @torch.library.custom_op("grokfast::fisher_two_layer", mutates_args=())
@@ -132,6 +146,8 @@ def fisher_two_layer(
         arXiv 2502.01739, eq. 14, for this architecture.
     """
     _check(x, w1, b1, w2, b2, labels, mode)
+    if labels is not None:
+        check_range("labels", labels, w2.shape[1])
     return fisher_two_layer_reference(x, w1, b1, w2, b2, labels, mode)
 
 
@@ -140,8 +156,9 @@ def _compiled(
     x: Tensor, w1: Tensor, b1: Tensor | None, w2: Tensor, b2: Tensor | None, labels: Tensor | None, mode: int
 ) -> list[Tensor]:
     _check(x, w1, b1, w2, b2, labels, mode)
-    if labels is not None and labels.numel() and not 0 <= int(labels.min()) <= int(labels.max()) < w2.shape[1]:
-        raise InputError(f"labels must lie in [0, {w2.shape[1]})")
+    check_memory(tensor for tensor in (x, w1, b1, w2, b2, labels) if tensor is not None)
+    if labels is not None:
+        check_range("labels", labels, w2.shape[1])
     run = kernel("fisher_two_layer", x)
     if run is None:
         return fisher_two_layer_reference(x, w1, b1, w2, b2, labels, mode)
@@ -151,7 +168,7 @@ def _compiled(
     out = [
         x.new_empty(members, width, inputs), x.new_zeros(members, width),
         x.new_empty(members, classes, width), x.new_zeros(members, classes),
-        torch.zeros(members, dtype=torch.int64),
+        x.new_zeros(members, dtype=torch.int64),
     ]  # fmt: skip
     sets = 1 if labels is None else labels.shape[1]
     call(

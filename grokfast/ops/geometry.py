@@ -6,7 +6,8 @@ import torch
 from torch import Tensor
 
 from grokfast.errors import InputError
-from grokfast.ops._native import call, check_same, kernel
+from grokfast.ops._arguments import check_device, check_floats, check_memory, check_same
+from grokfast.ops._native import call, kernel
 
 GRAM = ("ss", "pp", "oo", "sp", "so")
 """Inner products of the next step s, the previous step p and the way to the origin o, in the order of the result."""
@@ -66,15 +67,16 @@ def _compiled(
     before: list[Tensor], here: list[Tensor], after: list[Tensor], metric: list[Tensor], stiff: list[Tensor]
 ) -> Tensor:
     _check(before, here, after, metric, stiff)
+    check_memory((*before, *here, *after, *metric, *stiff))
     run = kernel("metric_gram", here[0])
     if run is None:
         return metric_gram_reference(before, here, after, metric, stiff)
     members = here[0].shape[0]
-    sums = torch.zeros(members, 2 if stiff else 1, len(GRAM), dtype=torch.float64)
+    sums = torch.zeros(members, 2 if stiff else 1, len(GRAM), dtype=torch.float64, device=here[0].device)
     for k, theta in enumerate(here):
         lists = (before, here, after, metric, stiff)
         dense = [values[k].contiguous() if values else 0 for values in lists]
-        call(run, theta, *dense, sums, members, theta[0].numel())
+        call(run, theta, *dense, sums, members, theta.numel() // members)
     return sums
 
 
@@ -89,9 +91,14 @@ def _fake(
 def _check(
     before: list[Tensor], here: list[Tensor], after: list[Tensor], metric: list[Tensor], stiff: list[Tensor]
 ) -> None:
-    if not here or here[0].dim() == 0 or here[0].shape[0] == 0 or here[0].dtype not in (torch.float32, torch.float64):
-        got = f"{list(here[0].shape)} of {here[0].dtype}" if here else "none"
-        raise InputError(f"here must be float32 or float64 parameters [E, ...] of at least one member, got {got}")
+    if not here or any(theta.dim() == 0 or theta.shape[0] != here[0].shape[0] for theta in here):
+        raise InputError(
+            f"here must be parameters [E, ...] of the same members, got {[list(theta.shape) for theta in here]}"
+        )
+    if here[0].shape[0] == 0:
+        raise InputError("here must have at least one member, got none")
+    check_floats(here[0], **{f"here[{k}]": theta for k, theta in enumerate(here)})
+    shapes = [theta.shape for theta in here]
     for name, values, optional in (
         ("before", before, False),
         ("after", after, False),
@@ -100,13 +107,15 @@ def _check(
     ):
         if optional and not values:
             continue
-        if [v.shape for v in values] != [v.shape for v in here]:
+        if [value.shape for value in values] != shapes:
             raise InputError(
-                f"{name} must have the shapes of here, {[list(v.shape) for v in here]}, "
-                f"got {[list(v.shape) for v in values]}"
+                f"{name} must have the shapes of here, {[list(shape) for shape in shapes]}, "
+                f"got {[list(value.shape) for value in values]}"
             )
-        for value in values:
-            if name == "stiff" and value.dtype != torch.uint8:
-                raise InputError(f"stiff must be uint8, got {value.dtype}")
-            if name != "stiff":
-                check_same(here[0], **{name: value})
+        named = {f"{name}[{k}]": value for k, value in enumerate(values)}
+        if name != "stiff":
+            check_same(here[0], named)
+            continue
+        check_device(here[0], **named)
+        if any(value.dtype != torch.uint8 for value in values):
+            raise InputError(f"stiff must be uint8, got {[value.dtype for value in values]}")

@@ -6,7 +6,8 @@ import torch
 from torch import Tensor
 
 from grokfast.errors import InputError
-from grokfast.ops._native import call, check_range, check_same, kernel
+from grokfast.ops._arguments import check_device, check_floats, check_memory, check_range, check_same, is_plain
+from grokfast.ops._native import call, kernel
 from grokfast.ops.cross_entropy import cross_entropy
 from grokfast.ops.two_hot import check_pairs, two_hot_relu, two_hot_relu_backward
 
@@ -46,9 +47,10 @@ def _check(params: list[Tensor], pairs: Tensor, labels: Tensor, grads: list[Tens
             f"labels must be int64 {list(pairs.shape[:2])} with at least one sample, got {labels.dtype} "
             f"{list(labels.shape)}"
         )
-    check_same(weight1, weight2=weight2, bias2=bias2)
+    check_floats(weight1, weight2=weight2, bias2=bias2)
+    check_device(weight1, labels=labels)
+    check_same(weight1, {f"gradient {k}": grad for k, grad in enumerate(grads)})
     for k, (grad, tensor) in enumerate(zip(grads, params, strict=False)):
-        check_same(weight1, **{f"gradient {k}": grad})
         if grad.shape != tensor.shape or grad.stride() != tensor.stride():
             raise InputError(f"gradient {k} must have the shape and strides of its parameter")
 
@@ -91,6 +93,7 @@ def mlp_cross_entropy_(
 @mlp_cross_entropy_.register_kernel("cpu")
 def _compiled(params: list[Tensor], pairs: Tensor, labels: Tensor, grads: list[Tensor]) -> tuple[Tensor, Tensor]:
     _check(params, pairs, labels, grads)
+    check_memory((*params, pairs, labels, *grads))
     run = kernel("mlp_cross_entropy", params[0])
     if run is None or not is_laid_out(params):
         return mlp_cross_entropy_reference(params, pairs, labels, grads)
@@ -124,8 +127,8 @@ def mlp_cross_entropy_direct(
     Raises:
         InputError: As :func:`mlp_cross_entropy_` does.
     """
-    on_cpu = all(tensor.device.type == "cpu" for tensor in (*params, pairs, labels, *grads))
-    found: tuple[Tensor, Tensor] = (_compiled if on_cpu else mlp_cross_entropy_)(params, pairs, labels, grads)
+    run = _compiled if is_plain((*params, pairs, labels, *grads)) else mlp_cross_entropy_
+    found: tuple[Tensor, Tensor] = run(params, pairs, labels, grads)
     return found
 
 
@@ -172,6 +175,7 @@ def mlp_losses(params: list[Tensor], pairs: Tensor, labels: Tensor) -> tuple[Ten
 @mlp_losses.register_kernel("cpu")
 def _compiled_losses(params: list[Tensor], pairs: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
     _check(params, pairs, labels, [])
+    check_memory((*params, pairs, labels))
     run = kernel("mlp_losses", params[0])
     if run is None or not is_laid_out(params):
         return mlp_losses_reference(params, pairs, labels)

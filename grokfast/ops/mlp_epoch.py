@@ -6,7 +6,8 @@ import torch
 from torch import Tensor
 
 from grokfast.errors import InputError
-from grokfast.ops._native import call, check_range, kernel, native
+from grokfast.ops._arguments import check_range
+from grokfast.ops._native import call, kernel, native
 from grokfast.ops.mlp import check_losses, is_laid_out, mlp_cross_entropy_
 from grokfast.ops.optimizer import adam_step_, check_adam
 

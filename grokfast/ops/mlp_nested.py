@@ -6,7 +6,8 @@ import torch
 from torch import Tensor
 
 from grokfast.errors import InputError
-from grokfast.ops._native import call, check_range, kernel
+from grokfast.ops._arguments import check_device, check_memory, check_range
+from grokfast.ops._native import call, kernel
 from grokfast.ops.mlp import check_losses, mlp_losses
 
 
@@ -32,6 +33,7 @@ def _check(params: list[Tensor], arrivals: list[Tensor], count: int, pairs: Tens
     if [list(when.shape) for when in arrivals] != shapes or any(when.dtype != torch.int32 for when in arrivals):
         got = [f"{when.dtype} {list(when.shape)}" for when in arrivals]
         raise InputError(f"arrivals must be int32 of the shapes of the parameters, {shapes}, got {got}")
+    check_device(params[0], **{f"arrivals[{k}]": when for k, when in enumerate(arrivals)})
 
 
 @torch.library.custom_op("grokfast::mlp_nested_losses", mutates_args=())
@@ -64,6 +66,8 @@ def mlp_nested_losses(
         InputError: If shapes or dtypes do not match, or an arrival, index or label is out of range.
     """
     _check(params, arrivals, count, pairs, labels)
+    for when in arrivals:
+        check_range("arrivals", when, count + 1)
     return mlp_nested_losses_reference(params, arrivals, count, pairs, labels)
 
 
@@ -77,6 +81,7 @@ def _compiled(
     params: list[Tensor], arrivals: list[Tensor], count: int, pairs: Tensor, labels: Tensor
 ) -> tuple[Tensor, Tensor]:
     _check(params, arrivals, count, pairs, labels)
+    check_memory((*params, *arrivals, pairs, labels))
     for when in arrivals:
         check_range("arrivals", when, count + 1)
     run = kernel("mlp_nested", params[0])

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Sequence
 
 import torch
 from torch import Tensor
 
 from grokfast.errors import InputError
-from grokfast.ops._native import call, check_same, kernel, native
+from grokfast.ops._arguments import check_device, check_floats, check_memory, check_same, is_plain
+from grokfast.ops._native import call, kernel, native
 
 
 def check_adam(
@@ -16,32 +18,56 @@ def check_adam(
 ) -> None:
     """Raise unless parameters, what belongs to them, and the members' rows fit together, as :func:`adam_step_` says."""
     params = tensors[0]
-    if any(len(group) != len(params) for group in tensors):
-        raise InputError(f"expected one gradient and state per parameter, got {[len(group) for group in tensors]}")
+    if not params or any(len(group) != len(params) for group in tensors):
+        raise InputError(
+            f"expected a parameter or more, with one gradient and state each, got {[len(group) for group in tensors]}"
+        )
+    check_floats(params[0], **{f"parameter {k}": p for k, p in enumerate(params)})
+    check_device(params[0], learning_rate=learning_rate, weight_decay=weight_decay, active=active)
+    members = params[0].shape[0] if params[0].dim() else 0
     for k, group in enumerate(zip(*tensors, strict=True)):
         p = group[0]
-        members = p.shape[0] if p.dim() else 0
+        check_same(p, {f"gradient or state {j} of parameter {k}": other for j, other in enumerate(group[1:])})
         for other in group[1:]:
-            check_same(p, **{f"state of parameter {k}": other})
             if other.shape != p.shape or other.stride() != p.stride():
                 raise InputError(
                     f"parameter {k}: expected the shape and strides {list(p.shape)}, {p.stride()}, "
                     f"got {list(other.shape)}, {other.stride()}"
                 )
-        if p.numel() and (p.stride(0) * members != p.numel() or (not p[0].is_contiguous() and not _is_dense(p[0]))):
+        if p.dim() == 0 or p.shape[0] != members:
+            raise InputError(f"parameter {k} must be [{members}, ...], as the first is, got {list(p.shape)}")
+        if p.numel() and (p.stride(0) * members != p.numel() or not (p.is_contiguous() or _is_dense(p))):
             raise InputError(f"parameter {k} must be dense with members outermost, got strides {p.stride()}")
-        for name, row in (("learning_rate", learning_rate), ("weight_decay", weight_decay)):
-            if row.shape != (members,) or row.dtype != torch.float64 or row.device != p.device:
-                raise InputError(f"{name} must be float64 [{members}] on {p.device}, got {row.dtype} {list(row.shape)}")
-    expected = (torch.uint8, learning_rate.shape, learning_rate.device)
-    if (active.dtype, active.shape, active.device) != expected:
-        raise InputError(f"active must be uint8 {list(learning_rate.shape)}, got {active.dtype} {list(active.shape)}")
+    for name, row in (("learning_rate", learning_rate), ("weight_decay", weight_decay)):
+        if row.shape != (members,) or row.dtype != torch.float64:
+            raise InputError(f"{name} must be float64 [{members}], got {row.dtype} {list(row.shape)}")
+    if active.shape != (members,) or active.dtype != torch.uint8:
+        raise InputError(f"active must be uint8 [{members}], got {active.dtype} {list(active.shape)}")
+    _check_memory(tensors, learning_rate, weight_decay, active)
+
+
+def _check_memory(tensors: Sequence[Sequence[Tensor]], *rows: Tensor) -> None:
+    check_memory([*(tensor for group in tensors for tensor in group), *rows])
+    for k, group in enumerate(zip(*tensors, strict=True)):
+        if group[0].numel() and len({tensor.data_ptr() for tensor in group}) < len(group):
+            raise InputError(f"parameter {k}, its gradient and its states must not share memory")
+
+
+def _check_constants(step: int, beta1: float, beta2: float, eps: float) -> None:
+    if step < 1 or not (0 <= beta1 < 1 and 0 <= beta2 < 1 and eps >= 0):
+        raise InputError(
+            f"expected step >= 1, beta1 and beta2 in [0, 1) and eps >= 0, got {step}, {beta1}, {beta2} and {eps}"
+        )
 
 
 def _is_dense(tensor: Tensor) -> bool:
     """Whether a tensor covers one block of memory without holes or overlap."""
-    order = sorted(range(tensor.dim()), key=lambda d: tensor.stride(d), reverse=True)
-    return tensor.permute(order).is_contiguous()
+    covered = 1
+    for stride, size in sorted(zip(tensor.stride(), tensor.shape, strict=True)):
+        if size > 1 and stride != covered:
+            return False
+        covered *= size
+    return True
 
 
 def _per_member(values: Tensor, like: Tensor) -> Tensor:
@@ -115,11 +141,14 @@ def adam_step_(
         decoupled: AdamW's decay instead of L2 decay in the gradient.
 
     Raises:
-        InputError: If shapes, strides, dtypes or devices do not match.
+        InputError: If shapes, strides, dtypes or devices do not match, memory is shared or missing, or a constant is
+            out of range.
 
     Source:
         Kingma & Ba 2015, algorithm 1; Loshchilov & Hutter 2019, algorithm 2.
     """
+    check_adam([params, grads, means, squares], learning_rate, weight_decay, active)
+    _check_constants(step, beta1, beta2, eps)
     adam_step_reference(
         params, grads, means, squares, learning_rate, weight_decay, active, step, beta1, beta2, eps, decoupled
     )
@@ -141,6 +170,7 @@ def _adam_compiled(
     decoupled: bool,
 ) -> None:
     check_adam([params, grads, means, squares], learning_rate, weight_decay, active)
+    _check_constants(step, beta1, beta2, eps)
     run, core = kernel("adam", params[0]), native()
     if run is None or core is None:
         adam_step_reference(
@@ -159,9 +189,28 @@ def _adam_compiled(
         )
         return
     constants = core.AdamConstants(beta1, beta2, eps, 1 - beta1**step, 1 - beta2**step, decoupled)
+    rows = learning_rate.contiguous(), weight_decay.contiguous(), active.contiguous()
     for p, g, m, v in zip(params, grads, means, squares, strict=True):
         members, size = p.shape[0], p.numel() // max(1, p.shape[0])
-        call(run, p, p, g, m, v, members, size, learning_rate, weight_decay, active, constants)
+        call(run, p, p, g, m, v, members, size, *rows, constants)
+
+
+@adam_step_.register_fake
+def _adam_fake(
+    params: list[Tensor],
+    grads: list[Tensor],
+    means: list[Tensor],
+    squares: list[Tensor],
+    learning_rate: Tensor,
+    weight_decay: Tensor,
+    active: Tensor,
+    step: int,
+    beta1: float,
+    beta2: float,
+    eps: float,
+    decoupled: bool,
+) -> None:
+    _check([params, grads, means, squares], learning_rate, weight_decay, active)
 
 
 class BoundAdam:
@@ -190,12 +239,20 @@ class BoundAdam:
         weight_decay: Tensor,
         active: Tensor,
     ) -> None:
-        check_adam([params, grads, means, squares], learning_rate, weight_decay, active)
         self._groups = [list(group) for group in (params, grads, means, squares)]
         self._rows = (learning_rate, weight_decay, active)
-        on_cpu = params[0].device.type == "cpu"
-        self._run = kernel("adam", params[0]) if on_cpu else None
-        members = params[0].shape[0]
+        self._tensors = [*(tensor for group in self._groups for tensor in group), *self._rows]
+        self._bind()
+
+    def _bind(self) -> None:
+        check_adam(self._groups, *self._rows)
+        if not all(row.is_contiguous() for row in self._rows):
+            raise InputError("learning_rate, weight_decay and active must be contiguous")
+        first = self._groups[0][0]
+        self._run = kernel("adam", first) if is_plain(self._tensors) else None
+        members = first.shape[0]
+        self._address_of = [tensor.data_ptr for tensor in self._tensors]
+        self._where = [address() for address in self._address_of]
         self._addresses = [
             (*(tensor.data_ptr() for tensor in group), members, group[0].numel() // max(1, members))
             for group in zip(*self._groups, strict=True)
@@ -205,16 +262,24 @@ class BoundAdam:
     def is_bound_to(self, *groups: Sequence[Tensor]) -> bool:
         """Whether it was made for these tensors: parameters, gradients, means, squares, and the three rows."""
         return all(
-            len(mine) == len(group) and all(a is b for a, b in zip(mine, group, strict=True))
+            len(mine) == len(group) and all(map(operator.is_, mine, group))
             for mine, group in zip((*self._groups, self._rows), groups, strict=True)
         )
 
     def __call__(self, step: int, beta1: float, beta2: float, eps: float, decoupled: bool) -> None:
-        """One step in place; the arguments are those of :func:`adam_step_`."""
+        """One step in place; the arguments are those of :func:`adam_step_`.
+
+        Raises:
+            InputError: If a tensor that has got other memory meanwhile (``p.data = ...``) does not fit any more, or a
+                constant is out of range.
+        """
+        if [address() for address in self._address_of] != self._where:
+            self._bind()
         core = native()
         if self._run is None or core is None:
             adam_step_(*self._groups, *self._rows, step, beta1, beta2, eps, decoupled)
             return
+        _check_constants(step, beta1, beta2, eps)
         constants = core.AdamConstants(beta1, beta2, eps, 1 - beta1**step, 1 - beta2**step, decoupled)
         threads = torch.get_num_threads()
         for addresses in self._addresses:
@@ -268,6 +333,7 @@ def sgd_step_(
     Source:
         Sutskever et al. 2013, in torch's form.
     """
+    check_adam([params, grads, velocities], learning_rate, weight_decay, active)
     sgd_step_reference(params, grads, velocities, learning_rate, weight_decay, active, momentum)
 
 
@@ -286,6 +352,20 @@ def _sgd_compiled(
     if run is None:
         sgd_step_reference(params, grads, velocities, learning_rate, weight_decay, active, momentum)
         return
+    rows = learning_rate.contiguous(), weight_decay.contiguous(), active.contiguous()
     for p, g, u in zip(params, grads, velocities, strict=True):
         members, size = p.shape[0], p.numel() // max(1, p.shape[0])
-        call(run, p, p, g, u, members, size, learning_rate, weight_decay, active, momentum)
+        call(run, p, p, g, u, members, size, *rows, momentum)
+
+
+@sgd_step_.register_fake
+def _sgd_fake(
+    params: list[Tensor],
+    grads: list[Tensor],
+    velocities: list[Tensor],
+    learning_rate: Tensor,
+    weight_decay: Tensor,
+    active: Tensor,
+    momentum: float,
+) -> None:
+    _check([params, grads, velocities], learning_rate, weight_decay, active)

@@ -9,31 +9,32 @@ from grokfast.pruning.curve import (
     size_at_drop,
 )
 from grokfast.pruning.curves import pruning_curves
-from grokfast.pruning.magnitude import magnitude_ranks, prune_layerwise, pruning_curve
 from grokfast.pruning.modules import PruningCurve, apply_masks, measure_pruning, prune_module, pruning_masks
-from grokfast.pruning.order import PruningOrder, masked, pruned_count, pruning_order
-from grokfast.pruning.schemes import Scheme, layers_of, weight_names
+from grokfast.pruning.order import PruningOrder, masked, pruned_count, pruning_order, ranks_of
+from grokfast.pruning.schemes import Scheme, layer_of, layers_of, weight_names
+from grokfast.pruning.selection import Selection, pruning_selection
 
 __all__ = [
     "PruningCurve",
     "PruningOrder",
     "Scheme",
+    "Selection",
     "apply_masks",
     "compressibility",
     "compressibility_bounds",
     "compressibility_error",
+    "layer_of",
     "layers_of",
-    "magnitude_ranks",
     "masked",
     "measure_pruning",
-    "prune_layerwise",
     "prune_module",
     "pruned_count",
-    "pruning_curve",
     "pruning_curves",
     "pruning_fractions",
     "pruning_masks",
     "pruning_order",
+    "pruning_selection",
+    "ranks_of",
     "size_at_accuracy",
     "size_at_drop",
     "weight_names",

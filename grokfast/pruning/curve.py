@@ -17,8 +17,8 @@ def _check(fractions: Tensor, accuracies: Tensor) -> None:
         )
     if fractions[0] != 0 or fractions[-1] != 1 or not (fractions.diff() > 0).all():
         raise InputError(f"fractions must rise from 0 to 1, got {fractions[0]:g} .. {fractions[-1]:g}")
-    if not ((accuracies >= 0) & (accuracies <= 1)).all():
-        raise InputError("accuracies must lie in [0, 1]")
+    if not (((accuracies >= 0) & (accuracies <= 1)) | accuracies.isnan()).all():
+        raise InputError("accuracies must lie in [0, 1], or be NaN where there is none")
 
 
 def pruning_fractions(steps: int = 100) -> Tensor:
@@ -36,7 +36,7 @@ def compressibility(fractions: Tensor, accuracies: Tensor) -> Tensor:
         accuracies: ``[..., F]`` in [0, 1].
 
     Returns:
-        ``[...]``, dimensionless, at least 1; infinite where nothing is lost at any fraction.
+        ``[...]``, dimensionless, at least 1; infinite where nothing is lost at any fraction; NaN for a curve with NaN.
 
     Raises:
         InputError: If fractions do not rise from 0 to 1, accuracies leave [0, 1], or shapes differ.
@@ -131,7 +131,7 @@ def size_at_drop(fractions: Tensor, accuracies: Tensor, drop: float = 0.05) -> T
         drop: The accepted relative loss, in (0, 1).
 
     Returns:
-        ``[...]`` in [0, 1], to the resolution of the grid.
+        ``[...]`` in [0, 1], to the resolution of the grid; NaN where there is no unpruned accuracy.
 
     Source:
         arXiv 2502.01739, sec. on compressibility: size at a 5 % drop.
@@ -140,4 +140,4 @@ def size_at_drop(fractions: Tensor, accuracies: Tensor, drop: float = 0.05) -> T
     check_fraction("drop", drop)
     kept = accuracies >= (1 - drop) * accuracies[..., :1]
     largest = torch.where(kept, fractions.to(torch.float64), torch.zeros((), dtype=torch.float64)).amax(-1)
-    return 1 - largest
+    return (1 - largest).masked_fill(accuracies[..., 0].isnan(), torch.nan)

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor, nn
 
 from grokfast._checks import check_fraction
 from grokfast.errors import InputError
+from grokfast.models.copies import private_copy
 from grokfast.pruning.curve import (
     compressibility,
     compressibility_bounds,
@@ -21,6 +21,7 @@ from grokfast.pruning.curve import (
 )
 from grokfast.pruning.order import PruningOrder, masked, pruning_order
 from grokfast.pruning.schemes import Scheme
+from grokfast.pruning.selection import Selection, pruning_selection, refresh_masked
 
 
 @dataclass(frozen=True)
@@ -31,11 +32,13 @@ class PruningCurve:
         fractions: ``[F]``, rising from 0 to 1.
         accuracy: ``[..., F]`` in [0, 1].
         loss: ``[..., F]`` in nats, or None.
+        left_out: Why a parameter was not pruned at all, by name; where a module was measured.
     """
 
     fractions: Tensor
     accuracy: Tensor
     loss: Tensor | None = None
+    left_out: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def compressibility(self) -> Tensor:
@@ -68,9 +71,12 @@ def pruning_masks(
     *,
     names: Sequence[str] | None = None,
     fisher: Mapping[str, Tensor] | None = None,
+    gradients: Mapping[str, Tensor] | None = None,
     generator: torch.Generator | None = None,
 ) -> dict[str, Tensor]:
     """Masks of a module at one fraction, as ``torch.nn.utils.prune.custom_from_mask`` takes them.
+
+    A layer that ``torch.nn.utils.prune`` has pruned before is ranked by its effective weight, times its mask.
 
     Args:
         model: Any module.
@@ -78,6 +84,7 @@ def pruning_masks(
         scheme: What goes first.
         names: Which parameters; see :func:`pruning_order`.
         fisher: For the Fisher schemes: what ``fisher_diag(model, ...)`` returned.
+        gradients: For the Taylor schemes: gradients of the loss by parameter name.
         generator: For random pruning.
 
     Returns:
@@ -87,7 +94,7 @@ def pruning_masks(
         InputError: As :func:`pruning_order`, or if the fraction lies outside [0, 1].
     """
     params = dict(model.named_parameters())
-    order = _order(params, scheme, names, fisher, generator)
+    order, _ = _order(model, scheme, names, fisher, gradients, generator)
     return {name: mask[0].to(params[name].dtype) for name, mask in order.masks(fraction).items()}
 
 
@@ -104,7 +111,7 @@ def apply_masks(model: nn.Module, masks: Mapping[str, Tensor]) -> nn.Module:
     Raises:
         InputError: If a mask belongs to no parameter or has another shape.
     """
-    pruned = copy.deepcopy(model)
+    pruned = private_copy(model, own=True)
     _overwrite(pruned, masked(dict(model.named_parameters()), masks))
     return pruned
 
@@ -116,10 +123,12 @@ def prune_module(
     *,
     names: Sequence[str] | None = None,
     fisher: Mapping[str, Tensor] | None = None,
+    gradients: Mapping[str, Tensor] | None = None,
     generator: torch.Generator | None = None,
 ) -> nn.Module:
     """A pruned copy of a module; arguments as of :func:`pruning_masks`."""
-    return apply_masks(model, pruning_masks(model, fraction, scheme, names=names, fisher=fisher, generator=generator))
+    masks = pruning_masks(model, fraction, scheme, names=names, fisher=fisher, gradients=gradients, generator=generator)
+    return apply_masks(model, masks)
 
 
 def measure_pruning(
@@ -127,62 +136,80 @@ def measure_pruning(
     evaluate: Callable[[nn.Module], float],
     scheme: str | Scheme = Scheme.LAYERWISE,
     *,
-    fractions: Tensor | None = None,
+    fractions: Tensor | Sequence[float] | None = None,
     names: Sequence[str] | None = None,
     fisher: Mapping[str, Tensor] | None = None,
+    gradients: Mapping[str, Tensor] | None = None,
     generator: torch.Generator | None = None,
 ) -> PruningCurve:
     """Pruning curve of any module: its accuracy with more and more parameters removed.
 
     Args:
         model: Any module; it is copied once and not changed.
-        evaluate: Accuracy in [0, 1] of the module it is given, which it must not keep or change.
+        evaluate: Accuracy in [0, 1] (not in percent) of the module it is given, which it must not keep or change.
         scheme: What goes first.
-        fractions: ``[F]`` rising from 0 to 1; by default 0, 0.01, ..., 1.
+        fractions: ``[F]`` rising from 0 to 1, a tensor or a list; by default 0, 0.01, ..., 1.
         names: Which parameters; see :func:`pruning_order`.
         fisher: For the Fisher schemes: what ``fisher_diag(model, ...)`` returned.
+        gradients: For the Taylor schemes: gradients of the loss by parameter name.
         generator: For random pruning.
 
     Returns:
         The curve.
 
     Raises:
-        InputError: As :func:`pruning_order`, or if a fraction lies outside [0, 1].
+        InputError: As :func:`pruning_selection` and :func:`pruning_order`, if a fraction lies outside [0, 1], or at the
+            first accuracy that does.
     """
-    grid = pruning_fractions() if fractions is None else fractions
+    grid = pruning_fractions() if fractions is None else torch.as_tensor(fractions, dtype=torch.float64)
+    if grid.dim() != 1 or not len(grid):
+        raise InputError(f"fractions must be [F] with at least one of them, got shape {list(grid.shape)}")
     for fraction in grid:
         check_fraction("pruned fraction", float(fraction), closed=True)
     params = {name: tensor.detach() for name, tensor in model.named_parameters()}
-    order = _order(params, scheme, names, fisher, generator)
-    working = copy.deepcopy(model)
-    found = []
+    order, selection = _order(model, scheme, names, fisher, gradients, generator)
+    working = private_copy(model, own=True)
+    found: list[float] = []
     for fraction in grid:
         masks = {name: mask[0] for name, mask in order.masks(float(fraction)).items()}
         _overwrite(working, masked(params, masks))
-        found.append(float(evaluate(working)))
-    return PruningCurve(grid, torch.tensor(found, dtype=torch.float64))
+        found.append(_accuracy(evaluate(working)))
+    return PruningCurve(grid, torch.tensor(found, dtype=torch.float64), left_out=selection.left_out)
+
+
+def _accuracy(value: object) -> float:
+    accuracy = float(value)  # type: ignore[arg-type]
+    if not 0 <= accuracy <= 1:
+        hint = "; divide percent by 100" if 1 < accuracy <= 100 else ""
+        raise InputError(f"evaluate must return an accuracy in [0, 1], got {accuracy:g}{hint}")
+    return accuracy
 
 
 def _order(
-    params: Mapping[str, Tensor],
+    model: nn.Module,
     scheme: str | Scheme,
     names: Sequence[str] | None,
     fisher: Mapping[str, Tensor] | None,
+    gradients: Mapping[str, Tensor] | None,
     generator: torch.Generator | None,
-) -> PruningOrder:
-    for name, tensor in params.items():
-        if not tensor.isfinite().all():
+) -> tuple[PruningOrder, Selection]:
+    selection = pruning_selection(model, scheme, names=names, fisher=fisher)
+    for name, tensor in selection.values.items():
+        if tensor.is_floating_point() and not tensor.isfinite().all():
             raise InputError(f"parameters must be finite, got {int((~tensor.isfinite()).sum())} in {name} that are not")
-    return pruning_order(
-        {name: tensor.detach()[None] for name, tensor in params.items()},
+    order = pruning_order(
+        {name: tensor[None] for name, tensor in selection.values.items()},
         scheme,
-        names=names,
+        names=selection.names,
         fisher=None if fisher is None else {name: values[None] for name, values in fisher.items()},
+        gradients=None if gradients is None else {name: values[None] for name, values in gradients.items()},
         generators=None if generator is None else [generator],
     )
+    return order, selection
 
 
 def _overwrite(model: nn.Module, values: Mapping[str, Tensor]) -> None:
     with torch.no_grad():
         for name, parameter in model.named_parameters():
             parameter.copy_(values[name])
+        refresh_masked(model)

@@ -163,19 +163,22 @@ def pruning_order(
     *,
     names: Sequence[str] | None = None,
     fisher: Mapping[str, Tensor] | None = None,
+    gradients: Mapping[str, Tensor] | None = None,
     generators: Sequence[torch.Generator] | None = None,
 ) -> PruningOrder:
     """The order in which a scheme removes the parameters of every member of a stack.
 
     Ranks are exact. Equal scores go by index: tensors in the order of ``params``, entries of a tensor in row-major
-    order. A layer is what shares a name up to the last dot, so a group never reaches into the next layer.
+    order. A layer is a weight with its bias (:func:`layers_of`), so a group never reaches into the next layer.
 
     Args:
         params: Stacked parameters ``[E, ...]``.
         scheme: A :class:`Scheme` or its value.
-        names: Which parameters to prune. By default magnitude and random pruning take the weight matrices and kernels
-            (biases stay), Fisher pruning takes every parameter, biases included, as the paper says "parameters".
+        names: Which parameters to prune. By default magnitude and random pruning take the weight matrices, kernels
+            and embeddings (biases stay; a network without any matrix gives all its parameters), Fisher pruning takes
+            every parameter, biases included, as the paper says "parameters".
         fisher: Fisher diagonal ``[E, ...]`` by name, for the Fisher schemes.
+        gradients: Gradients of the loss ``[E, ...]`` by name, for the Taylor schemes.
         generators: One for each member, for random pruning.
 
     Returns:
@@ -189,7 +192,7 @@ def pruning_order(
     """
     scheme = parse_choice("scheme", scheme, Scheme)
     chosen = _chosen(params, scheme, names)
-    scores = _scores(params, scheme, chosen, fisher, generators)
+    scores = _scores(params, scheme, chosen, fisher, gradients, generators)
     groups = [chosen] if scheme.is_global else list(layers_of(chosen).values())
     ranks: Params = {}
     sizes: dict[str, int] = {}
@@ -215,23 +218,36 @@ def _chosen(params: Mapping[str, Tensor], scheme: Scheme, names: Sequence[str] |
     return chosen
 
 
+def _fitting(what: str, given: Mapping[str, Tensor], params: Mapping[str, Tensor], chosen: Sequence[str]) -> Params:
+    """What is given for every chosen parameter, if it fits."""
+    for name in chosen:
+        mine = given.get(name)
+        if mine is None or mine.shape != params[name].shape:
+            got = "none" if mine is None else list(mine.shape)
+            raise InputError(f"the {what} of {name} must be {list(params[name].shape)}, got {got}")
+        if not mine.isfinite().all():
+            raise InputError(f"the {what} of {name} must be finite")
+    return {name: given[name].detach() for name in chosen}
+
+
 def _scores(
     params: Mapping[str, Tensor],
     scheme: Scheme,
     chosen: Sequence[str],
     fisher: Mapping[str, Tensor] | None,
+    gradients: Mapping[str, Tensor] | None,
     generators: Sequence[torch.Generator] | None,
 ) -> Params:
     if scheme.uses_fisher:
         if fisher is None:
             raise InputError(f"scheme {scheme.value!r} needs fisher=, a Fisher diagonal by parameter name")
-        for name in chosen:
-            if name not in fisher or fisher[name].shape != params[name].shape:
-                got = list(fisher[name].shape) if name in fisher else "none"
-                raise InputError(f"the Fisher diagonal of {name} must be {list(params[name].shape)}, got {got}")
-            if not fisher[name].isfinite().all():
-                raise InputError(f"the Fisher diagonal of {name} must be finite")
-        return {name: fisher[name].detach() for name in chosen}
+        return _fitting("Fisher diagonal", fisher, params, chosen)
+    if scheme.uses_gradients:
+        if gradients is None:
+            raise InputError(f"scheme {scheme.value!r} needs gradients=, gradients of the loss by parameter name")
+        found = _fitting("gradient", gradients, params, chosen)
+        # In float64, or products of different numbers would tie at 0.
+        return {name: (found[name].double() * params[name].detach().double()).abs() for name in chosen}
     if scheme is Scheme.RANDOM:
         members = member_count(params)
         if generators is None or len(generators) != members:

@@ -17,4 +17,12 @@ REPORTS: dict[str, Callable[[RunTable], str]] = {
     "pruning": pruning_report,
 }
 
-__all__ = ["REPORTS"]
+
+def listing() -> str:
+    """The reports as lines of text: what each is called, and what it measures."""
+    firsts = {name: (report.__doc__ or "").strip().splitlines()[0] for name, report in REPORTS.items()}
+    width = max(map(len, firsts))
+    return "\n".join(f"{name:{width}}  {first}" for name, first in firsts.items())
+
+
+__all__ = ["REPORTS", "listing"]

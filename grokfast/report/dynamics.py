@@ -7,17 +7,15 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from grokfast.errors import MissingRunsError
-from grokfast.figures.registry import by_scale, one_setting
+from grokfast.figures.choose import by_scale, seed_of
 from grokfast.measures import linear_fit, mean_interval, plateau
+from grokfast.report.chosen import missing_runs, runs_of
 from grokfast.report.ledger import Row, claims_table, is_above_zero, verdict
 from grokfast.runs import Run, RunTable
+from grokfast.studies import find_study
 
-_RUNS = (
-    "task = 'modular-addition' AND weight_decay = 3e-5 AND status = 'finished' AND t_train IS NOT NULL "
-    "AND compressibility_schedule LIKE 'log:%' AND batch_size = {}"
-)
-_COMMAND = "grokfast sweep fig06 --size laptop"
+STUDY = "main-text-dynamics"
+_STUDIES = {64: STUDY, 200: "batch-200"}
 _BATCHES = {
     64: {"learning": "above, by about 50 %", "grokking": "above, by about 67 %"},
     200: {"learning": "above", "grokking": "above"},
@@ -43,24 +41,29 @@ def dynamics_report(table: RunTable) -> str:
     rows: list[Row] = []
     used, missing = [], []
     for batch, papers in _BATCHES.items():
-        runs = list(table.where(_RUNS.format(batch)))
-        groups = by_scale(one_setting(f"the report on batch {batch}", runs)) if runs else {}
+        runs = runs_of(
+            f"the report on batch {batch}",
+            table,
+            _STUDIES[batch],
+            columns=("t_train",),
+            curves=("compressibility", "ipr_output"),
+        )
+        groups = by_scale(runs)
         if len(groups) < 2:
             missing.append(f"- batch {batch}")
             continue
-        config = runs[0].config
         used.append(
             f"- batch {batch}: {len(runs)} runs, w0 in {{{', '.join(f'{w0:g}' for w0 in groups)}}}, "
-            f"{len({run.config.seed for run in runs})} seeds, {config.epochs:,} epochs"
+            f"{len({seed_of(run) for run in runs})} seeds, {runs[0].record['config']['epochs']:,} epochs"
         )
         if batch == 64:
             rows += feature_rows(groups)
         rows += overshoot_rows(groups, papers, f"batch {batch}: ")
     if not rows:
-        raise MissingRunsError(
-            f"the report needs runs of modular addition at 2 values of w0 that looked at compressibility on their way, "
-            f"but {table.store.root} holds none; make them with\n  {_COMMAND} --runs {table.store.root}"
+        raise missing_runs(
+            "runs of modular addition at 2 values of w0 that looked at compressibility on their way", table, STUDY
         )
+    command = find_study(STUDY).command
     lines = [
         "# Dynamics of modular addition: measured against claimed",
         "",
@@ -68,7 +71,7 @@ def dynamics_report(table: RunTable) -> str:
         "",
         "Intervals are 95 % (Student's t over runs). Learning is the smallest w0, grokking the largest. Made by",
         "",
-        f"    {_COMMAND} --runs FOLDER",
+        f"    {command} --runs FOLDER",
         "    grokfast report dynamics --runs FOLDER",
         "",
         "A slope or a change agrees if its interval lies above 0.",
@@ -76,7 +79,7 @@ def dynamics_report(table: RunTable) -> str:
         *claims_table(rows),
     ]
     if missing:
-        lines += ["", f"Not measured, for want of runs like those of `{_COMMAND}`:", "", *missing]
+        lines += ["", f"Not measured, for want of runs like those of `{command}`:", "", *missing]
     return "\n".join([*lines, ""])
 
 

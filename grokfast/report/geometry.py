@@ -9,24 +9,25 @@ import numpy as np
 from numpy.typing import NDArray
 
 from grokfast.errors import MissingRunsError
+from grokfast.figures.choose import Group, groups_of, scale_of, the_one, title_of
 from grokfast.figures.geometry import (
-    COMMAND,
-    MEASURED,
+    STUDIES,
     Side,
-    by_task,
     column,
+    look_of,
     metric_title,
     metrics_of,
     sides,
-    task_title,
 )
-from grokfast.figures.registry import one_setting
 from grokfast.measures import Estimate, largest_bump, mean_interval
-from grokfast.report.ledger import Row, markdown_table
-from grokfast.report.ledger import verdict as _yes
+from grokfast.report.ledger import Row, markdown_table, verdict
 from grokfast.runs import Run, RunTable
+from grokfast.studies import find_study
 
 Curve = tuple[NDArray[np.int64], NDArray[np.float64]]
+
+_BUMPS = {"ising": "2200-2400 and 6200-6400", "modular-addition": "19-20 and 46-47"}
+"""The tasks of the paper, with start and end of the bump of claim I4."""
 
 _END = 0.1  # the last tenth of the looks is "the end"
 _SMALL = 0.1  # a cosine of at most this is "about 0"
@@ -46,15 +47,13 @@ def geometry_report(table: RunTable) -> str:
         MissingRunsError: If there are none with two scales.
         InputError: If the runs of a task differ in more than w0 and seed.
     """
-    tasks = {
-        task: one_setting(f"the report on {task}", runs) for task, runs in by_task(list(table.where(MEASURED))).items()
-    }
+    tasks = _runs_by_task(table)
     tasks = {task: runs for task, runs in tasks.items() if len(sides(runs)) == 2 and metrics_of(runs)}
     if not tasks:
+        commands = "\n".join(f"  {find_study(name).command} --runs {table.store.root}" for name in STUDIES)
         raise MissingRunsError(
             f"the report needs runs at two values of w0 whose geometry was measured in a common metric, but "
-            f"{table.store.root} holds none; make them with\n  {COMMAND} --runs {table.store.root}\n"
-            "or, in every metric,\n  grokfast sweep geometry --size quick"
+            f"{table.store.root} holds none; make them with (the second: in every metric)\n{commands}"
         )
     lines = [
         "# Geometry of the trajectory: measured against claimed",
@@ -68,18 +67,29 @@ def geometry_report(table: RunTable) -> str:
     ]
     for task, runs in tasks.items():
         learning, grokking = sides(runs)
-        config = runs[0].config
+        look = look_of(runs[0])
         lines += [
             "",
-            f"## {task_title(task)}",
+            f"## {title_of(runs)}",
             "",
-            f"{config.epochs} epochs, f = {config.geometry_step}, looks {config.geometry_schedule}; learning "
-            f"w0 = {learning.runs[0].config.w0:g}, grokking w0 = {grokking.runs[0].config.w0:g}, "
+            f"{runs[0].record['config']['epochs']} epochs, f = {', '.join(look.steps)}, looks "
+            f"{', '.join(look.schedules)}; learning w0 = {scale_of(learning.runs[0]):g}, grokking "
+            f"w0 = {scale_of(grokking.runs[0]):g}, "
             f"{len(learning.runs)} and {len(grokking.runs)} seeds; t_test {_times(learning)} and {_times(grokking)}.",
             "",
         ]
         lines += _side_by_side(task, learning, grokking, sorted(metrics_of(runs), key=_diagonal_first))
     return "\n".join([*lines, ""])
+
+
+def _runs_by_task(table: RunTable) -> dict[str, list[Run]]:
+    """Runs of one setting of each task: that of a study if there is one."""
+    preferred = {setting for name in STUDIES for setting in find_study(name).settings}
+    groups: dict[str, list[Group]] = {}
+    for group in groups_of(table, curves=("geometry_*_length",)):
+        if group.runs:
+            groups.setdefault(str(group.setting.fields["task.name"]), []).append(group)
+    return {task: the_one(f"the report on {task}", groups[task], table, preferred).runs for task in sorted(groups)}
 
 
 def _side_by_side(task: str, learning: Side, grokking: Side, metrics: Sequence[str]) -> list[str]:
@@ -108,14 +118,16 @@ def _i1(task: str, learning: Side, grokking: Side, metric: str) -> list[Row]:
     low, high = (peak.mean for peak in peaks if peak is not None)
     ising = task == "ising"
     return [
-        Row(
+        _claimed(
+            task,
             "I1",
             "peak of S(s, s'), learning and grokking",
             "higher in grokking" + (", about 1" if ising else ""),
             f"{_text(peaks[0], '.2f')} and {_text(peaks[1], '.2f')}, the latter at epoch {_text(where, '.0f')}",
-            _yes(high > low and (not ising or high > 1 - _SMALL)),
+            high > low and (not ising or high > 1 - _SMALL),
         ),
-        Row(
+        _claimed(
+            task,
             "I1",
             "S at the end, learning and grokking",
             "about 0",
@@ -137,14 +149,16 @@ def _i2(task: str, learning: Side, grokking: Side, metric: str) -> list[Row]:
     else:
         paper, agrees = "much smaller than Ising's", tops.mean < 0.5
     return [
-        Row(
+        _claimed(
+            task,
             "I2",
             "origin similarity, mean up to t_test, learning and grokking; largest in grokking",
             paper,
             f"{_text(learned, '.2f')} and {_text(grokked, '.2f')}; {_text(tops, '.2f')}",
-            _yes(agrees),
+            agrees,
         ),
-        Row(
+        _claimed(
+            task,
             "I2",
             "origin similarity at the end, learning and grokking",
             "about 0",
@@ -165,20 +179,20 @@ def _i3(task: str, learning: Side, grokking: Side, metric: str) -> list[Row]:
         stiff = mean_interval([run.summary[f"stiff_share_{metric.replace('-', '_')}"] for run in side.runs])
         claimed = metric.startswith("logit")
         rows.append(
-            Row(
+            _claimed(
+                task,
                 "I3",
                 f"{side.name}: share of parameters with g in the decade around 0.1 (below, above); with g >= "
-                f"{side.runs[0].config.geometry_stiff or 0.1:g}",
+                f"{look_of(side.runs[0]).stiff or 0.1:g}",
                 "a gap near 0.1 (logit Fisher)",
                 f"{_text(around, '.3f')} ({_text(below, '.3f')}, {_text(above, '.3f')}); {_text(stiff, '.3f')}",
-                _yes(around.mean < min(below.mean, above.mean)) if claimed else "-",
+                around.mean < min(below.mean, above.mean) if claimed else None,
             )
         )
     return rows
 
 
 def _i4(task: str, learning: Side, grokking: Side, metric: str) -> list[Row]:
-    claimed = "2200-2400 and 6200-6400" if task == "ising" else "19-20 and 46-47"
     bumps = []
     for side in (learning, grokking):
         found = [largest_bump(*_curve(run, column(metric, "length"))) for run in side.runs]
@@ -189,30 +203,32 @@ def _i4(task: str, learning: Side, grokking: Side, metric: str) -> list[Row]:
         start, end = (mean_interval([pair[k].epoch for pair in pairs]) for k in (0, 1))
         bumps.append(f"{_text(start, '.0f')} to {_text(end, '.0f')} ({len(pairs)} of {len(found)} seeds)")
     rows = [
-        Row(
+        _claimed(
+            task,
             "I4",
             "start and end of the largest bump of the length, learning; grokking",
-            f"a bump over the grokking period: {claimed}",
+            f"a bump over the grokking period: {_BUMPS.get(task, '')}",
             "; ".join(bumps),
-            _yes(_overlaps(grokking, metric)),
+            _overlaps(grokking, metric),
         )
     ]
-    if learning.runs[0].config.geometry_stiff:
+    if look_of(learning.runs[0]).stiff:
         crossed = [_crossings(run, metric) for run in grokking.runs]
         rows.append(
-            Row(
+            _claimed(
+                task,
                 "I4",
                 "grokking: times that stiff and sloppy lengths cross",
                 "they cross",
                 _text(mean_interval(crossed), ".1f"),
-                _yes(float(np.median(crossed)) >= 1),
+                float(np.median(crossed)) >= 1,
             )
         )
     return rows
 
 
 def _i5(task: str, learning: Side, grokking: Side, metric: str) -> list[Row]:
-    if not learning.runs[0].config.geometry_stiff:
+    if not look_of(learning.runs[0]).stiff:
         return []
     rows = []
     for side in (learning, grokking):
@@ -226,13 +242,15 @@ def _i5(task: str, learning: Side, grokking: Side, metric: str) -> list[Row]:
         if not likeness:
             continue
         r, difference = mean_interval(likeness), mean_interval(ahead)
+        agrees: bool | None = None
         if side.name == "grokking":
-            paper, agrees = "alike", _yes(r.mean > 0.5)
+            paper, agrees = "alike", r.mean > 0.5
         else:
             paper = "stiff is higher" if task == "ising" else "-"
-            agrees = _yes(difference.mean > 0) if task == "ising" else "-"
+            agrees = difference.mean > 0 if task == "ising" else None
         rows.append(
-            Row(
+            _claimed(
+                task,
                 "I5",
                 f"{side.name}: correlation of stiff and sloppy cosines; mean of stiff minus sloppy",
                 paper,
@@ -315,8 +333,15 @@ def _text(value: Estimate | None, spec: str) -> str:
     return format(value.mean, spec) if value.count < 2 else format(value, spec)
 
 
-def _about_zero(ends: Sequence[Estimate | None]) -> str:
-    return _yes(all(end is not None and abs(end.mean) <= _SMALL for end in ends))
+def _about_zero(ends: Sequence[Estimate | None]) -> bool:
+    return all(end is not None and abs(end.mean) <= _SMALL for end in ends)
+
+
+def _claimed(task: str, claim: str, quantity: str, paper: str, measured: str, agrees: bool | None) -> Row:
+    """A line of the ledger; of tasks that are not the paper's what was measured alone."""
+    if task not in _BUMPS:
+        return Row(claim, quantity, "-", measured, "-")
+    return Row(claim, quantity, paper, measured, "-" if agrees is None else verdict(agrees))
 
 
 def _times(side: Side) -> str:

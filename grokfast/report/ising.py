@@ -6,13 +6,16 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from grokfast.errors import MissingRunsError
-from grokfast.figures.fig03 import last_hidden
-from grokfast.figures.registry import ISING_COMMAND, ISING_TEXT, by_scale, one_setting
-from grokfast.measures import Estimate, grokking_onset, linear_fit, mean_interval
+from grokfast.figures.choose import by_scale, scale_of, seed_of
+from grokfast.figures.dynamics import last_hidden
+from grokfast.measures import Estimate, linear_fit, mean_interval
+from grokfast.report.chosen import missing_runs, runs_of
 from grokfast.report.ising_dynamics import dynamics_rows
 from grokfast.report.ledger import Row, claims_table, markdown_table, verdict
+from grokfast.report.onset import onset_row
 from grokfast.runs import Run, RunTable, regime_of
+
+STUDY = "ising"
 
 
 def ising_report(table: RunTable) -> str:
@@ -28,33 +31,31 @@ def ising_report(table: RunTable) -> str:
         MissingRunsError: If there are fewer than two values of w0.
         InputError: If the runs differ in more than w0 and seed.
     """
-    runs = one_setting("the report", list(table.where(ISING_TEXT + " AND t_train IS NOT NULL")))
+    runs = runs_of("the report", table, STUDY, columns=("t_train", "end_test_accuracy", "compressibility"), exact=False)
     groups = by_scale(runs)
     if len(groups) < 2:
-        raise MissingRunsError(
-            f"the report needs at least 2 values of w0, but {table.store.root} holds {len(groups)}; make them with\n"
-            f"  {ISING_COMMAND} --runs {table.store.root}"
-        )
-    seeds = sorted({run.config.seed for run in runs})
+        raise missing_runs("runs of the Ising task at 2 or more values of w0", table, STUDY, runs)
+    seeds = sorted({seed_of(run) for run in runs})
     rows = [
-        *[_onset(groups, seeds), _delay(groups), *_accuracy(groups)],
+        *[onset_row(groups, "about 3", lambda below, middle: below <= 3 <= middle), _delay(groups), *_accuracy(groups)],
         *_features(groups),
         *_compressibility(runs),
         *dynamics_rows(groups),
     ]
-    config = runs[0].config
-    data = config.to_dict()["task"]
+    config = runs[0].record["config"]
+    data = config["task"]
     source = f"data set {data['data_hash']}" if data["data_file"] else f"{data['dynamics']}, {data['sweeps']} sweeps"
     lines = [
         "# Ising phases: measured against claimed",
         "",
-        f"{len(runs)} runs: w0 in {{{', '.join(f'{w0:g}' for w0 in groups)}}}, {len(seeds)} seeds, {config.epochs:,} "
-        f"epochs, learning rate {config.learning_rate:g}, weight decay {config.weight_decay:g}, "
+        f"{len(runs)} runs: w0 in {{{', '.join(f'{w0:g}' for w0 in groups)}}}, {len(seeds)} seeds, "
+        f"{config['epochs']:,} epochs, learning rate {config['learning_rate']:g}, "
+        f"weight decay {config['weight_decay']:g}, "
         f"{data['L']}x{data['L']} snapshots ({source}), {data['train_size']} for training and "
         f"{data['test_size']} for test. Intervals are 95 % (Student's t over seeds or runs). "
         "Learning is the smallest w0, grokking the largest. Made by",
         "",
-        "    grokfast sweep fig09 --size SIZE --runs FOLDER",
+        f"    grokfast sweep {STUDY} --size SIZE --runs FOLDER",
         "    grokfast report ising --runs FOLDER",
         "",
         "Onset agrees if the paper's lies between the w0 below the median onset and the median; accuracies if the "
@@ -87,22 +88,6 @@ def _values(members: Sequence[Run], name: str) -> np.ndarray:
 def _mean(members: Sequence[Run], name: str, spec: str = ".3f") -> str:
     values = _values(members, name)
     return f"{mean_interval(values):{spec}}" if values.size else "-"
-
-
-def _onset(groups: dict[float, list[Run]], seeds: list[int]) -> Row:
-    onsets = []
-    for seed in seeds:
-        mine = [run for members in groups.values() for run in members if run.config.seed == seed]
-        onsets.append(grokking_onset([r.config.w0 for r in mine], [r.summary["groks"] for r in mine]))
-    by_seed = "by seed " + ", ".join("none" if np.isnan(x) else f"{x:g}" for x in onsets)
-    claim, quantity, paper = "G1", "onset of grokking (smallest w0 from which all larger grok)", "about 3"
-    found = [x for x in onsets if not np.isnan(x)]
-    if len(found) <= len(onsets) / 2:
-        return Row(claim, quantity, paper, f"none up to {max(groups):g} in most seeds; {by_seed}", "no")
-    middle = float(np.median(found))
-    below = max((w0 for w0 in groups if w0 < middle), default=0.0)
-    measured = f"mean {mean_interval(found):.2f}, median between {below:g} and {middle:g}; {by_seed}"
-    return Row(claim, quantity, paper, measured, verdict(below <= 3 <= middle))
 
 
 def _delay(groups: dict[float, list[Run]]) -> Row:
@@ -140,8 +125,8 @@ def _accuracy(groups: dict[float, list[Run]]) -> list[Row]:
 
 def _paired(one: Sequence[Run], other: Sequence[Run], name: str) -> Estimate:
     """Mean difference, other less one, over the seeds that both have; of the means if they share none."""
-    first = {run.config.seed: float(run.summary[name]) for run in one}
-    second = {run.config.seed: float(run.summary[name]) for run in other}
+    first = {seed_of(run): float(run.summary[name]) for run in one}
+    second = {seed_of(run): float(run.summary[name]) for run in other}
     shared = sorted(set(first) & set(second))
     if not shared:
         return mean_interval([float(np.mean(list(second.values())) - np.mean(list(first.values())))])
@@ -211,7 +196,7 @@ def _compressibility(runs: Sequence[Run]) -> list[Row]:
     c = _values(runs, "compressibility")
     rows = []
     for quantity, x, unit in (
-        ("c against w0", np.log10([run.config.w0 for run in runs]), "per decade of w0"),
+        ("c against w0", np.log10([scale_of(run) for run in runs]), "per decade of w0"),
         ("c against end train loss", _values(runs, "end_train_loss"), "per nat"),
         ("c against end test loss", _values(runs, "end_test_loss"), "per nat"),
     ):
@@ -258,7 +243,7 @@ def _scales(groups: dict[float, list[Run]]) -> list[str]:
 
 
 def _settling(groups: dict[float, list[Run]]) -> list[str]:
-    total = next(iter(groups.values()))[0].config.epochs
+    total = next(iter(groups.values()))[0].record["config"]["epochs"]
     epochs = [total // 4, total // 2, 3 * total // 4, total]
     columns = ("test_accuracy", "hidden_mean_energy", "compressibility")
     heading = ["w0", *[f"{name} by {epoch:,}" for name in ("accuracy", "r(E)", "c") for epoch in epochs]]

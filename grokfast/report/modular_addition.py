@@ -6,12 +6,18 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from grokfast.errors import MissingRunsError
-from grokfast.figures.fig05c import below_onset
-from grokfast.figures.registry import MAIN_COMMAND, MAIN_TEXT, by_scale, one_setting
-from grokfast.measures import grokking_onset, linear_fit, mean_interval
-from grokfast.report.ledger import Row
+from grokfast.figures.choose import by_scale, scale_of, seed_of
+from grokfast.figures.losses import below_onset
+from grokfast.measures import linear_fit, mean_interval
+from grokfast.report.chosen import missing_runs, runs_of
+from grokfast.report.ledger import Row, claims_table, markdown_table, verdict
+from grokfast.report.onset import onset_row
 from grokfast.runs import Run, RunTable, regime_of
+
+STUDY = "main-text"
+_NEEDED = ("t_train", "t_grok", "end_train_loss", "end_test_accuracy", "compressibility", "ipr_output", "ipr_input")
+_TIMES = ("t_train", "t_test", "t_grok / t_train", "seeds that grok")
+_HEADING = ("w0", *_TIMES, "end train loss", "test accuracy", "c", "IPR out", "IPR in", "dead")
 
 
 def modular_addition_report(table: RunTable) -> str:
@@ -27,41 +33,39 @@ def modular_addition_report(table: RunTable) -> str:
         MissingRunsError: If there are fewer than two seeds or three values of w0.
         InputError: If the runs differ in more than w0 and seed.
     """
-    runs = one_setting("the report", list(table.where(MAIN_TEXT + " AND t_train IS NOT NULL")))
+    runs = runs_of("the report", table, STUDY, columns=_NEEDED, exact=False)
     groups = by_scale(runs)
-    seeds = sorted({run.config.seed for run in runs})
+    seeds = sorted({seed_of(run) for run in runs})
     if len(groups) < 3 or len(seeds) < 2:
-        raise MissingRunsError(
-            f"the report needs at least 3 values of w0 and 2 seeds, but {table.store.root} holds {len(groups)} and "
-            f"{len(seeds)}; make them with\n  {MAIN_COMMAND} --runs {table.store.root}"
-        )
-    rows = [_onset(groups, seeds), _delay(groups), _accuracy(runs), *_ipr(groups), *_linear(runs, groups)]
+        raise missing_runs("runs of modular addition at 3 or more w0 and with 2 or more seeds", table, STUDY, runs)
+    config = runs[0].record["config"]
+    rows = [
+        onset_row(groups, "about 0.4", lambda below, middle: below < 0.4 <= middle),
+        _delay(groups),
+        _accuracy(runs),
+        *_ipr(groups),
+        *_linear(runs, groups),
+    ]
     lines = [
         "# Modular addition: measured against claimed",
         "",
         f"{len(runs)} runs: w0 in {{{', '.join(f'{w0:g}' for w0 in groups)}}}, {len(seeds)} seeds, "
-        f"{runs[0].config.epochs} epochs, batch {runs[0].config.batch_size}, weight decay "
-        f"{runs[0].config.weight_decay:g}. Intervals are 95 % (Student's t over seeds or runs). Runs that did not "
+        f"{config['epochs']} epochs, batch {config['batch_size']}, weight decay {config['weight_decay']:g}, "
+        f"P = {config['task']['P']}. Intervals are 95 % (Student's t over seeds or runs). Runs that did not "
         f"generalise (test accuracy below half the train accuracy): "
         f"{sum(regime_of(run.summary) == 'not generalised' for run in runs)}. Made by",
         "",
-        f"    {MAIN_COMMAND} --epochs {runs[0].config.epochs} --compressibility-schedule "
-        f"{runs[0].config.compressibility_schedule}",
-        "    grokfast report modular-addition",
+        f"    grokfast sweep {STUDY} --size SIZE --runs FOLDER",
+        "    grokfast report modular-addition --runs FOLDER",
         "",
         "F2 agrees where both means lie within 0.1 of 1/2; C1's line where its slope is positive over the whole "
         "interval and R² exceeds 0.8. Fits take runs as independent, although each seed's split recurs at every w0.",
         "",
-        "| claim | quantity | paper | measured | agrees |",
-        "|---|---|---|---|---|",
-        *[f"| {row.claim} | {row.quantity} | {row.paper} | {row.measured} | {row.verdict} |" for row in rows],
+        *claims_table(rows),
         "",
         "## By initialisation scale",
         "",
-        "| w0 | t_train | t_test | t_grok / t_train | seeds that grok | end train loss | test accuracy | c "
-        "| IPR out | IPR in | dead |",
-        "|---|---|---|---|---|---|---|---|---|---|---|",
-        *[_scale_row(w0, members) for w0, members in groups.items()],
+        *markdown_table(_HEADING, [_scale_row(w0, members) for w0, members in groups.items()]),
         "",
         "## Has it settled?",
         "",
@@ -77,27 +81,6 @@ def _values(members: Sequence[Run], name: str) -> np.ndarray:
     return np.array([float(run.summary[name]) for run in members])
 
 
-def _onset(groups: dict[float, list[Run]], seeds: list[int]) -> Row:
-    onsets = []
-    for seed in seeds:
-        mine = [run for members in groups.values() for run in members if run.config.seed == seed]
-        onsets.append(grokking_onset([r.config.w0 for r in mine], [r.summary["groks"] for r in mine]))
-    grid = sorted(groups)
-    middle = float(np.median(onsets))
-    by_seed = "by seed " + ", ".join("none" if np.isnan(x) else f"{x:g}" for x in onsets)
-    claim, quantity = "G1", "onset of grokking (smallest w0 from which all larger grok)"
-    if np.isnan(middle):
-        return Row(claim, quantity, "about 0.4", f"none up to {grid[-1]:g} in most seeds; {by_seed}", "no")
-    below = max((w0 for w0 in grid if w0 < middle), default=0.0)
-    return Row(
-        claim,
-        quantity,
-        "about 0.4",
-        f"between {below:g} and {middle:g}; {by_seed}",
-        _yes(below < 0.4 <= middle),
-    )
-
-
 def _delay(groups: dict[float, list[Run]]) -> Row:
     delays = [_values(members, "t_grok").mean() for members in groups.values()]
     low, high = min(groups), max(groups)
@@ -108,9 +91,9 @@ def _delay(groups: dict[float, list[Run]]) -> Row:
         "grows smoothly with w0",
         f"{mean_interval(_values(groups[low], 't_grok')):.1f} at {low:g}, "
         f"{mean_interval(_values(groups[high], 't_grok')):.1f} at {high:g}; "
-        f"rises throughout: {_yes(bool(np.all(np.diff(delays) > 0)))}; from w0 = 1 on: "
-        f"{_yes(bool(np.all(np.diff(from_one) > 0)))}",
-        _yes(bool(np.all(np.diff(delays) > 0))),
+        f"rises throughout: {verdict(bool(np.all(np.diff(delays) > 0)))}; from w0 = 1 on: "
+        f"{verdict(bool(np.all(np.diff(from_one) > 0)))}",
+        verdict(bool(np.all(np.diff(delays) > 0))),
     )
 
 
@@ -122,7 +105,7 @@ def _accuracy(runs: Sequence[Run]) -> Row:
         "100 % in all runs",
         f"lowest {ends.min():.2%}, exactly 100 % in {int((ends == 1).sum())} of {ends.size}, at least 99.5 % in "
         f"{int((ends >= 0.995).sum())}",
-        _yes(bool((ends >= 0.995).all())),
+        verdict(bool((ends >= 0.995).all())),
     )
 
 
@@ -147,7 +130,7 @@ def _ipr(groups: dict[float, list[Run]]) -> list[Row]:
                     f"mean IPR, {matrix} ({name})",
                     "0.53 learned, 0.43 grokked" if default else "about 1/2",
                     f"{learned:.3f} learned (w0 {min(groups):g}), {grokked:.3f} grokked (w0 {max(groups):g})",
-                    _yes(abs(learned.mean - 0.5) < 0.1 and abs(grokked.mean - 0.5) < 0.1),
+                    verdict(abs(learned.mean - 0.5) < 0.1 and abs(grokked.mean - 0.5) < 0.1),
                 )
             )
     return rows
@@ -168,10 +151,10 @@ def _linear(runs: Sequence[Run], groups: dict[float, list[Run]]) -> list[Row]:
                 f"c against end train loss, {name}",
                 "linear, rising" if name == "below the onset" else "-",
                 f"slope {fit.slope:.0f} per nat, R² = {fit.r_squared:.2f}, p = {fit.p_value:.1g}, n = {len(chosen)}",
-                _yes(fit.slope.low > 0 and fit.r_squared > 0.8) if name == "below the onset" else "-",
+                verdict(fit.slope.low > 0 and fit.r_squared > 0.8) if name == "below the onset" else "-",
             )
         )
-    scales = np.log10([run.config.w0 for run in below])
+    scales = np.log10([scale_of(run) for run in below])
     if len(below) >= 3 and scales.min() < scales.max():
         fit = linear_fit(scales, _values(below, "compressibility"))
         rows.append(
@@ -180,10 +163,10 @@ def _linear(runs: Sequence[Run], groups: dict[float, list[Run]]) -> list[Row]:
                 "c below the onset, per decade of w0",
                 "falls as w0 rises",
                 f"{fit.slope:.2f}, p = {fit.p_value:.1g}",
-                _yes(fit.slope.high < 0),
+                verdict(fit.slope.high < 0),
             )
         )
-    scales = np.log10([run.config.w0 for run in above])
+    scales = np.log10([scale_of(run) for run in above])
     if len(above) >= 3 and scales.min() < scales.max():
         fit = linear_fit(scales, _values(above, "compressibility"))
         rows.append(
@@ -192,15 +175,15 @@ def _linear(runs: Sequence[Run], groups: dict[float, list[Run]]) -> list[Row]:
                 "c above the onset, per decade of w0",
                 "does not depend on w0",
                 f"{fit.slope:.2f}, p = {fit.p_value:.1g}",
-                _yes(fit.slope.low <= 0 <= fit.slope.high),
+                verdict(fit.slope.low <= 0 <= fit.slope.high),
             )
         )
     return rows
 
 
-def _scale_row(w0: float, members: Sequence[Run]) -> str:
+def _scale_row(w0: float, members: Sequence[Run]) -> list[str]:
     ratios = _values(members, "t_grok") / _values(members, "t_train")
-    cells = [
+    return [
         f"{w0:g}",
         f"{mean_interval(_values(members, 't_train')):.1f}",
         f"{mean_interval(_values(members, 't_test')):.1f}",
@@ -211,22 +194,15 @@ def _scale_row(w0: float, members: Sequence[Run]) -> str:
         *[f"{mean_interval(_values(members, name)):.3f}" for name in ("compressibility", "ipr_output", "ipr_input")],
         f"{_values(members, 'dead_output').mean():.0f}",
     ]
-    return f"| {' | '.join(cells)} |"
 
 
 def _settling(groups: dict[float, list[Run]]) -> list[str]:
-    any_run = next(iter(groups.values()))[0]
-    looked = np.flatnonzero(~np.isnan(any_run.history["compressibility"]))
-    epochs = [int(any_run.history["epoch"][k]) for k in looked]
-    lines = [
-        "| w0 | " + " | ".join(f"epoch {epoch}" for epoch in epochs) + " |",
-        "|---" * (len(epochs) + 1) + "|",
-    ]
-    for w0, members in groups.items():
-        means = [np.mean([run.history["compressibility"][k] for run in members]) for k in looked]
-        lines.append(f"| {w0:g} | " + " | ".join(f"{value:.2f}" for value in means) + " |")
-    return lines
-
-
-def _yes(agrees: bool) -> str:
-    return "yes" if agrees else "no"
+    """Means at the looks that all runs have."""
+    seen = {w0: [run.seen("compressibility") for run in members] for w0, members in groups.items()}
+    looks = [set(epochs.tolist()) for found in seen.values() for epochs, _ in found]
+    epochs = sorted(set.intersection(*looks))
+    rows = []
+    for w0, found in seen.items():
+        means = [np.mean([values[at == epoch][0] for at, values in found]) for epoch in epochs]
+        rows.append([f"{w0:g}", *[f"{mean:.2f}" for mean in means]])
+    return markdown_table(["w0", *[f"epoch {epoch}" for epoch in epochs]], rows)

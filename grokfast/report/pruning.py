@@ -6,25 +6,24 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from grokfast.endmodel import end_measures, end_pruning, layers
+from grokfast.endmodel import kept_pruning, layers
 from grokfast.errors import MissingRunsError
-from grokfast.figures.fig05a import STRONG_DECAY
-from grokfast.figures.fig05c import below_onset
-from grokfast.figures.registry import ISING_TEXT, MAIN_COMMAND, MAIN_TEXT, by_scale, one_setting
-from grokfast.figures.schemes import ends, layer_title
+from grokfast.figures.choose import by_scale, ends, scale_of, seed_of
+from grokfast.figures.kept import measured as measures_of
+from grokfast.figures.losses import below_onset
+from grokfast.figures.schemes import layer_title
 from grokfast.measures import Estimate, linear_fit, mean_interval
 from grokfast.pruning import Scheme
+from grokfast.report.chosen import missing_runs, runs_of
 from grokfast.report.ledger import Row, claims_table, verdict
 from grokfast.runs import Run, RunTable
-
-_BATCH_200 = MAIN_TEXT.replace("batch_size = 64", "batch_size = 200")
+from grokfast.studies import find_study
 
 
 def pruning_report(table: RunTable) -> str:
     """Claims C1, C2 (test loss), C3, C4, C6 and C7, each measured with its interval, as Markdown.
 
-    Settings that the store does not hold are named with the command that trains them. Measures of end models that have
-    not been taken are taken now (``grokfast measure`` does it ahead).
+    Settings that the store does not hold are named with the command that trains them. Nothing is measured here.
 
     Args:
         table: Runs of any of the paper's settings.
@@ -33,29 +32,27 @@ def pruning_report(table: RunTable) -> str:
         The page.
 
     Raises:
-        MissingRunsError: If no setting has two seeds and three values of w0.
+        MissingRunsError: If no setting has two seeds and two values of w0, or end models have not been measured
+            (``grokfast measure``).
         InputError: If the runs of a setting differ in more than w0 and seed.
     """
     rows: list[Row] = []
     settings: list[str] = []
     missing: list[str] = []
-    for name, condition, command, measure in _SECTIONS:
-        runs = one_setting(f"{name} of the report", list(table.where(condition)))
-        if len(by_scale(runs)) < 2 or len({run.config.seed for run in runs}) < 2:
-            missing.append(f"- {name}: `{command}`")
+    for name, study, measure in _SECTIONS:
+        runs = runs_of(f"{name} of the report", table, study, columns=("compressibility", "end_train_loss"))
+        if len(by_scale(runs)) < 2 or len({seed_of(run) for run in runs}) < 2:
+            missing.append(f"- {name}: `{find_study(study).command}`")
             continue
-        config = runs[0].config
+        config = runs[0].record["config"]
         scales = ", ".join(f"{w0:g}" for w0 in by_scale(runs))
         settings.append(
-            f"- {name}: {len(runs)} runs, w0 in {{{scales}}}, {len({run.config.seed for run in runs})} seeds, "
-            f"{config.epochs:,} epochs, batch {config.batch_size}, weight decay {config.weight_decay:g}"
+            f"- {name}: {len(runs)} runs, w0 in {{{scales}}}, {len({seed_of(run) for run in runs})} seeds, "
+            f"{config['epochs']:,} epochs, batch {config['batch_size']}, weight decay {config['weight_decay']:g}"
         )
         rows += measure(runs)
     if not rows:
-        raise MissingRunsError(
-            f"the report needs at least 2 values of w0 and 2 seeds of a setting, {table.store.root} has none; make "
-            f"them with\n  {MAIN_COMMAND} --runs {table.store.root}"
-        )
+        raise missing_runs("2 or more values of w0 and seeds of a setting", table, _SECTIONS[0][1])
     lines = [
         "# Pruning: measured against claimed",
         "",
@@ -84,7 +81,7 @@ def _values(runs: Sequence[Run], name: str) -> np.ndarray:
 def _c(runs: Sequence[Run], scheme: Scheme, layer: str | None = None, fisher: str = "softmax") -> np.ndarray:
     if scheme is Scheme.LAYERWISE and layer is None:
         return _values(runs, "compressibility")  # taken at the end of training
-    return np.array([end_pruning(run, scheme, layer, fisher).compressibility.item() for run in runs])
+    return np.array([kept_pruning(run, scheme, layer, fisher).compressibility.item() for run in runs])
 
 
 def _slope(claim: str, quantity: str, paper: str, x: np.ndarray, c: np.ndarray, wanted: Callable[..., bool]) -> Row:
@@ -140,12 +137,23 @@ def _main_text(runs: Sequence[Run]) -> list[Row]:
 
 
 def _log_w0(runs: Sequence[Run]) -> np.ndarray:
-    return np.log10([run.config.w0 for run in runs])
+    return np.log10([scale_of(run) for run in runs])
+
+
+_GINI = {
+    *("gini_weights", "gini_parameters"),
+    *(f"gini_fisher{kind}{subset}" for kind in ("", "_logit") for subset in ("", "_weights")),
+}
 
 
 def _fisher_rows(runs: Sequence[Run], task: str) -> list[Row]:
     rows = []
-    measures = [end_measures(run) for run in runs]
+    measures = [measures_of(run) for run in runs]
+    if not all(found.keys() >= _GINI for found in measures):
+        root = runs[0].store.root
+        raise MissingRunsError(
+            f"end models have not been measured; measure them with\n  grokfast measure --runs {root}"
+        )
     for kind in ("", "_logit"):
         for subset in ("", "_weights"):
             weights = "gini_weights" if subset else "gini_parameters"
@@ -241,9 +249,9 @@ def _ising(runs: Sequence[Run]) -> list[Row]:
     return [*_fisher_rows(runs, "Ising: "), *_scheme_rows(runs, "Ising: ")]
 
 
-_SECTIONS: tuple[tuple[str, str, str, Callable[[Sequence[Run]], list[Row]]], ...] = (
-    ("main text", MAIN_TEXT, MAIN_COMMAND, _main_text),
-    ("batch 200", _BATCH_200, "grokfast sweep fig16 --size laptop", _batch_200),
-    ("weight decay 3e-4", STRONG_DECAY, "grokfast sweep fig19 --size laptop", _strong_decay),
-    ("Ising", ISING_TEXT, "grokfast sweep fig23 --size laptop", _ising),
+_SECTIONS: tuple[tuple[str, str, Callable[[Sequence[Run]], list[Row]]], ...] = (
+    ("main text", "main-text", _main_text),
+    ("batch 200", "batch-200", _batch_200),
+    ("weight decay 3e-4", "strong-decay", _strong_decay),
+    ("Ising", "ising", _ising),
 )

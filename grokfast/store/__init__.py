@@ -1,7 +1,21 @@
 """Run directories on disk: JSON, Parquet and safetensors, no pickle."""
 
-from grokfast.store.derived import derived, derived_keys, read_derived
+from grokfast.store.derived import derived, derived_keys, derived_names, read_derived
 from grokfast.store.index import indexed_rows
-from grokfast.store.store import STORE_FORMAT, Store
+from grokfast.store.layout import STORE_FORMAT
+from grokfast.store.store import Store
+from grokfast.store.upgrade import Pruned, Upgrade, prune_versions, upgrade_store
 
-__all__ = ["STORE_FORMAT", "Store", "derived", "derived_keys", "indexed_rows", "read_derived"]
+__all__ = [
+    "STORE_FORMAT",
+    "Pruned",
+    "Store",
+    "Upgrade",
+    "derived",
+    "derived_keys",
+    "derived_names",
+    "indexed_rows",
+    "prune_versions",
+    "read_derived",
+    "upgrade_store",
+]

@@ -20,6 +20,15 @@ def sync(path: Path) -> None:
         os.close(handle)
 
 
+def make_folder(folder: Path) -> None:
+    """Make a folder and those above it, on disk when this returns."""
+    missing = [folder, *folder.parents]
+    missing = missing[: next((k for k, place in enumerate(missing) if place.is_dir()), len(missing))]
+    folder.mkdir(parents=True, exist_ok=True)
+    for place in missing:
+        sync(place.parent)
+
+
 def write_atomically(file: Path, write: Callable[[Path], object], *, durable: bool = True) -> None:
     """Make ``file`` by way of a temporary name beside it: a reader sees the old file or the new one.
 

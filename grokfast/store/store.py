@@ -10,36 +10,45 @@ Layout of a store::
     ROOT/<key>/<version>/<name>.safetensors
 
 A version is written under a temporary name, synced and renamed; then ``current`` is replaced. A reader
-therefore sees the old version or the new one, never half of either. Retraining adds a version; old ones stay
-until pruned by hand. Names that begin with a dot are not runs: states of runs in training, sweeps, the index.
+therefore sees the old version or the new one, never half of either. Retraining adds a version, which takes over what
+only the one in force saw if both are the same to the bit; old ones stay until :func:`prune_versions`. Names that begin
+with a dot are not runs: states of runs in training, sweeps, the index.
+
+Records of the first schema are read as records of the second; their folders keep their names, and are found by their
+new keys too (:mod:`grokfast.store.homes`).
 """
 
 from __future__ import annotations
 
 import json
-import secrets
-import shutil
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import duckdb
-import numpy as np
 from numpy.typing import NDArray
 from safetensors import SafetensorError
-from safetensors.numpy import load_file, save_file
+from safetensors.numpy import load_file
 
-from grokfast.errors import StoreError
-from grokfast.store.atomic import sha256_of, sync, write_atomically, write_json
+from grokfast.errors import ChangedError, StoreError
+from grokfast.store.atomic import make_folder, sha256_of
+from grokfast.store.homes import Homes
+from grokfast.store.layout import STORE_FORMAT, check_format, check_writable, format_of, write_format
+from grokfast.store.lock import waiting
+from grokfast.store.merge import Arrays, Content, merged, same_bits
+from grokfast.store.parquet import read_history
+from grokfast.store.schema1 import renamed_columns, upgraded
+from grokfast.store.validity import check_record
+from grokfast.store.version import remove_drafts, write_version
 
-Arrays = Mapping[str, NDArray[Any]]
+FAMILIES = ".families"
+"""Folder of a store that says which runs differ in their number of epochs alone."""
 
-STORE_FORMAT = 1
-"""Version of the layout; a store of a later one is refused with advice."""
+ANY: Any = object()
 
-_DRAFTS_LIVE = 3600.0  # seconds after which a draft has been left behind by a killed process
 _SETTLED = 60.0  # seconds within which a run's first publication may be between its two renames
 
 
@@ -51,7 +60,11 @@ class Store:
     """
 
     def __init__(self, root: str | Path) -> None:
-        self.root = Path(root).expanduser()
+        try:
+            self.root = Path(root).expanduser()
+        except RuntimeError as error:
+            raise StoreError(f"the store folder {root} begins with a user that has no home folder: {error}") from error
+        self._homes = Homes(self.root)
 
     def check_writable(self) -> None:
         """Raise now, before hours of training, if nothing can be written here.
@@ -59,20 +72,13 @@ class Store:
         Raises:
             StoreError: If the folder cannot be created or written to.
         """
-        try:
-            self.root.mkdir(parents=True, exist_ok=True)
-            probe = self.root / f".probe-{secrets.token_hex(4)}"
-            probe.write_text("probe")
-            probe.unlink()
-            self.check_format()
-            if not (self.root / "store.json").exists():
-                write_json(self.root / "store.json", {"format": STORE_FORMAT})
-        except StoreError:
-            raise
-        except OSError as error:
-            raise StoreError(
-                f"the store folder {self.root} must be writable: {error.strerror or error}; choose another with --runs"
-            ) from error
+        check_writable(self.root)
+
+    def check_readable(self) -> None:
+        """Raise if the folder is missing, or a later version of grokfast wrote it."""
+        if not self.root.is_dir():
+            raise StoreError(f"expected a folder of runs, but {self.root} is not a folder; `grokfast train` makes one")
+        self.check_format()
 
     def check_format(self) -> None:
         """Raise if a later version of grokfast wrote this store.
@@ -80,64 +86,150 @@ class Store:
         Raises:
             StoreError: If so, or if ``store.json`` is damaged.
         """
-        file = self.root / "store.json"
+        check_format(self.root)
+
+    def format(self) -> int | None:
+        """Version of the layout that ``store.json`` tells; None if there is no such file.
+
+        Raises:
+            StoreError: If the file is damaged.
+        """
+        return format_of(self.root)
+
+    def home(self, key: str) -> Path:
+        """Folder of a run with all its versions, which may bear an earlier key's name; it need not exist."""
+        home = self.root / key
+        if home.name != key or key.startswith("."):
+            raise StoreError(f"expected the key of a run, got {key!r}")
+        if (home / "current").exists():
+            return home
         try:
-            found = json.loads(file.read_text())["format"]
-        except FileNotFoundError:
-            return
-        except (OSError, ValueError, TypeError, KeyError) as error:
-            raise StoreError(
-                f'{file} is damaged ({error!r}): expected {{"format": {STORE_FORMAT}}}; '
-                "remove it if the folder was written by this version of grokfast"
-            ) from error
-        if not isinstance(found, int) or found > STORE_FORMAT:
-            raise StoreError(
-                f"the store {self.root} has format {found!r}, this grokfast knows up to {STORE_FORMAT}: "
-                "upgrade with `pip install -U grokfast`"
-            )
+            old = self.format()
+        except StoreError:
+            old = 1
+        key = self._homes.renamed(key)
+        if old == STORE_FORMAT or (self.root / key / "current").exists():
+            return self.root / key
+        return self.root / (self._homes.folder_of(key) or key)
+
+    def rename(self, names: Mapping[str, str]) -> None:
+        """Remember under which keys runs go on, by their old names, once the folders of these are gone.
+
+        Raises:
+            OSError: If that cannot be written.
+        """
+        self._homes.rename(names)
+
+    def old_groups(self) -> dict[str, list[str]]:
+        """Folders by the key of what they hold, the one that stands for it first; those unread by an empty key.
+
+        For stores of the first format.
+        """
+        return self._homes.groups()
+
+    def others(self, key: str) -> list[str]:
+        """Names of further runs of the first schema that are the same training as a run; an upgrade joins them."""
+        return [] if self.format() == STORE_FORMAT else self._homes.others(key)
 
     def has(self, key: str) -> bool:
         """Whether a published run with this key exists."""
-        return (self.root / key / "current").is_file()
+        return (self.home(key) / "current").is_file()
 
-    def publish(self, key: str, record: Mapping[str, Any], history: Arrays, tensors: Mapping[str, Arrays]) -> Path:
+    def version(self, key: str) -> str | None:
+        """Name of the version in force; None if there is no run, or it cannot be read."""
+        try:
+            return self.path(key).name
+        except StoreError:
+            return None
+
+    def relatives(self, family: str) -> list[tuple[int, str]]:
+        """Epochs and keys of the runs that differ from each other in their number of epochs alone, shortest first."""
+        found = self._homes.relatives(family) if self.format() == 1 else []
+        with suppress(OSError, ValueError):
+            for entry in (self.root / FAMILIES / family).iterdir():
+                epochs, _, key = entry.name.partition("-")
+                if self.has(key):
+                    found.append((int(epochs), key))
+        return sorted(set(found))
+
+    def publish(
+        self,
+        key: str,
+        record: Mapping[str, Any],
+        history: Arrays,
+        tensors: Mapping[str, Arrays],
+        *,
+        after: str | None = ANY,
+    ) -> Path:
         """Write a run and make it the current version of its key.
+
+        If the version in force is the same training to the bit (:func:`grokfast.store.merge.same_bits`), what only it
+        saw is taken over.
 
         Args:
             key: Name of the run.
             record: JSON values for ``run.json``.
             history: Columns ``[epochs]`` of ``history.parquet``; NaN becomes null.
             tensors: Arrays by name, by file (without suffix).
+            after: Name of the version that is thought to be in force, or None for none; if it is another one, nothing
+                is written.
 
         Returns:
             The run's folder.
 
         Raises:
+            ChangedError: If another version than ``after`` is in force.
             StoreError: If anything cannot be written; nothing is left behind then and earlier versions stay.
         """
-        home = self.root / key
-        version = f"v{time.time_ns():x}-{secrets.token_hex(2)}"
-        draft = home / f".tmp-{version}"
         try:
-            draft.mkdir(parents=True)
-            _write_parquet(draft / "history.parquet", history)
-            for name, arrays in tensors.items():
-                save_file({k: np.ascontiguousarray(v) for k, v in arrays.items()}, draft / f"{name}.safetensors")
-            files = {file.name: _seal(file) for file in sorted(draft.iterdir())}
-            write_json(draft / "run.json", {**record, "files": files}, durable=False)
-            digest = sha256_of(draft / "run.json")
-            for file in draft.iterdir():
-                sync(file)
-            sync(draft)
-            draft.rename(home / version)
-            write_atomically(home / "current", lambda pointer: pointer.write_text(f"{version}\n{digest}\n"))
-            if not (self.root / "store.json").exists():
-                write_json(self.root / "store.json", {"format": STORE_FORMAT})
-            _remove_drafts(home)
+            while True:
+                home = self.home(key)
+                make_folder(home)
+                with waiting(home / ".lock"):
+                    if self.home(key) == home:  # an upgrade may have moved it meanwhile
+                        folder = self._publish(home, key, Content(record, history, tensors), after)
+                        break
+            remove_drafts(home)
+            self.note_family(key, record)
+        except StoreError:
+            raise
         except (OSError, SafetensorError, duckdb.Error) as error:
-            shutil.rmtree(draft, ignore_errors=True)
             raise StoreError(f"run {key} could not be written to {self.root}: {error}") from error
-        return home / version
+        return folder
+
+    def _publish(self, home: Path, key: str, content: Content, after: str | None) -> Path:
+        if after is not ANY and self.version(key) != after:
+            raise ChangedError(f"run {key} in {self.root} was published again meanwhile")
+        earlier = self.content(key)
+        if earlier is not None and same_bits(earlier, content):
+            content = merged(earlier, content)
+        if home.name != key:  # one of the first schema's, which keeps its name
+            content = replace(content, record={**content.record, "folder": home.name})
+        write_format(self.root)
+        return write_version(home, content)
+
+    def is_same(self, key: str, content: Content) -> bool:
+        """Whether the version in force is whole and the same training to the bit."""
+        earlier = self.content(key)
+        return earlier is not None and same_bits(earlier, content)
+
+    def content(self, key: str) -> Content | None:
+        """Everything of the version in force; None if there is none that is whole."""
+        try:
+            self.check(key)
+            record = self.record(key)
+            files = [file.stem for file in self.path(key).glob("*.safetensors")]
+            return Content(record, self.history(key), {name: self.tensors(key, name) for name in files})
+        except StoreError:
+            return None
+
+    def note_family(self, key: str, record: Mapping[str, Any]) -> None:
+        """Say of what family a run is, for :meth:`relatives`; where that cannot be written, that alone is lost."""
+        if "family" in record:
+            folder = self.root / FAMILIES / record["family"]
+            with suppress(OSError):
+                folder.mkdir(parents=True, exist_ok=True)
+                (folder / f"{record['config']['epochs']}-{key}").touch()
 
     def path(self, key: str) -> Path:
         """Folder of the current version of a run.
@@ -145,13 +237,13 @@ class Store:
         Raises:
             StoreError: If there is no such run or its folder is gone.
         """
-        folder = self.root / key / self._pointer(key)[0]
+        folder = self.home(key) / self._pointer(key)[0]
         if not (folder / "run.json").is_file():
             raise StoreError(f"run {key} in {self.root} is damaged: {folder} has no run.json")
         return folder
 
     def _pointer(self, key: str) -> tuple[str, str | None]:
-        file = self.root / key / "current"
+        file = self.home(key) / "current"
         try:
             lines = file.read_text().split()
         except FileNotFoundError as error:
@@ -185,23 +277,6 @@ class Store:
         except (OSError, TypeError, KeyError, AttributeError) as error:
             raise StoreError(f"{file} is missing or damaged: {error}") from error
 
-    def run_keys(self) -> Iterator[str]:
-        """Keys of all published runs, sorted.
-
-        Raises:
-            StoreError: If there is no such folder, or a later version of grokfast wrote it.
-        """
-        self.check_readable()
-        for home in sorted(self.root.iterdir()):
-            if not home.name.startswith(".") and (home / "current").is_file():
-                yield home.name
-
-    def check_readable(self) -> None:
-        """Raise if the folder is missing, or a later version of grokfast wrote it."""
-        if not self.root.is_dir():
-            raise StoreError(f"expected a folder of runs, but {self.root} is not a folder; `grokfast train` makes one")
-        self.check_format()
-
     def is_orphan(self, key: str) -> bool:
         """Whether a folder holds published versions of a run but has lost its file ``current``."""
         home = self.root / key
@@ -212,18 +287,33 @@ class Store:
         )
 
     def record(self, key: str) -> dict[str, Any]:
-        """The record that a run was published with.
+        """The record that a run was published with, as the second schema has it.
+
+        Its ``key`` is the run's name in this store: that of its folder, where another run stands for the new key.
 
         Raises:
-            StoreError: If it is missing or not valid JSON.
+            StoreError: If it is missing, not valid JSON, or damaged.
         """
-        return {name: value for name, value in self._contents(key).items() if name != "files"}
+        raw = {name: value for name, value in self._contents(key).items() if name != "files"}
+        home = self.home(key).name
+        if "schema" in raw and raw.pop("folder", raw.get("key")) != home:
+            raise StoreError(f"run.json of run {home} is damaged: it belongs to run {raw.get('key')}")
+        record = upgraded(raw)
+        if "key" in record and record["key"] != home:
+            record["key"] = self.key_in(home)
+        if "schema" in record:
+            check_record(record)
+        return record
+
+    def key_in(self, folder: str) -> str:
+        """The key that stands for what a folder holds: its name, unless it bears one of the first schema."""
+        return folder if self.format() == STORE_FORMAT else self._homes.key_of(folder) or folder
 
     def _contents(self, key: str) -> dict[str, Any]:
         file = self.path(key) / "run.json"
         try:
             found = json.loads(file.read_text())
-        except (OSError, ValueError) as error:
+        except (OSError, ValueError, RecursionError) as error:
             raise StoreError(f"{file} is damaged: {error}") from error
         if not isinstance(found, dict):
             raise StoreError(f"{file} is damaged: expected a JSON object")
@@ -233,13 +323,9 @@ class Store:
         """Columns of ``history.parquet``, all or those named; null is NaN."""
         file = self.path(key) / "history.parquet"
         try:
-            with duckdb.connect() as connection:
-                names = "*" if columns is None else ", ".join(_quoted(name) for name in columns)
-                query = f"SELECT {names} FROM read_parquet(?) ORDER BY epoch"
-                found = connection.execute(query, [str(file)]).fetchnumpy()
+            return read_history(file, columns, renamed_columns(self._contents(key)))
         except duckdb.Error as error:
             raise StoreError(f"{file} is damaged or lacks a column: {error}") from error
-        return {name: _filled(values) for name, values in found.items()}
 
     def tensors(self, key: str, name: str) -> dict[str, NDArray[Any]]:
         """Arrays of one safetensors file of a run."""
@@ -248,42 +334,3 @@ class Store:
             return load_file(file)
         except (OSError, SafetensorError) as error:
             raise StoreError(f"{file} is missing or damaged: {error}") from error
-
-
-def _filled(values: Any) -> NDArray[Any]:
-    if isinstance(values, np.ma.MaskedArray):
-        return np.where(np.ma.getmaskarray(values), np.nan, values.data.astype(np.float64))
-    return np.asarray(values)
-
-
-def _write_parquet(file: Path, columns: Arrays) -> None:
-    names = ", ".join(
-        f"CASE WHEN isnan({_quoted(name)}) THEN NULL ELSE {_quoted(name)} END AS {_quoted(name)}"
-        if np.issubdtype(values.dtype, np.floating)
-        else _quoted(name)
-        for name, values in columns.items()
-    )
-    history = {name: np.ascontiguousarray(values) for name, values in columns.items()}
-    with duckdb.connect() as connection:
-        connection.register("history", history)
-        connection.execute(f"COPY (SELECT {names} FROM history) TO '{_escaped(str(file))}' (FORMAT parquet)")
-
-
-def _quoted(name: str) -> str:
-    return '"' + name.replace('"', '""') + '"'
-
-
-def _escaped(text: str) -> str:
-    return text.replace("'", "''")
-
-
-def _seal(file: Path) -> dict[str, Any]:
-    return {"bytes": file.stat().st_size, "sha256": sha256_of(file)}
-
-
-def _remove_drafts(home: Path) -> None:
-    """Remove what killed processes left behind long ago."""
-    for draft in home.glob(".tmp-*"):
-        with suppress(OSError):
-            if time.time() - draft.stat().st_mtime > _DRAFTS_LIVE:
-                shutil.rmtree(draft) if draft.is_dir() else draft.unlink()

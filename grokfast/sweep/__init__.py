@@ -1,10 +1,11 @@
 """Sweeps: hundreds of runs on a laptop or a cluster, killed at any moment, resumed to the bit."""
 
+from grokfast.studies import Sweep, read_sweep, sizes_of, sweep_of
 from grokfast.sweep.engine import SweepReport, run_sweep
-from grokfast.sweep.file import Sweep, read_sweep, sizes_of, sweep_of
 from grokfast.sweep.journal import begun_shards, sweeps_of
-from grokfast.sweep.plan import Plan, Shard, make_plan, part_of
+from grokfast.sweep.plan import Plan, make_plan, part_of
 from grokfast.sweep.shard import Job, Outcome, Receipt, run_shard
+from grokfast.sweep.shards import Shard
 
 __all__ = [
     "Job",

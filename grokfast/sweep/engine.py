@@ -19,11 +19,12 @@ from distributed import Client, Future, KilledWorker
 from grokfast._checks import check_at_least, check_positive
 from grokfast.errors import ConfigError, StoreError, SweepError
 from grokfast.store import Store
+from grokfast.studies import Sweep
 from grokfast.sweep.cluster import connected, local_workers
-from grokfast.sweep.file import Sweep
 from grokfast.sweep.journal import Journal, journal, sweep_up
-from grokfast.sweep.plan import Plan, Shard, make_plan
+from grokfast.sweep.plan import Plan, make_plan
 from grokfast.sweep.shard import Job, Outcome, Receipt
+from grokfast.sweep.shards import Shard
 from grokfast.sweep.stopping import Stopping, stopping
 from grokfast.sweep.worker import TOPIC, request_stop, train
 from grokfast.training import Observer
@@ -122,6 +123,7 @@ def run_sweep(
         part=part,
         retry_failed=retry_failed,
         force=force,
+        observers=observers,
     )
     report = SweepReport(plan)
     tell = listener or _ignore

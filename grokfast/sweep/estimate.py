@@ -7,10 +7,9 @@ import time
 from dataclasses import dataclass
 from threading import Event
 
-import torch
-
 from grokfast.errors import GrokfastError
-from grokfast.sweep.plan import Plan, Shard, free_memory, member_bytes, parameter_bytes
+from grokfast.sweep.plan import Plan, free_memory, member_bytes, parameter_bytes
+from grokfast.sweep.shards import Shard
 from grokfast.training import (
     Interrupted,
     RunConfig,
@@ -19,8 +18,8 @@ from grokfast.training import (
     run_epochs,
     schedule_epochs,
 )
-from grokfast.training.geometry import geometry_columns, geometry_of, look_epochs
-from grokfast.training.observers import observe_compressibility, observe_features
+from grokfast.training.geometry import geometry_of, look_epochs
+from grokfast.training.observing import asked_observers, built_in_observers
 from grokfast.training.state import STATES_KEPT
 from grokfast.training.train import quiet_numerics
 
@@ -33,7 +32,7 @@ _EPOCH_BYTES = 60  # bytes a row of history.parquet takes
 
 
 @dataclass(frozen=True)
-class Estimate:
+class Cost:
     """What a plan will cost.
 
     Attributes:
@@ -51,7 +50,7 @@ class Estimate:
     unmeasured: tuple[str, ...] = ()
 
 
-def estimate(plan: Plan, device: str = "cpu") -> Estimate:
+def estimate(plan: Plan, device: str = "cpu") -> Cost:
     """Train one epoch of each kind of shard, and add up.
 
     Begun shards count from their first epoch, so that a resumed sweep takes less than this.
@@ -78,7 +77,7 @@ def estimate(plan: Plan, device: str = "cpu") -> Estimate:
     disk = sum(run_bytes(config) for shard in plan.shards for config in shard.configs)
     states = sorted((_state_bytes(shard) for shard in plan.shards), reverse=True)[: plan.workers]
     seconds = max(loads) if any(loads) else None
-    return Estimate(plan.runs, seconds, disk, sum(states), tuple(unmeasured))
+    return Cost(plan.runs, seconds, disk, sum(states), tuple(unmeasured))
 
 
 def shard_seconds(shard: Shard, device: str = "cpu") -> float:
@@ -100,6 +99,7 @@ def shard_seconds(shard: Shard, device: str = "cpu") -> float:
             epochs=max(config.epochs, _ENDLESS),
             feature_schedule="never",
             compressibility_schedule="never",
+            observe=(),
             checkpoint_schedule="last",
         )
         for config in shard.configs
@@ -119,14 +119,10 @@ def _look_seconds(config: RunConfig, members: int, device: str) -> float:
     """Of the configuration's own observers; compressibility takes longest, so one member stands for all."""
     alone = initial_stack([config], device)
     total = 0.0
-    for measure, schedule in (
-        (observe_features, config.feature_schedule),
-        (observe_compressibility, config.compressibility_schedule),
-    ):
+    for observer in [*built_in_observers(config), *asked_observers(config)]:
         started = time.perf_counter()
-        with torch.no_grad():
-            measure(alone.snapshot())
-        looks = len(schedule_epochs(schedule, config.epochs) | {config.epochs})
+        observer.measure(alone.snapshot())
+        looks = len(schedule_epochs(observer.schedule, config.epochs) | {config.epochs})
         total += looks * members * (time.perf_counter() - started)
     return total + members * _geometry_seconds(config, alone)
 
@@ -160,7 +156,9 @@ def _epoch(state: StackState) -> None:
 def run_bytes(config: RunConfig) -> int:
     """Size of a finished run on disk, roughly: its checkpoints, history and arrays."""
     kept = len(schedule_epochs(config.checkpoint_schedule, config.epochs) | {config.epochs})
-    geometry = geometry_columns(config) * (8 * look_epochs(config) + _SPECTRUM_BYTES // 10)
+    measure = geometry_of(config)
+    columns = 0 if measure is None else len(measure.columns(config.task))
+    geometry = columns * (8 * look_epochs(config) + _SPECTRUM_BYTES // 10)
     return parameter_bytes(config) * kept + config.epochs * _EPOCH_BYTES + _RUN_OVERHEAD + geometry
 
 

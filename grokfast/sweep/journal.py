@@ -16,8 +16,9 @@ from typing import Any
 from grokfast.errors import StoreError
 from grokfast.store import Store
 from grokfast.store.atomic import write_json
-from grokfast.sweep.lock import is_held, lock
-from grokfast.sweep.plan import SHARDS, Plan, read_shard
+from grokfast.store.lock import is_held, lock
+from grokfast.sweep.plan import Plan
+from grokfast.sweep.shards import SHARDS, shard_note
 
 SWEEPS = ".sweeps"
 """Folder of a store that holds a file for each of its sweeps."""
@@ -128,7 +129,7 @@ def begun_shards(root: Path) -> list[dict[str, Any]]:
     """The shards of a store whose runs are not all published, as :func:`sweeps_of` lists them."""
     found = []
     for folder in sorted((root / SHARDS).glob("*")):
-        shard = read_shard(folder)
+        shard = shard_note(folder)
         if shard is None:
             continue
         states = sorted(folder.glob("state-*.json"))
@@ -139,9 +140,9 @@ def begun_shards(root: Path) -> list[dict[str, Any]]:
         alive = is_held(folder / "lock")
         found.append(
             {
-                "shard": shard.id,
-                "keys": shard.keys,
-                "members": len(shard.configs),
+                "shard": shard.name,
+                "keys": list(shard.keys),
+                "members": len(shard.keys),
                 "epochs": shard.epochs,
                 "epoch": told if alive else saved,
                 "saved": saved,
@@ -155,8 +156,8 @@ def begun_shards(root: Path) -> list[dict[str, Any]]:
 def sweep_up(store: Store) -> None:
     """Remove the folders of shards whose runs are all published."""
     for folder in (store.root / SHARDS).glob("*"):
-        shard = read_shard(folder)
-        if shard is not None and not all(store.has(key) for key in shard.keys):
+        shard = shard_note(folder)
+        if shard is not None and not shard.is_published(store):
             continue
         with suppress(StoreError), lock(folder / "lock") as ours:
             if ours:

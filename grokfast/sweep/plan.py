@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import psutil
 import torch
@@ -16,59 +13,16 @@ import torch
 from grokfast._checks import check_at_least
 from grokfast.errors import ConfigError, StoreError
 from grokfast.store import Store
-from grokfast.sweep.lock import is_held
-from grokfast.training import RunConfig, plan_stacks, schedule_epochs
+from grokfast.store.lock import is_held
+from grokfast.sweep.shards import SHARDS, Shard, adopt, read_shard
+from grokfast.tasks import fresh_module
+from grokfast.training import Observer, RunConfig, missing_looks, plan_stacks, schedule_epochs
+from grokfast.training.looks import observer_looks
+from grokfast.training.stored import outstanding, united, warn_unseen
 from grokfast.training.train import STACK_SIZE
-
-SHARDS = ".shards"
-"""Folder of a store that holds the shards in training."""
 
 _MEMORY_SHARE = 0.6  # of the free memory that a plan may use
 _STACK_OVERHEAD = 64 * 2**20  # bytes a stack takes for activations and data, whatever its members
-
-
-@dataclass(frozen=True)
-class Shard:
-    """Configurations that train in one stack, on one worker, with one thread.
-
-    Args:
-        configs: Equal in ``stack_key``.
-    """
-
-    configs: tuple[RunConfig, ...]
-
-    @property
-    def id(self) -> str:
-        """Name of the shard, from the keys of its members."""
-        return hashlib.sha256(" ".join(config.key for config in self.configs).encode()).hexdigest()[:16]
-
-    @property
-    def keys(self) -> list[str]:
-        """Keys of the members."""
-        return [config.key for config in self.configs]
-
-    @property
-    def epochs(self) -> int:
-        """Epochs of each member."""
-        return self.configs[0].epochs
-
-    @property
-    def work(self) -> int:
-        """Member-epochs."""
-        return self.epochs * len(self.configs)
-
-    def folder(self, root: Path) -> Path:
-        """Where its state lies until its runs are published."""
-        return root / SHARDS / self.id
-
-    def to_dicts(self) -> list[dict[str, Any]]:
-        """The configurations as JSON values."""
-        return [config.to_dict() for config in self.configs]
-
-    @classmethod
-    def from_dicts(cls, values: Sequence[Mapping[str, Any]]) -> Shard:
-        """The shard that :meth:`to_dicts` wrote."""
-        return cls(tuple(RunConfig.from_dict(dict(value)) for value in values))
 
 
 @dataclass(frozen=True)
@@ -81,6 +35,7 @@ class Plan:
         stored: Keys that the store holds, sound.
         failed: Keys that failed earlier, with their reasons; they are left out unless retried.
         damaged: Keys whose stored run is damaged, with what is wrong; they are in the shards again.
+        looking: Keys whose stored run has not looked at everything; they are in the shards again, with all looks.
         redo: Keys that are trained although the store holds a run.
     """
 
@@ -89,6 +44,7 @@ class Plan:
     stored: tuple[str, ...] = ()
     failed: Mapping[str, str] = field(default_factory=dict)
     damaged: Mapping[str, str] = field(default_factory=dict)
+    looking: tuple[str, ...] = ()
     redo: frozenset[str] = frozenset()
 
     @property
@@ -107,12 +63,14 @@ def make_plan(
     part: tuple[int, int] | None = None,
     retry_failed: bool = False,
     force: bool = False,
+    observers: Sequence[Observer] = (),
 ) -> Plan:
     """Group the runs that a store lacks into shards.
 
     Configurations that can share a stack do; stacks are evenly filled, at most ``stack_size``, and at least
     as many as workers where there are enough runs. Shards that were begun and are part of the sweep stay as
-    they were, so that their state can be taken up by any number of workers.
+    they were, so that their state can be taken up by any number of workers. A stored run that lacks a look is trained
+    again with all that it has looked at and is asked to.
 
     Args:
         configs: All runs of the sweep.
@@ -122,55 +80,87 @@ def make_plan(
         part: ``(i, n)``, the i-th of n fixed parts, i from 1, by ``configs``, n and ``stack_size`` alone.
         retry_failed: Train again what failed earlier.
         force: Train again what is stored.
+        observers: Observers given as objects, which are looks too.
 
     Returns:
         The plan.
 
     Raises:
-        ConfigError: If a number is out of range.
+        ConfigError: If a number is out of range, or a stored run of the same key was another training.
+        StoreError: If a later version of grokfast wrote a run, or an earlier one is training a shard of the sweep.
     """
     check_at_least("workers", workers, 1, error=ConfigError)
     if stack_size is not None:
         check_at_least("stack_size", stack_size, 1, error=ConfigError)
+    configs = united(configs)
     if part is not None:
         mine = part_of(configs, *part, stack_size or STACK_SIZE)
         configs = [config for shard in mine for config in shard.configs]
-    stored, failed, damaged = [], {}, {}
-    for config in configs:
-        if not store.has(config.key):
-            continue
-        try:
-            store.check(config.key)
-            record = store.record(config.key)
-        except StoreError as error:
-            damaged[config.key] = str(error)
-            continue
-        if record.get("status") == "failed":
-            failed[config.key] = str(record.get("reason"))
-        else:
-            stored.append(config.key)
-    redo = frozenset([*(stored if force else ()), *(failed if force or retry_failed else ())])
-    stored = [key for key in stored if key not in redo]
-    failed = {key: reason for key, reason in failed.items() if key not in redo}
-    done = {*stored, *failed}
-    missing = {config.key: config for config in configs if config.key not in done}
-    begun = _begun(store.root, {config.key for config in configs}, set(missing))
+    found = _compared(configs, store, observers, force=force, retry_failed=retry_failed)
+    missing = dict(found.missing)
+    begun = _begun(store.root, {config.key for config in configs}, missing)
     for shard in begun:
         for key in shard.keys:
             missing.pop(key, None)
     if part is not None:
-        groups = [[config for config in shard.configs if config.key in missing] for shard in mine]
+        members = [[missing[config.key] for config in shard.configs if config.key in missing] for shard in mine]
+        groups = [stack for group in members for stack in plan_stacks(group, size=max(1, len(group)))]
     else:
         groups = _grouped(list(missing.values()), workers, stack_size)
     shards = [*begun, *(Shard(tuple(group)) for group in groups if group)]
     return Plan(
         shards=tuple(sorted(shards, key=lambda shard: -shard.work)),
         workers=workers,
-        stored=tuple(stored),
-        failed=failed,
-        damaged=damaged,
-        redo=redo,
+        stored=tuple(found.stored),
+        failed=found.failed,
+        damaged=found.damaged,
+        looking=tuple(found.looking),
+        redo=frozenset(found.redo),
     )
+
+
+@dataclass
+class _Found:
+    """Configurations compared with a store."""
+
+    missing: dict[str, RunConfig] = field(default_factory=dict)
+    stored: list[str] = field(default_factory=list)
+    failed: dict[str, str] = field(default_factory=dict)
+    damaged: dict[str, str] = field(default_factory=dict)
+    looking: list[str] = field(default_factory=list)
+    redo: list[str] = field(default_factory=list)
+
+
+def _compared(
+    configs: Sequence[RunConfig], store: Store, observers: Sequence[Observer], *, force: bool, retry_failed: bool
+) -> _Found:
+    found = _Found()
+    nameless: list[str] = []
+    for config in configs:
+        key = config.key
+        looks, nameless = observer_looks(observers, config.task)
+        if store.has(key):
+            try:
+                store.check(key)
+                record = store.record(key)
+            except StoreError as error:
+                found.damaged[key] = str(error)
+                found.missing[key] = config
+                continue
+            if record["status"] == "failed" and not (force or retry_failed):
+                found.failed[key] = str(record["reason"])
+                continue
+            if record["status"] == "failed" or force:
+                found.redo.append(key)
+        left = outstanding(config, store, looks, force=force)
+        if left is None:
+            found.stored.append(key)
+        else:
+            found.missing[key] = left
+            if store.has(key) and key not in found.redo:
+                found.looking.append(key)
+    warn_unseen(len(found.stored), nameless)
+    return found
 
 
 def part_of(configs: Sequence[RunConfig], i: int, n: int, stack_size: int = STACK_SIZE) -> list[Shard]:
@@ -193,10 +183,13 @@ def part_of(configs: Sequence[RunConfig], i: int, n: int, stack_size: int = STAC
 
 
 def parameter_bytes(config: RunConfig) -> int:
-    """Size of the parameters of one member, without allocating them."""
-    with torch.device("meta"):
-        module = config.task.module()
-    numbers = sum(tensor.numel() for tensor in module.state_dict().values())
+    """Size of the parameters of one member, without allocating them where its network allows that."""
+    try:
+        with torch.device("meta"):
+            module = config.task.module()
+    except Exception:  # a network of one's own that computes with values while it is made
+        module = fresh_module(config.task)
+    numbers = sum(parameter.numel() for parameter in module.parameters())
     return int(numbers * config.precision.dtype.itemsize)
 
 
@@ -223,14 +216,17 @@ def _grouped(configs: Sequence[RunConfig], workers: int, stack_size: int | None)
     return stacks
 
 
-def _begun(root: Path, wanted: set[str], missing: set[str]) -> list[Shard]:
-    """Shards with a saved state or in training elsewhere, whose members all belong to the sweep."""
+def _begun(root: Path, wanted: set[str], missing: Mapping[str, RunConfig]) -> list[Shard]:
+    """Shards with a saved state or in training elsewhere, whose members all belong to the sweep and look at enough."""
     found: list[Shard] = []
     for folder in sorted((root / SHARDS).glob("*")):
         shard = read_shard(folder)
-        if shard is None or not set(shard.keys) <= wanted or not set(shard.keys) & missing:
+        if shard is None or not set(shard.keys) <= wanted or not set(shard.keys) & missing.keys():
+            continue
+        if any(missing_looks(missing[key].looks(), shard.looks, shard.epochs) for key in shard.keys if key in missing):
             continue
         if any(folder.rglob("state-*.json")) or (folder / "split").exists() or is_held(folder / "lock"):
+            adopt(folder, shard)
             found.append(shard)
     chosen: list[Shard] = []
     taken: set[str] = set()
@@ -239,11 +235,3 @@ def _begun(root: Path, wanted: set[str], missing: set[str]) -> list[Shard]:
             chosen.append(shard)
             taken |= set(shard.keys)
     return chosen
-
-
-def read_shard(folder: Path) -> Shard | None:
-    """The shard that a folder was made for; None if that cannot be read any more."""
-    try:
-        return Shard.from_dicts(json.loads((folder / "shard.json").read_text())["configs"])
-    except (OSError, ValueError, KeyError, TypeError):
-        return None

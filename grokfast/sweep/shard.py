@@ -18,18 +18,22 @@ from typing import Any
 from grokfast.errors import StoreError
 from grokfast.store import Store
 from grokfast.store.atomic import write_json
-from grokfast.sweep.lock import lock
-from grokfast.sweep.plan import Shard
+from grokfast.store.lock import lock
+from grokfast.sweep.shards import Shard, write_shard
 from grokfast.training import (
     Interrupted,
     Observer,
     RunConfig,
-    RunResult,
     StackState,
     StateKeeper,
+    plan_stacks,
     train_stack,
+    with_looks,
 )
+from grokfast.training.endlooks import look_at_end
+from grokfast.training.looks import observer_looks
 from grokfast.training.results import failed_result
+from grokfast.training.stored import outstanding, publish
 
 DEATHS = 5
 """Times that a worker may die with a shard without getting past its last state; then the shard is split, and
@@ -144,10 +148,12 @@ def run_shard(shard: Shard, job: Job, *, report: Report | None = None, stop: Eve
 
 def _train(shard: Shard, folder: Path, job: Job, receipt: Receipt, report: Report, stop: Event) -> None:
     store = Store(job.root)
-    missing = [config for config in shard.configs if config.key in job.redo or not _sound(store, config.key)]
+    missing = [config for config in shard.configs if config.key in job.redo or not _is_done(store, config, job)]
+    looked = {config.key for config in missing if config.key not in job.redo and look_at_end(config, store)}
+    missing = [config for config in missing if config.key not in looked or not _is_done(store, config, job)]
     if not missing:
         return
-    _write(folder / "shard.json", {"configs": shard.to_dicts()})
+    _note(folder, shard)
     if (folder / "split").exists() or not _attempt(folder):
         _train_alone(shard, folder, job, receipt, report, stop)
         return
@@ -179,11 +185,16 @@ def _train(shard: Shard, folder: Path, job: Job, receipt: Receipt, report: Repor
         else:
             _give_up(shard.configs[0], store, receipt, reason)
     else:
-        wanted = {config.key for config in missing}
-        for result in results:
-            if result.key in wanted:
-                _publish(store, result)
+        again = []
+        for config, result in zip(shard.configs, results, strict=True):
+            if config not in missing:
+                continue
+            missed = publish(store, result)
+            if missed is None:
                 receipt.published.append(result.key)
+            else:
+                again.append(with_looks(config, missed))
+        _train_parts(plan_stacks(again), job, receipt, report, stop)
     receipt.resumed_at = keeper.resumed_at
     receipt.save_seconds += keeper.save_seconds
 
@@ -198,8 +209,13 @@ def _train_alone(shard: Shard, folder: Path, job: Job, receipt: Receipt, report:
         _give_up(shard.configs[0], Store(job.root), receipt, reason)
         return
     _write(folder / "split", {})
-    for config in shard.configs:
-        part = run_shard(Shard((config,)), job, report=report, stop=stop)
+    _train_parts([[config] for config in shard.configs], job, receipt, report, stop)
+
+
+def _train_parts(parts: Sequence[Sequence[RunConfig]], job: Job, receipt: Receipt, report: Report, stop: Event) -> None:
+    """Further shards, in turn, whose receipts become part of this one."""
+    for configs in parts:
+        part = run_shard(Shard(tuple(configs)), job, report=report, stop=stop)
         receipt.published += part.published
         receipt.failed |= part.failed
         receipt.damaged += part.damaged
@@ -211,21 +227,27 @@ def _train_alone(shard: Shard, folder: Path, job: Job, receipt: Receipt, report:
 
 
 def _give_up(config: RunConfig, store: Store, receipt: Receipt, reason: str) -> None:
-    _publish(store, failed_result(config, reason))
-    receipt.published.append(config.key)
     receipt.failed[config.key] = reason
+    if _status(store, config.key) in (None, "failed"):  # a good run that lacks a look stays as it is
+        publish(store, failed_result(config, reason))
+        receipt.published.append(config.key)
 
 
-def _publish(store: Store, result: RunResult) -> None:
-    store.publish(result.key, result.record, result.history, result.tensors)
-
-
-def _sound(store: Store, key: str) -> bool:
+def _status(store: Store, key: str) -> str | None:
+    """Status of a sound run; None if there is none."""
     try:
         store.check(key)
+        return str(store.record(key)["status"])
     except StoreError:
-        return False
-    return True
+        return None
+
+
+def _is_done(store: Store, config: RunConfig, job: Job) -> bool:
+    status = _status(store, config.key)
+    if status is None or status == "failed":
+        return status is not None
+    looks, _ = observer_looks(job.observers, config.task)
+    return outstanding(config, store, looks) is None
 
 
 def _attempt(folder: Path) -> bool:
@@ -249,6 +271,13 @@ def _attempt_over(folder: Path) -> None:
         (folder / "attempts.json").unlink(missing_ok=True)
 
 
+def _note(folder: Path, shard: Shard) -> None:
+    try:
+        write_shard(folder, shard)
+    except OSError as error:
+        raise StoreError(f"{folder} cannot be written: {error.strerror or error}") from error
+
+
 def _write(file: Path, values: Mapping[str, Any]) -> None:
     try:
         write_json(file, values, durable=False)
@@ -262,6 +291,7 @@ class _Progress:
     def __init__(self, shard: Shard, folder: Path, receipt: Receipt, report: Report) -> None:
         self._shard, self._folder, self._receipt, self._report = shard, folder, receipt, report
         self._last = 0.0
+        self.reads_only = True
 
     def __call__(self, state: StackState) -> None:
         self._receipt.epochs += 1

@@ -19,8 +19,8 @@ from typing import Any
 import torch
 from distributed import Worker, WorkerPlugin, get_worker
 
-from grokfast.sweep.plan import Shard
 from grokfast.sweep.shard import Job, run_shard
+from grokfast.sweep.shards import Shard
 
 TOPIC = "grokfast-sweep-"
 """Beginning of the name under which the progress of a sweep is told."""

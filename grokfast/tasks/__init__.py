@@ -3,11 +3,14 @@
 from grokfast.tasks.base import Features, Split, Task, evaluate
 from grokfast.tasks.ising import Ising
 from grokfast.tasks.modular_addition import ModularAddition
+from grokfast.tasks.modules import fresh_module, load_parameters
+from grokfast.tasks.network import NetworkTask
 from grokfast.tasks.neurons import HasPreactivations, Quantities, layer_features, readings
+from grokfast.tasks.outputs import Loss
 from grokfast.tasks.pruning import HasNestedLosses, task_pruning_curves
+from grokfast.tasks.registry import TASKS, find_task, reference_of, register_task, task_from_dict, task_to_dict
 from grokfast.tasks.streams import stream
-
-TASKS: dict[str, type[Task]] = {ModularAddition.name: ModularAddition, Ising.name: Ising}
+from grokfast.tasks.trial import check_stack
 
 __all__ = [
     "TASKS",
@@ -15,13 +18,23 @@ __all__ = [
     "HasNestedLosses",
     "HasPreactivations",
     "Ising",
+    "Loss",
     "ModularAddition",
+    "NetworkTask",
     "Quantities",
     "Split",
     "Task",
+    "check_stack",
     "evaluate",
+    "find_task",
+    "fresh_module",
     "layer_features",
+    "load_parameters",
     "readings",
+    "reference_of",
+    "register_task",
     "stream",
+    "task_from_dict",
     "task_pruning_curves",
+    "task_to_dict",
 ]

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, Protocol, runtime_checkable
 
 import torch
 from torch import Tensor, nn
 
+from grokfast.measures import Column
 from grokfast.models import Params
 from grokfast.ops import cross_entropy
 
@@ -21,9 +22,9 @@ class Split:
 
     Attributes:
         train_inputs: ``[n_train, ...]``.
-        train_labels: int64 ``[n_train]``, a share of them wrong under label noise.
+        train_labels: int64 ``[n_train]``, a share of them wrong under label noise; or float targets ``[n_train, K]``.
         test_inputs: ``[n_test, ...]``.
-        test_labels: int64 ``[n_test]``, always right.
+        test_labels: int64 ``[n_test]``, always right; or float targets ``[n_test, K]``.
     """
 
     train_inputs: Tensor
@@ -52,15 +53,42 @@ class Task(Protocol):
     name: ClassVar[str]
     """The task's name on the command line and in the store."""
 
+    title: ClassVar[str]
+    """What headings of figures and reports call it."""
+
     input_major: ClassVar[tuple[str, ...]]
     """Matrices whose columns the stacked forward pass gathers."""
+
+    member_by_member: ClassVar[bool]
+    """Whether an epoch of one member follows another's, so that one member's memory at a time is in the cache, or the
+    whole stack takes each step together."""
 
     unkeyed: ClassVar[tuple[str, ...]]
     """Fields that say where data lie and not what they are: no part of a run's key."""
 
     @property
     def defaults(self) -> Mapping[str, Any]:
-        """The training that the paper gives this task: fields of a run's configuration that are not set."""
+        """The training this task is given where a run's configuration does not set it: epochs, batch size, rates."""
+        ...
+
+    @property
+    def train_samples(self) -> int:
+        """Number of training samples: no batch is larger."""
+        ...
+
+    @property
+    def has_accuracy(self) -> bool:
+        """Whether a prediction is right or wrong; without, accuracies are NaN."""
+        ...
+
+    @property
+    def columns(self) -> Sequence[Column]:
+        """What each scalar and array of ``features`` means."""
+        ...
+
+    @property
+    def pruned(self) -> Sequence[str] | None:
+        """Names of the parameters that pruning takes; None for all matrices and kernels."""
         ...
 
     def split(self, seed: int) -> Split:
@@ -84,7 +112,10 @@ class Task(Protocol):
         ...
 
     def losses(self, params: Mapping[str, Tensor], inputs: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
-        """Mean loss ``[E]`` and correct predictions, int64 ``[E]``, on inputs ``[E, N, ...]``."""
+        """Mean loss ``[E]`` and correct predictions ``[E]``, on inputs ``[E, N, ...]``.
+
+        The predictions are int64, or NaN in a floating-point type for a task without accuracy.
+        """
         ...
 
     def gradients(
@@ -123,10 +154,10 @@ def evaluate(task: Task, params: Mapping[str, Tensor], inputs: Tensor, labels: T
         task: The task.
         params: Stacked parameters ``[E, ...]``.
         inputs: ``[E, N, ...]``.
-        labels: int64 ``[E, N]``.
+        labels: int64 ``[E, N]``, or float targets ``[E, N, K]``.
 
     Returns:
-        Loss ``[E]`` in nats and accuracy ``[E]``, float64.
+        Loss ``[E]`` and accuracy ``[E]``, float64; accuracy is NaN for a task without.
     """
     samples = labels.shape[1]
     loss = torch.zeros(labels.shape[0], dtype=torch.float64, device=labels.device)

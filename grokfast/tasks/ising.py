@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -17,16 +17,19 @@ from grokfast.ising import Dynamics, IsingDataset, Phase, train_test_split
 from grokfast.ising.dataset import phases
 from grokfast.ising.exact import critical_temperature
 from grokfast.ising.quantities import QUANTITIES
+from grokfast.measures import Column, Kind
 from grokfast.models import CnnShape, Params, cnn, cnn_on_pictures, cnn_preactivations, initial_cnn
 from grokfast.ops import cnn_cross_entropy_direct
 from grokfast.tasks.base import Features, Split
 from grokfast.tasks.ising_data import data_of_file, fingerprint, sampled_data
-from grokfast.tasks.neurons import layer_features
+from grokfast.tasks.neurons import layer_columns, layer_features
+from grokfast.tasks.registry import register_task
 from grokfast.tasks.streams import stream
 
 _SAMPLING = ("dynamics", "sweeps", "temperatures", "snapshots", "data_seed")
 
 
+@register_task
 @dataclass(frozen=True)
 class Ising:
     """Snapshots of the Ising model below and above the critical temperature; a small CNN.
@@ -56,8 +59,12 @@ class Ising:
     """
 
     name: ClassVar[str] = "ising"
+    title: ClassVar[str] = "Ising phases"
     input_major: ClassVar[tuple[str, ...]] = ()
     unkeyed: ClassVar[tuple[str, ...]] = ("data_file",)
+    member_by_member: ClassVar[bool] = False
+    has_accuracy: ClassVar[bool] = True
+    pruned: ClassVar[None] = None
 
     L: int = 16
     channels: tuple[int, ...] = (2, 4)
@@ -158,6 +165,11 @@ class Ising:
         }
 
     @property
+    def train_samples(self) -> int:
+        """``train_size``."""
+        return self.train_size
+
+    @property
     def shape(self) -> CnnShape:
         """The sizes of the network."""
         return CnnShape(self.L, self.channels, self.kernel, self.hidden, len(Phase))
@@ -207,6 +219,22 @@ class Ising:
         with torch.no_grad():
             return cnn_preactivations(params, inputs, self.shape)
 
+    @property
+    def columns(self) -> Sequence[Column]:
+        """Correlations of every layer with energy and magnetisation; the energies; the strongest neuron."""
+        layers = self.shape.layers
+        last = list(layers)[-2]
+        symbols = {"energy": "E", "magnetization": "M", "abs_magnetization": "|M|"}
+        headlines = {
+            f"{last}_weighted_{name}": rf"$\tilde{{r}}$ of {symbols[name]}, {_spoken(last)} layer"
+            for name in QUANTITIES
+        }
+        return [
+            *layer_columns(list(layers), list(QUANTITIES), headlines),
+            Column("energy", "energy per site of each test snapshot", "J", kind=Kind.ARRAY),
+            Column("strongest", f"pre-activations of the neuron of {last} that carries most", kind=Kind.ARRAY),
+        ]
+
     def features(self, params: Mapping[str, Tensor], inputs: Tensor) -> Features:
         """Correlations of every layer with energy, magnetisation and its absolute value on test snapshots.
 
@@ -221,3 +249,7 @@ class Ising:
         strongest = found.arrays[f"weights_{last}"].nan_to_num().argmax(-1)
         chosen = layers[last].gather(2, strongest[:, None, None].expand(-1, layers[last].shape[1], 1))[..., 0]
         return Features(found.scalars, {**found.arrays, "energy": quantities["energy"].float(), "strongest": chosen})
+
+
+def _spoken(layer: str) -> str:
+    return "hidden" if layer == "hidden" else f"last {layer.rstrip('0123456789')}"

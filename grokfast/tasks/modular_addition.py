@@ -4,20 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any, ClassVar, NamedTuple
 
 import torch
 from torch import Tensor, nn
 
 from grokfast._checks import check_at_least, check_fraction
 from grokfast.errors import ConfigError
-from grokfast.measures import FourierBasis, InputBlocks, input_ipr, layer_ipr, output_ipr
+from grokfast.measures import Column, FourierBasis, InputBlocks, input_ipr, layer_ipr, output_ipr
 from grokfast.models import Params, initial_mlp, mlp, mlp_on_pairs
-from grokfast.ops import mlp_adam_epoch_direct, mlp_cross_entropy_direct, mlp_losses, mlp_nested_losses
+from grokfast.ops import mlp_cross_entropy_direct, mlp_losses, mlp_nested_losses
 from grokfast.tasks.base import Features, Split, gradients_by_autograd, losses_of_logits
+from grokfast.tasks.registry import register_task
 from grokfast.tasks.streams import stream
 
 
+@register_task
 @dataclass(frozen=True)
 class ModularAddition:
     """All P² pairs, split at random; an MLP on two-hot inputs.
@@ -33,8 +35,12 @@ class ModularAddition:
     """
 
     name: ClassVar[str] = "modular-addition"
+    title: ClassVar[str] = "modular addition"
     input_major: ClassVar[tuple[str, ...]] = ("0.weight",)
     unkeyed: ClassVar[tuple[str, ...]] = ()
+    member_by_member: ClassVar[bool] = False
+    has_accuracy: ClassVar[bool] = True
+    pruned: ClassVar[None] = None
 
     P: int = 113
     hidden: tuple[int, ...] = (512,)
@@ -54,7 +60,7 @@ class ModularAddition:
         object.__setattr__(self, "hidden", tuple(int(width) for width in self.hidden))
         object.__setattr__(self, "train_fraction", float(self.train_fraction))
         object.__setattr__(self, "label_noise", float(self.label_noise))
-        if not 0 < self._train_size() < self.P**2:
+        if not 0 < self.train_samples < self.P**2:
             raise ConfigError(
                 f"train_fraction must leave at least one of the {self.P**2} pairs on each side, "
                 f"got {self.train_fraction}"
@@ -65,7 +71,9 @@ class ModularAddition:
         """The paper's main text: batch 64, learning rate 5e-3, weight decay 3e-5, 1,000 epochs."""
         return {"epochs": 1000, "batch_size": 64, "learning_rate": 5e-3, "weight_decay": 3e-5}
 
-    def _train_size(self) -> int:
+    @property
+    def train_samples(self) -> int:
+        """⌊train_fraction · P²⌋."""
         return int(self.train_fraction * self.P**2 + 1e-9)
 
     def _widths(self) -> tuple[int, ...]:
@@ -76,7 +84,7 @@ class ModularAddition:
         order = torch.randperm(self.P**2, generator=stream(seed, "split"))
         pairs = torch.stack([order // self.P, order % self.P], dim=1)
         labels = pairs.sum(1) % self.P
-        n = self._train_size()
+        n = self.train_samples
         return Split(pairs[:n], self._noisy(labels[:n], seed), pairs[n:], labels[n:])
 
     def _noisy(self, labels: Tensor, seed: int) -> Tensor:
@@ -130,27 +138,18 @@ class ModularAddition:
         loss, correct = mlp_cross_entropy_direct(list(params.values()), inputs, labels, list(out.values()))
         return loss, correct
 
-    def adam_epoch(
-        self,
-        params: Mapping[str, Tensor],
-        moments: Sequence[Sequence[Tensor]],
-        inputs: Tensor,
-        labels: Tensor,
-        batch_size: int,
-        rates: Sequence[Tensor],
-        step: int,
-        betas: tuple[float, float],
-        eps: float,
-        decoupled: bool,
-    ) -> tuple[Tensor, Tensor] | None:
-        """An epoch in one operation (:func:`grokfast.ops.mlp_adam_epoch_`), for one hidden layer on the CPU."""
-        if len(self.hidden) > 1 or inputs.device.type != "cpu":
-            return None
-        means, squares = (list(group) for group in moments)
-        loss, correct = mlp_adam_epoch_direct(
-            list(params.values()), means, squares, inputs, labels, batch_size, *rates, step, *betas, eps, decoupled
-        )
-        return loss, correct
+    @property
+    def columns(self) -> Sequence[Column]:
+        """Every reading of the inverse participation ratio, and the dead neurons; ratios by neuron are arrays too."""
+        found = []
+        for name, reading in _readings().items():
+            default = name in ("input", "output")
+            meaning = f"inverse participation ratio of {reading.meaning}, mean over live neurons"
+            label = f"{name} IPR" if default else ""
+            found.append(Column(f"ipr_{name}", meaning, label=label, headline=default))
+            if default:
+                found.append(Column(f"dead_{name}", f"neurons whose {name} weights are all zero", "neurons"))
+        return found
 
     def features(self, params: Mapping[str, Tensor], inputs: Tensor) -> Features:
         """Inverse participation ratios of the first and last matrix, in every reading of eq. 4; no input is needed.
@@ -162,16 +161,40 @@ class ModularAddition:
         last = params[f"{2 * len(self.hidden)}.weight"].double()
         first = params["0.weight"].double()
         scalars, arrays = {}, {}
-        for basis in FourierBasis:
-            for constant in (True, False):
-                suffix = ("" if basis is FourierBasis.REAL else "_complex") + ("" if constant else "_no_constant")
-                ratios = {f"output{suffix}": output_ipr(last, basis=basis, constant=constant)}
-                for blocks in InputBlocks:
-                    reading = suffix if blocks is InputBlocks.JOINT else f"_separate{suffix}"
-                    ratios[f"input{reading}"] = input_ipr(first, basis=basis, blocks=blocks, constant=constant)
-                for key, values in ratios.items():
-                    scalars[f"ipr_{key}"], dead = layer_ipr(values)
-                    if key in ("output", "input"):
-                        scalars[f"dead_{key}"] = dead
-                        arrays[f"ipr_{key}"] = values
+        for name, reading in _readings().items():
+            values = reading.of(first, last)
+            scalars[f"ipr_{name}"], dead = layer_ipr(values)
+            if name in ("output", "input"):
+                scalars[f"dead_{name}"] = dead
+                arrays[f"ipr_{name}"] = values
         return Features(scalars, arrays)
+
+
+class _Reading(NamedTuple):
+    """One reading of eq. 4: of the output matrix where ``blocks`` is None."""
+
+    basis: FourierBasis
+    constant: bool
+    blocks: InputBlocks | None
+
+    def of(self, first: Tensor, last: Tensor) -> Tensor:
+        if self.blocks is None:
+            return output_ipr(last, basis=self.basis, constant=self.constant)
+        return input_ipr(first, basis=self.basis, blocks=self.blocks, constant=self.constant)
+
+    @property
+    def meaning(self) -> str:
+        which = {None: "output weights", InputBlocks.JOINT: "input weights, both blocks as one"}
+        constant = "" if self.constant else ", without the constant mode"
+        return f"{which.get(self.blocks, 'input weights, mean of the blocks')}, {self.basis.value} basis{constant}"
+
+
+def _readings() -> dict[str, _Reading]:
+    found = {}
+    for basis in FourierBasis:
+        for constant in (True, False):
+            suffix = ("" if basis is FourierBasis.REAL else "_complex") + ("" if constant else "_no_constant")
+            for blocks in (None, *InputBlocks):
+                name = {None: "output", InputBlocks.JOINT: "input"}.get(blocks, "input_separate")
+                found[f"{name}{suffix}"] = _Reading(basis, constant, blocks)
+    return found

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Protocol, runtime_checkable
 
 import torch
 from torch import Tensor
 
 from grokfast.measures import (
+    Column,
+    Kind,
     activation_weights,
     constant_neurons,
     led_shares,
@@ -94,6 +96,54 @@ def layer_features(layers: Mapping[str, Tensor], quantities: Mapping[str, Tensor
         arrays[f"r_post_{name}"] = r.float()
         scalars |= _by_quantity(name, {"post_mean": mean_correlation(r)}, quantities)
     return Features(scalars, arrays)
+
+
+def layer_columns(
+    layers: Sequence[str], quantities: Sequence[str], headlines: Mapping[str, str] | None = None
+) -> list[Column]:
+    """What :func:`layer_features` gives of these layers and quantities.
+
+    Args:
+        layers: Names of layers; those that begin with ``conv`` are maps, read in two ways.
+        quantities: Names of quantities.
+        headlines: Labels of the columns that tables and general figures show, by name.
+
+    Returns:
+        Columns of all scalars and arrays, with the arrays at the end.
+    """
+    labels = headlines or {}
+    scalars: dict[str, str] = {}
+    arrays: dict[str, str] = {}
+    for layer in layers:
+        for name, neurons in _read_as(layer).items():
+            for quantity in quantities:
+                for summary, meaning in _SUMMARIES.items():
+                    if summary != "post_mean" or layer != "output":
+                        scalars[f"{name}_{summary}_{quantity}"] = meaning.format(quantity=quantity, neurons=neurons)
+            scalars[f"{name}_constant"] = f"{neurons} that give every test input the same, without correlation"
+            arrays[f"r_{name}"] = f"correlations of {neurons} with each quantity, before ReLU"
+            arrays[f"weights_{name}"] = f"mean pre-activation of {neurons}, the weights of their mean"
+            if layer != "output":
+                arrays[f"r_post_{name}"] = f"correlations of {neurons} with each quantity, after ReLU"
+    return [
+        *(Column(name, text, label=labels.get(name, ""), headline=name in labels) for name, text in scalars.items()),
+        *(Column(name, text, kind=Kind.ARRAY) for name, text in arrays.items()),
+    ]
+
+
+_SUMMARIES = {
+    "weighted": "mean |r| with {quantity}, weighted by pre-activation, of {neurons}",
+    "mean": "mean |r| with {quantity} of {neurons}",
+    "led": "share of {neurons} that correlate most with {quantity}",
+    "share": "share of the pre-activation carried by those of {neurons} that correlate most with {quantity}",
+    "post_mean": "mean |r| with {quantity} of {neurons}, after ReLU",
+}
+
+
+def _read_as(layer: str) -> dict[str, str]:
+    if layer.startswith("conv"):
+        return {layer: f"the units of {layer}", layer.replace("conv", "channels"): f"the channel means of {layer}"}
+    return {layer: f"the neurons of {layer}"}
 
 
 def _by_quantity(layer: str, summaries: Mapping[str, Tensor], names: Mapping[str, Tensor]) -> dict[str, Tensor]:

@@ -72,8 +72,8 @@ def _nested(
 def _evaluation(task: Task, split: Split) -> Callable[[Params], tuple[Tensor, Tensor]]:
     def accuracy_and_loss(variants: Params) -> tuple[Tensor, Tensor]:
         count = next(iter(variants.values())).shape[0]
-        inputs = split.test_inputs.expand(count, *split.test_inputs.shape)
-        loss, accuracy = evaluate(task, variants, inputs, split.test_labels.expand(count, -1))
+        inputs, labels = (data.expand(count, *data.shape) for data in (split.test_inputs, split.test_labels))
+        loss, accuracy = evaluate(task, variants, inputs, labels)
         return accuracy, loss
 
     return accuracy_and_loss

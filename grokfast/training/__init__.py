@@ -1,16 +1,18 @@
 """The stacked training engine."""
 
-from grokfast.training.config import SCHEMA, Optimizer, Precision, RunConfig, TrainMetrics, introduced
-from grokfast.training.geometry import GeometryMeasure
+from grokfast.observe import Dated, GeometryMeasure, Observer, Remembers, Snapshot, observe_quantities, schedule_epochs
+from grokfast.store.identity import SCHEMA
+from grokfast.training.config import Optimizer, Precision, RunConfig, TrainMetrics
 from grokfast.training.keeper import StateKeeper
+from grokfast.training.looks import look_fields, missing_looks, only_looks, with_looks
 from grokfast.training.loop import Interrupted, StackState, initial_stack, run_epochs
-from grokfast.training.observers import Dated, Observer, Snapshot, observe_quantities
+from grokfast.training.record import ENGINE, config_of, run_record, versions
 from grokfast.training.results import RunResult
-from grokfast.training.schedule import schedule_epochs
-from grokfast.training.state import Remembers, load_state, save_state
+from grokfast.training.state import load_state, save_state
 from grokfast.training.train import plan_stacks, train_runs, train_stack
 
 __all__ = [
+    "ENGINE",
     "SCHEMA",
     "Dated",
     "GeometryMeasure",
@@ -25,14 +27,20 @@ __all__ = [
     "StackState",
     "StateKeeper",
     "TrainMetrics",
+    "config_of",
     "initial_stack",
-    "introduced",
     "load_state",
+    "look_fields",
+    "missing_looks",
     "observe_quantities",
+    "only_looks",
     "plan_stacks",
     "run_epochs",
+    "run_record",
     "save_state",
     "schedule_epochs",
     "train_runs",
     "train_stack",
+    "versions",
+    "with_looks",
 ]

@@ -1,11 +1,11 @@
-"""Frozen configuration of one run: what determines its bits, its identity in the store."""
+"""Frozen configuration of one run: what is trained, which is its identity in the store, and what is looked at."""
 
 from __future__ import annotations
 
 import dataclasses
-import hashlib
 import json
 import typing
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
@@ -18,20 +18,14 @@ from grokfast._checks import (
     check_non_negative,
     check_positive,
     nearest,
-    parse_choice,
 )
 from grokfast.errors import ConfigError
 from grokfast.geometry import parse_variants
-from grokfast.tasks import TASKS, ModularAddition, Task
-from grokfast.training.schedule import schedule_epochs
-
-SCHEMA = 1
-"""Version of the configuration's fields; part of a run's key.
-
-A field added later does not raise it: see :attr:`RunConfig.key`.
-"""
-
-_INTRODUCED = "introduced with"
+from grokfast.observe import check_schedule
+from grokfast.store.identity import family_of, identity, key_of, plain
+from grokfast.tasks import TASKS, ModularAddition, Task, task_from_dict, task_to_dict
+from grokfast.training.fields import INTRODUCED, check_of
+from grokfast.training.looks import LOOK_FIELDS, looks_of
 
 
 class _OfTask:
@@ -56,12 +50,12 @@ class Optimizer(StrEnum):
 
 
 class TrainMetrics(StrEnum):
-    """How train loss and accuracy of an epoch are taken."""
+    """Where train loss and accuracy of an epoch are taken."""
 
     RUNNING = "running"
-    """Over the epoch's batches while the weights change: the authors' way, at no cost."""
+    """Over the epoch's batches while the weights change: the authors' way, at no cost; always taken."""
     FULL = "full"
-    """A pass over the whole train split after the epoch."""
+    """Besides, in columns that end in ``_full``, in a pass over the whole train split after the epoch."""
 
 
 class Precision(StrEnum):
@@ -74,20 +68,6 @@ class Precision(StrEnum):
     def dtype(self) -> torch.dtype:
         """The torch dtype."""
         return torch.float32 if self is Precision.FLOAT32 else torch.float64
-
-
-_SCHEDULES = (
-    "checkpoint_schedule",
-    "feature_schedule",
-    "compressibility_schedule",
-    "test_schedule",
-    "geometry_schedule",
-)
-
-
-def _added(default: Any) -> Any:
-    """A field that earlier versions did not have; ``default`` is what stored runs without it have, for ever."""
-    return field(default=default, metadata={_INTRODUCED: default})
 
 
 @dataclass(frozen=True)
@@ -108,7 +88,7 @@ class RunConfig:
         eps: Adam's epsilon, > 0.
         momentum: SGD's momentum, in [0, 1).
         reshuffle: Whether the batch order is drawn anew each epoch; the authors keep one order.
-        train_metrics: ``"running"`` or ``"full"``.
+        train_metrics: ``"running"``, or ``"full"`` for a pass over the train split after each epoch besides.
         precision: ``"float32"`` or ``"float64"``.
         checkpoint_schedule: Epochs whose parameters are stored; the last always is.
         feature_schedule: Epochs at which the task's features are taken; at the last they always are.
@@ -121,6 +101,14 @@ class RunConfig:
         geometry_step: Epochs between the checkpoints that a step joins: the paper's f, at least 1.
         geometry_stiff: Final Fisher diagonal from which a parameter is stiff (0.1 in the paper); 0 measures no
             split. A split needs the end model first, so that the stack is trained twice.
+        observe: Further measures, each as ``"reference@schedule"``, such as
+            ``"my_measures:effective_rank@log:50"``.
+
+    The last nine fields and ``train_metrics`` are *looks*: what is looked at while it trains. They are no part of
+    the run's identity (:attr:`key`). Schedules may be joined by commas: ``"every:100,log:50"``.
+
+    Raises:
+        ConfigError: If a field has the wrong type or a value out of range.
 
     Source:
         arXiv 2502.01739, table of models.
@@ -144,54 +132,67 @@ class RunConfig:
     checkpoint_schedule: str = "last"
     feature_schedule: str = "log:50"
     compressibility_schedule: str = "last"
-    test_schedule: str = _added("every:1")
-    geometry: str = _added("")
-    geometry_schedule: str = _added("every:1")
-    geometry_step: int = _added(1)
-    geometry_stiff: float = _added(0.0)
+    test_schedule: str = "every:1"
+    geometry: str = ""
+    geometry_schedule: str = "every:1"
+    geometry_step: int = 1
+    geometry_stiff: float = 0.0
+    observe: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if not isinstance(self.task, Task):
             raise ConfigError(f"task must be one of {sorted(TASKS)}, got {self.task!r}")
-        for name, value in self.task.defaults.items():
-            if getattr(self, name) is OF_TASK:
-                object.__setattr__(self, name, value)
-        for name, choices in (
-            ("optimizer", Optimizer),
-            ("train_metrics", TrainMetrics),
-            ("precision", Precision),
-        ):
-            object.__setattr__(self, name, parse_choice(name, getattr(self, name), choices, error=ConfigError))
+        self._take_defaults()
+        for name, check in _TYPES.items():
+            object.__setattr__(self, name, check(name, getattr(self, name)))
         for name in ("w0", "learning_rate", "eps"):
             check_positive(name, getattr(self, name), error=ConfigError)
-        check_non_negative("weight_decay", self.weight_decay, error=ConfigError)
+        for name in ("weight_decay", "geometry_stiff"):
+            check_non_negative(name, getattr(self, name), error=ConfigError)
         for name in ("beta1", "beta2", "momentum"):
             value = getattr(self, name)
             check_fraction(name, value, closed=True, error=ConfigError)
             if value == 1:
                 raise ConfigError(f"{name} must lie in [0, 1), got {value!r}")
         check_at_least("seed", self.seed, 0, error=ConfigError)
-        check_at_least("epochs", self.epochs, 1, error=ConfigError)
-        check_at_least("batch_size", self.batch_size, 1, error=ConfigError)
-        check_at_least("geometry_step", self.geometry_step, 1, error=ConfigError)
-        check_non_negative("geometry_stiff", self.geometry_stiff, error=ConfigError)
+        for name in ("epochs", "batch_size", "geometry_step"):
+            check_at_least(name, getattr(self, name), 1, error=ConfigError)
         object.__setattr__(self, "geometry", "+".join(map(str, parse_variants(self.geometry))))
-        # One spelling of each value, so that 1 and 1.0 are the same run.
-        for name in ("w0", "learning_rate", "eps", "weight_decay", "beta1", "beta2", "momentum", "geometry_stiff"):
-            object.__setattr__(self, name, float(getattr(self, name)))
-        for name in ("seed", "epochs", "batch_size", "geometry_step"):
-            object.__setattr__(self, name, int(getattr(self, name)))
         for name in _SCHEDULES:
-            schedule_epochs(getattr(self, name), self.epochs)
+            self._check_schedule(name, getattr(self, name))
+        for entry in self.observe:
+            reference, at, schedule = entry.rpartition("@")
+            if not (at and reference.strip()):
+                raise ConfigError(f"observe must name measures as 'reference@schedule', got {entry!r}")
+            self._check_schedule(f"observe {reference}", schedule)
+        plain("task", task_to_dict(self.task))
+
+    def _check_schedule(self, name: str, schedule: str) -> None:
+        try:
+            check_schedule(schedule, self.epochs)
+        except ConfigError as error:
+            raise ConfigError(f"{name}: {error}") from error
+
+    def _take_defaults(self) -> None:
+        for name, value in self.task.defaults.items():
+            if name not in _OF_TASK:
+                raise ConfigError(
+                    f"task {self.task.name} has a default for {name!r}: expected only {', '.join(_OF_TASK)}"
+                )
+            if getattr(self, name) is OF_TASK:
+                object.__setattr__(self, name, value)
+        for name in _OF_TASK:
+            if getattr(self, name) is OF_TASK:
+                raise ConfigError(f"{name} must be given: task {self.task.name} has no default for it")
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain JSON values; ``task`` is a mapping with its name."""
-        values = dataclasses.asdict(self)
-        values["task"] = {"name": self.task.name, **values["task"]}
-        return typing.cast("dict[str, Any]", json.loads(json.dumps(values)))
+        """All fields as plain JSON values; ``task`` is a mapping with its name."""
+        values = {f.name: getattr(self, f.name) for f in dataclasses.fields(self)}
+        values["task"] = task_to_dict(self.task)
+        return typing.cast("dict[str, Any]", plain("the run configuration", values))
 
     @classmethod
-    def from_dict(cls, values: dict[str, Any]) -> RunConfig:
+    def from_dict(cls, values: Mapping[str, Any]) -> RunConfig:
         """The configuration that :meth:`to_dict` wrote, checked again.
 
         Raises:
@@ -199,66 +200,87 @@ class RunConfig:
         """
         values = dict(values)
         if "task" in values:
-            task = dict(values["task"])
-            name = task.pop("name", ModularAddition.name)
-            if name not in TASKS:
-                raise ConfigError(f"task must be one of {sorted(TASKS)}, got {name!r}{nearest(str(name), TASKS)}")
-            values["task"] = _build(TASKS[name], task, f"task {name}")
-        config: RunConfig = _build(cls, values, "the run configuration")
-        return config
+            values["task"] = _task_of(values["task"])
+        _check_names(cls, values, "the run configuration")
+        if isinstance(values.get("observe"), list):
+            values["observe"] = tuple(values["observe"])
+        return cls(**values)
+
+    def training(self) -> dict[str, Any]:
+        """What is trained: every field but the looks, with all values explicit."""
+        return {name: value for name, value in self.to_dict().items() if name not in LOOK_FIELDS}
+
+    def looks(self) -> dict[str, list[str]]:
+        """What is looked at: schedules by the look's name (:mod:`grokfast.training.looks`)."""
+        return looks_of(self)
 
     @property
     def key(self) -> str:
-        """Name of the run in the store: a hash of the configuration and its schema version.
+        """Name of the run in the store: a hash of what is trained, whatever is looked at.
 
-        Fields that were added later are left out while they have the value they were introduced with, so that the
-        keys of runs stored before stay what they were, and :data:`SCHEMA` too. So are the task's fields that say
-        where its data lie.
+        Every spelling of one training has one key: fields that the optimiser does not read, fields of the task at
+        their declared default, and those that say where its data lie are left out; a batch size beyond the number of
+        training samples is that number, where the task tells it. Left out are also fields added later while
+        they have the value they were introduced with, so that keys stay.
         """
-        values = self._keyed()
-        for name, value in introduced().items():
-            if values[name] == value:
-                del values[name]
-        canonical = json.dumps({"schema": SCHEMA, **values}, sort_keys=True, separators=(",", ":"))
-        return hashlib.sha256(canonical.encode()).hexdigest()[:16]
+        return key_of(self._identity())
+
+    @property
+    def family(self) -> str:
+        """Equal for runs that differ in nothing but their number of epochs."""
+        return family_of(self._identity())
 
     @property
     def stack_key(self) -> str:
         """Equal for configurations that can train in one stack: all but w0, seed, learning rate, weight decay."""
-        shared = self._keyed()
+        shared = self._identity()
         for name in ("w0", "seed", "learning_rate", "weight_decay"):
             del shared[name]
         shared["task"].pop("label_noise", None)
-        return json.dumps(shared, sort_keys=True)
+        return json.dumps([shared, self.looks()], sort_keys=True)
 
-    def _keyed(self) -> dict[str, Any]:
-        """All fields but those that say where the task's data lie."""
-        values = self.to_dict()
-        values["task"] = {name: value for name, value in values["task"].items() if name not in self.task.unkeyed}
-        return values
-
-
-def introduced() -> dict[str, Any]:
-    """Fields of :class:`RunConfig` that earlier versions lacked, with the value that their runs have."""
-    fields = dataclasses.fields(RunConfig)
-    return {field.name: field.metadata[_INTRODUCED] for field in fields if _INTRODUCED in field.metadata}
+    def _identity(self) -> dict[str, Any]:
+        values = self.training()
+        values["batch_size"] = min(values["batch_size"], self.task.train_samples)
+        for added in dataclasses.fields(self):
+            if INTRODUCED in added.metadata and values.get(added.name) == added.metadata[INTRODUCED]:
+                del values[added.name]
+        return identity(values, defaults=_task_defaults(type(self.task)), unkeyed=self.task.unkeyed)
 
 
-def _build(cls: type[Any], values: dict[str, Any], what: str) -> Any:
-    fields = {f.name: f for f in dataclasses.fields(cls)}
+_OF_TASK = ("epochs", "batch_size", "learning_rate", "weight_decay")
+_SCHEDULES = (
+    "checkpoint_schedule",
+    "feature_schedule",
+    "compressibility_schedule",
+    "test_schedule",
+    "geometry_schedule",
+)
+
+
+_CHOICES: dict[str, type[StrEnum]] = {c.__name__: c for c in (Optimizer, TrainMetrics, Precision)}
+_TYPES = {f.name: check_of(str(f.type), _CHOICES) for f in dataclasses.fields(RunConfig) if f.name != "task"}
+
+
+def _check_names(cls: type[Any], values: Mapping[str, Any], what: str) -> None:
+    fields = [f.name for f in dataclasses.fields(cls)]
     for name in values:
         if name not in fields:
             raise ConfigError(f"{what} has no field {name!r}{nearest(name, fields)}")
-    hints = typing.get_type_hints(cls)
-    return cls(**{name: _coerce(name, value, hints[name]) for name, value in values.items()})
 
 
-def _coerce(name: str, value: Any, hint: Any) -> Any:
-    """JSON and TOML know no tuples and write 1 for 1.0; everything else must have its type already."""
-    if typing.get_origin(hint) is tuple and isinstance(value, list | tuple):
-        return tuple(value)
-    if hint is float and isinstance(value, int) and not isinstance(value, bool):
-        return float(value)
-    if hint in (int, bool, str, float) and not (isinstance(value, hint) and isinstance(value, bool) == (hint is bool)):
-        raise ConfigError(f"{name} must be of type {hint.__name__}, got {value!r}")
-    return value
+def _task_of(values: Any) -> Task:
+    if not isinstance(values, Mapping):
+        raise ConfigError(f"task must be one of {sorted(TASKS)} with its fields, got {values!r}")
+    return task_from_dict({"name": ModularAddition.name, **values})
+
+
+def _task_defaults(cls: Any) -> dict[str, Any]:
+    """Declared defaults of the task's fields, as JSON values."""
+    found = {}
+    for declared in dataclasses.fields(cls):
+        if declared.default is not dataclasses.MISSING:
+            found[declared.name] = plain(declared.name, declared.default)
+        elif declared.default_factory is not dataclasses.MISSING:
+            found[declared.name] = plain(declared.name, declared.default_factory())
+    return found

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import torch
 
+from grokfast.observe import Observer
 from grokfast.training.config import RunConfig
 from grokfast.training.loop import StackState, initial_stack
-from grokfast.training.observers import Observer
 from grokfast.training.state import load_state, save_state
 
 

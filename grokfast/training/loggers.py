@@ -14,7 +14,7 @@ from typing import Any
 from torch import Tensor
 
 from grokfast.errors import InputError
-from grokfast.training.observers import Snapshot
+from grokfast.observe import Snapshot
 
 
 class TensorBoardLog:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import typing
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
 from threading import Event
@@ -11,15 +12,19 @@ from torch import Tensor
 
 from grokfast._checks import check_at_least
 from grokfast.errors import ConfigError
+from grokfast.measures import Column
 from grokfast.models import Params, member, stack_members, zeros_together
-from grokfast.tasks import Split, evaluate, stream
+from grokfast.observe import FULL_TRAIN, Observer, Snapshot, Watch, schedule_epochs
+from grokfast.observe import METRICS as METRIC_COLUMNS
+from grokfast.tasks import Split, check_stack, evaluate, stream
 from grokfast.training.config import RunConfig, TrainMetrics
 from grokfast.training.history import Series
-from grokfast.training.observers import Dated, Observer, Snapshot, observe_compressibility, observe_features
-from grokfast.training.optimizers import OptimizerState, fused_epoch, initial_state, optimizer_step
-from grokfast.training.schedule import schedule_epochs
+from grokfast.training.observing import built_in_observers
+from grokfast.training.optimizers import OptimizerState, initial_state
+from grokfast.training.steps import Part, parts_of, train_pass
 
-METRICS = ("train_loss", "train_accuracy", "test_loss", "test_accuracy")
+METRICS = tuple(column.name for column in METRIC_COLUMNS)
+FULL_METRICS = tuple(column.name for column in FULL_TRAIN)
 
 
 class Interrupted(Exception):  # noqa: N818 - not an error: the caller asked for it
@@ -42,6 +47,9 @@ class StackState:
         diverged: For each member the epoch at which it was frozen, 0 if it was not.
         history: By metric a series of ``[E]``, one row an epoch; NaN where there was no test pass.
         observed: By column, the epochs looked at and the ``[E]`` values.
+        columns: What the observed columns mean, by name.
+        problems: Columns whose measure failed, with what happened.
+        arrays: What measures keep of the end models, ``[E, ...]`` by column.
         checkpoints: Parameters of each member by epoch.
         train: The members' training data ``[E, n_train, ...]`` in this epoch's order, made when needed.
         test: Their test data ``[E, n_test, ...]``, made when needed.
@@ -58,9 +66,21 @@ class StackState:
     diverged: list[int] = field(default_factory=list)
     history: dict[str, Series] = field(default_factory=lambda: {name: Series() for name in METRICS})
     observed: dict[str, list[tuple[int, Tensor]]] = field(default_factory=dict)
+    columns: dict[str, tuple[str, Column]] = field(default_factory=dict)
+    problems: dict[str, str] = field(default_factory=dict)
+    arrays: dict[str, Tensor] = field(default_factory=dict)
     checkpoints: dict[int, list[Params]] = field(default_factory=dict)
     train: tuple[Tensor, Tensor] | None = None
     test: tuple[Tensor, Tensor] | None = None
+
+    def parts(self) -> list[Part]:
+        """The members as they step: together or one by one, as the task has it."""
+        known = self.__dict__.get("_parts")  # made from the fields, and no part of the state
+        if known is None or known[0] is not self.params or known[1] is not self.optimizer:
+            one_by_one = self.configs[0].task.member_by_member
+            known = self.params, self.optimizer, parts_of(self.params, self.gradients, self.optimizer, one_by_one)
+            self.__dict__["_parts"] = known
+        return typing.cast("list[Part]", known[2])
 
     def snapshot(self) -> Snapshot:
         """The view that observers get."""
@@ -96,6 +116,7 @@ def initial_stack(configs: Sequence[RunConfig], device: str | torch.device = "cp
     params = zeros_together({name: tensor.to(device) for name, tensor in drawn.items()})
     for name, tensor in params.items():
         tensor.copy_(drawn[name])
+    check_stack(configs[0].task, splits, params)
     orders = [stream(config.seed, "order") for config in configs]
     return StackState(
         configs=configs,
@@ -106,7 +127,12 @@ def initial_stack(configs: Sequence[RunConfig], device: str | torch.device = "cp
         orders=orders,
         batches=_draw_order(splits, orders),
         diverged=[0] * len(configs),
+        history={name: Series() for name in _history_names(configs[0])},
     )
+
+
+def _history_names(config: RunConfig) -> tuple[str, ...]:
+    return (*METRICS, *FULL_METRICS) if config.train_metrics is TrainMetrics.FULL else METRICS
 
 
 def run_epochs(
@@ -127,23 +153,18 @@ def run_epochs(
         Interrupted: If ``stop`` was set before the last epoch.
     """
     config = state.configs[0]
-    watching = [
-        Observer(observe_features, config.feature_schedule),
-        Observer(observe_compressibility, config.compressibility_schedule),
-    ]
-    # The end model is measured once, by stack_results, which fills in the last epoch of these two.
-    looks = [observer.epochs(config.epochs) - {config.epochs} for observer in watching]
-    watching += observers
-    looks += [observer.epochs(config.epochs) for observer in observers]
+    watch = Watch([*built_in_observers(config), *observers], config.epochs, problems=dict(state.problems))
+    if state.epoch < config.epochs:
+        watch.prepare(state.snapshot())
     keeps = schedule_epochs(config.checkpoint_schedule, config.epochs) | {config.epochs}
     tests = schedule_epochs(config.test_schedule, config.epochs) | {config.epochs}
     while state.epoch < config.epochs:
         _train_epoch(state, tests)
-        for observer, epochs in zip(watching, looks, strict=True):
-            if state.epoch in epochs:
-                for name, seen in observer.measure(state.snapshot()).items():
-                    epoch, values = (seen.epoch, seen.values) if isinstance(seen, Dated) else (state.epoch, seen)
-                    state.observed.setdefault(name, []).append((epoch, values.detach().double().cpu().clone()))
+        for name, look in watch.look(state.snapshot()).items():
+            state.observed.setdefault(name, []).append(look)
+        state.problems |= watch.problems
+        state.columns |= watch.columns
+        state.arrays |= watch.arrays
         if state.epoch in keeps:
             state.checkpoints[state.epoch] = [member(state.params, e) for e in range(len(state.configs))]
         if on_epoch is not None:
@@ -160,38 +181,22 @@ def _train_epoch(state: StackState, tests: Collection[int]) -> None:
         state.train = _ordered(state.splits, state.batches)
     inputs, labels = state.train
     samples = labels.shape[1]
-    found = fused_epoch(config, state.params, state.optimizer, inputs, labels)
-    loss, correct = found if found is not None else _step_by_step(state, inputs, labels)
+    loss_sum, correct = train_pass(config, state.parts(), state.optimizer, inputs, labels)
     state.epoch += 1
-    metrics = dict(zip(METRICS, (loss, correct.double() / samples), strict=False))
+    metrics = dict(zip(METRICS, (loss_sum / samples, correct / samples), strict=False))
     if config.train_metrics is TrainMetrics.FULL:
-        metrics["train_loss"], metrics["train_accuracy"] = evaluate(config.task, state.params, inputs, labels)
+        seen = evaluate(config.task, state.params, inputs, labels)
+        metrics |= dict(zip(FULL_METRICS, seen, strict=True))
     if state.epoch in tests:
         if state.test is None:
             state.test = _stacked_tests(state.splits)
         metrics["test_loss"], metrics["test_accuracy"] = evaluate(config.task, state.params, *state.test)
         state.optimizer.active &= metrics["test_loss"].isfinite()
     else:
-        metrics["test_loss"] = metrics["test_accuracy"] = torch.full_like(loss, torch.nan)
+        metrics["test_loss"] = metrics["test_accuracy"] = torch.full_like(loss_sum, torch.nan)
     _mark_diverged(state, metrics)
-    for name in METRICS:
-        state.history[name].append(metrics[name].cpu())
-
-
-def _step_by_step(state: StackState, inputs: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
-    """An epoch of gradients and steps: mean loss ``[E]`` and correct predictions ``[E]``."""
-    config = state.configs[0]
-    loss_sum = torch.zeros(len(state.configs), dtype=torch.float64, device=labels.device)
-    correct = torch.zeros_like(loss_sum)
-    for first in range(0, labels.shape[1], config.batch_size):
-        block = slice(first, first + config.batch_size)
-        truth = labels[:, block]
-        loss, hits = config.task.gradients(state.params, inputs[:, block], truth, state.gradients)
-        state.optimizer.active &= loss.isfinite()
-        optimizer_step(config, state.params, state.gradients, state.optimizer)
-        loss_sum += loss * truth.shape[1]
-        correct += hits
-    return loss_sum / labels.shape[1], correct
+    for name, series in state.history.items():
+        series.append(metrics[name].cpu())
 
 
 def _mark_diverged(state: StackState, metrics: dict[str, Tensor]) -> None:
@@ -203,8 +208,8 @@ def _mark_diverged(state: StackState, metrics: dict[str, Tensor]) -> None:
     if not any(frozen):
         return
     lost = torch.tensor(frozen, device=metrics["test_loss"].device)
-    for name in METRICS:
-        metrics[name] = metrics[name].masked_fill(lost, torch.nan)
+    for name, values in metrics.items():
+        metrics[name] = values.masked_fill(lost, torch.nan)
 
 
 def _draw_order(splits: Sequence[Split], orders: Sequence[torch.Generator]) -> Tensor:

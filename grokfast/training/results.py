@@ -3,29 +3,36 @@
 from __future__ import annotations
 
 import math
-import platform
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
 from grokfast.errors import InputError
-from grokfast.measures import grokking_times, weight_norm
-from grokfast.pruning import compressibility, pruning_fractions, size_at_drop
-from grokfast.training.config import SCHEMA, RunConfig
+from grokfast.measures import Column, Kind, grokking_times
+from grokfast.observe import (
+    COMPRESSIBILITY,
+    ENDS,
+    FEATURES,
+    FULL_ENDS,
+    FULL_TIMES,
+    FULL_TRAIN,
+    THRESHOLDS,
+    TIMES,
+    Ends,
+    Measure,
+    schedule_epochs,
+)
+from grokfast.observe import METRICS as METRIC_COLUMNS
+from grokfast.training.config import RunConfig
 from grokfast.training.history import History
 from grokfast.training.loop import METRICS, StackState
-from grokfast.training.observers import stack_pruning_curve
-from grokfast.training.schedule import schedule_epochs
+from grokfast.training.record import run_record
 
 Arrays = dict[str, NDArray[Any]]
-
-THRESHOLDS = {"": 0.95, "_90": 0.9}
-"""Suffix of the summary's grokking times, and the share of the maximum they are taken at."""
 
 
 @dataclass(frozen=True)
@@ -46,67 +53,55 @@ class RunResult:
     tensors: Mapping[str, Arrays]
 
 
-def stack_results(
-    state: StackState,
-    seconds: float,
-    more_ends: Mapping[str, Tensor] | None = None,
-    more_arrays: Mapping[str, Tensor] | None = None,
-) -> list[RunResult]:
+def stack_results(state: StackState, seconds: float, measures: Sequence[Measure] = ()) -> list[RunResult]:
     """The results of a stack after its last epoch.
 
     Args:
         state: The finished stack.
         seconds: Time it took, for the record.
-        more_ends: Further values ``[E]`` for the summary.
-        more_arrays: Further arrays ``[E, ...]`` of the end models.
+        measures: Further measures of the end models, besides features and compressibility.
 
     Returns:
         One result a member.
     """
-    fractions = pruning_fractions()
     snapshot = state.snapshot()
-    curves = stack_pruning_curve(snapshot, fractions)
-    features = state.configs[0].task.features(state.params, snapshot.test_inputs())
-    ends: dict[str, Tensor] = {
-        "compressibility": compressibility(fractions, curves),
-        "size_at_5_percent_drop": size_at_drop(fractions, curves),
-        "weight_norm": weight_norm(state.params),
-        **features.scalars,
-        **(more_ends or {}),
-    }
-    arrays = {"pruning_accuracy": curves, **features.arrays, **(more_arrays or {})}
+    seen = Ends()
+    taken: list[Measure] = [FEATURES, COMPRESSIBILITY, *measures]
+    for measure in taken:
+        seen.add(measure, snapshot)
+    ends, arrays = seen.scalars, {**seen.arrays, **state.arrays}
+    columns = _columns(state, seen)
+    last = {name: ends[name] for name in ends if columns[name]["kind"] == Kind.SCALAR}
+    own = {n: looks[-1][1] for n, looks in state.observed.items() if n not in ends and looks[-1][0] == state.epoch}
     results = []
     for e, config in enumerate(state.configs):
-        looked = ("compressibility", "weight_norm", *features.scalars)
-        history = _history(state, e, {name: ends[name] for name in looked})
+        history = _history(state, e, last)
         diverged = state.diverged[e]
         summary = {
             **({} if diverged else _times(config, history)),
-            **{f"end_{name}": _plain(history[name][-1]) for name in METRICS},
-            **{name: _plain(values[e].item()) for name, values in ends.items()},
+            **{f"end_{name}": _plain(history[name][-1]) for name in state.history},
+            **{name: _plain(values[e].item()) for name, values in {**ends, **own}.items()},
         }
-        record = {
-            "schema": SCHEMA,
-            "key": config.key,
-            "config": config.to_dict(),
-            "status": "diverged" if diverged else "finished",
-            "diverged_epoch": diverged or None,
-            "reason": f"the loss was not finite in epoch {diverged}" if diverged else None,
-            "summary": summary,
-            "seconds": seconds / len(state.configs),
-            "stacked_with": len(state.configs) - 1,
-            "host": platform.node(),
-            "versions": {"torch": torch.__version__, "python": platform.python_version()},
-        }
+        record = run_record(
+            config,
+            state.batches.device,
+            status="diverged" if diverged else "finished",
+            diverged_epoch=diverged or None,
+            reason=f"the loss was not finite in epoch {diverged}" if diverged else None,
+            summary=summary,
+            columns=list(columns.values()),
+            problems=dict(state.problems),
+            seconds=seconds / len(state.configs),
+            stacked_with=len(state.configs) - 1,
+        )
         checkpoints = {
             f"{epoch}/{name}": tensor.cpu().numpy()
             for epoch, members in state.checkpoints.items()
             for name, tensor in members[e].items()
         }
-        own = {name: values[e].cpu().numpy() for name, values in arrays.items()}
-        own["pruning_fractions"] = fractions.numpy()
-        own["order_generator"] = state.orders[e].get_state().numpy()
-        results.append(RunResult(config.key, record, history, {"checkpoints": checkpoints, "arrays": own}))
+        kept = {name: values[e].cpu().numpy() for name, values in arrays.items()}
+        kept["order_generator"] = state.orders[e].get_state().numpy()
+        results.append(RunResult(config.key, record, history, {"checkpoints": checkpoints, "arrays": kept}))
     return results
 
 
@@ -120,50 +115,52 @@ def failed_result(config: RunConfig, reason: str) -> RunResult:
     Returns:
         A result whose status is ``"failed"``.
     """
-    record = {
-        "schema": SCHEMA,
-        "key": config.key,
-        "config": config.to_dict(),
-        "status": "failed",
-        "diverged_epoch": None,
-        "reason": reason,
-        "summary": {},
-        "seconds": 0.0,
-        "stacked_with": 0,
-        "host": platform.node(),
-        "versions": {"torch": torch.__version__, "python": platform.python_version()},
-    }
+    record = run_record(config, status="failed", reason=reason, looks={})
     history = {"epoch": np.zeros(0, dtype=np.int64), **{name: np.zeros(0) for name in METRICS}}
     return RunResult(config.key, record, history, {})
 
 
+def _columns(state: StackState, seen: Ends) -> dict[str, dict[str, Any]]:
+    """What every column of these runs means, as the record tells it."""
+    metrics: list[Column] = [*METRIC_COLUMNS, *ENDS, *TIMES]
+    if FULL_TRAIN[0].name in state.history:
+        metrics += [*FULL_TRAIN, *FULL_ENDS, *FULL_TIMES]
+    found = [("metrics", column) for column in metrics]
+    found += seen.columns
+    described = {column.name: {**column.to_dict(), "measure": owner} for owner, column in found}
+    for name in [*seen.scalars, *sorted(state.observed), *sorted(state.arrays)]:
+        owner, column = state.columns.get(name, ("features", Column(name, f"{name} of the task's features")))
+        described.setdefault(name, {**column.to_dict(), "measure": owner})
+    return described
+
+
 def _history(state: StackState, e: int, last: Mapping[str, Tensor]) -> History:
     columns: Arrays = {"epoch": np.arange(1, state.epoch + 1)}
-    columns |= {name: state.history[name].rows[:, e].numpy().copy() for name in METRICS}
+    columns |= {name: series.rows[:, e].numpy().copy() for name, series in state.history.items()}
     sparse = {}
     # Sorted, since a resumed stack does not know in which order columns first came.
-    for name in dict.fromkeys([*last, *sorted(state.observed)]):
+    ends = {name for name, (_, column) in state.columns.items() if column.kind is Kind.END}
+    for name in dict.fromkeys([*last, *(name for name in sorted(state.observed) if name not in ends)]):
         looks = [*state.observed.get(name, []), *([(state.epoch, last[name])] if name in last else [])]
         sparse[name] = [epoch for epoch, _ in looks], np.array([values[e].item() for _, values in looks])
     return History(columns, sparse, state.epoch)
 
 
 def _times(config: RunConfig, history: Mapping[str, NDArray[Any]]) -> dict[str, Any]:
-    found: dict[str, Any] = {}
+    found: dict[str, Any] = {"test_looks": ",".join(config.looks()["test"])}
     tested = np.array(sorted(schedule_epochs(config.test_schedule, config.epochs) | {config.epochs}))
-    train, test = history["train_accuracy"], history["test_accuracy"][tested - 1]
-    for suffix, threshold in THRESHOLDS.items():
-        try:
-            times = grokking_times(train, test, threshold, test_epochs=tested)
-        except InputError:
-            return {}  # never above zero: no learning time is defined, and none is recorded
-        found |= {
-            f"t_train{suffix}": times.t_train,
-            f"t_test{suffix}": times.t_test,
-            f"t_grok{suffix}": times.t_grok,
-            f"groks{suffix}": times.groks,
-            "plateau_end": times.plateau_end,
-        }
+    test = history["test_accuracy"][tested - 1]
+    for kind in ("", "_full"):
+        for suffix, threshold in THRESHOLDS.items() if f"train_accuracy{kind}" in history else ():
+            try:
+                times = grokking_times(history[f"train_accuracy{kind}"], test, threshold, test_epochs=tested)
+            except InputError:
+                return {}  # never above zero: no learning time is defined, and none is recorded
+            for name in ("t_train", "t_grok", "groks"):
+                found[f"{name}{suffix}{kind}"] = getattr(times, name)
+            found[f"t_test{suffix}"] = times.t_test
+            if not kind:
+                found["plateau_end"] = times.plateau_end
     return found
 
 

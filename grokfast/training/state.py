@@ -16,7 +16,7 @@ import hashlib
 import json
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Protocol, runtime_checkable
+from typing import Any
 
 import torch
 from safetensors import SafetensorError
@@ -24,29 +24,18 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from grokfast.errors import StoreError
+from grokfast.measures import Column
+from grokfast.observe import Observer, Remembers
 from grokfast.store.atomic import sha256_of, write_atomically, write_json
-from grokfast.training.config import SCHEMA, RunConfig
+from grokfast.store.identity import SCHEMA
+from grokfast.training.config import RunConfig, TrainMetrics
 from grokfast.training.history import Series
 from grokfast.training.loop import StackState, initial_stack
-from grokfast.training.observers import Observer
 
 STATE_FORMAT = 1
 """Version of this layout."""
 
 STATES_KEPT = 2
-
-
-@runtime_checkable
-class Remembers(Protocol):
-    """A measure with a memory between its looks, which must survive a restart."""
-
-    def state_dict(self) -> Mapping[str, Tensor]:
-        """The memory, as tensors by name."""
-        ...
-
-    def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
-        """Take up a memory that :meth:`state_dict` gave."""
-        ...
 
 
 def save_state(state: StackState, folder: Path, *, observers: Sequence[Observer] = (), seconds: float = 0.0) -> Path:
@@ -80,6 +69,8 @@ def save_state(state: StackState, folder: Path, *, observers: Sequence[Observer]
             "step": state.optimizer.step,
             "diverged": state.diverged,
             "observed": {name: [epoch for epoch, _ in looks] for name, looks in state.observed.items()},
+            "columns": {name: [owner, column.to_dict()] for name, (owner, column) in state.columns.items()},
+            "problems": state.problems,
             "seconds": seconds,
             "torch": torch.__version__,
             "tensors": _seal(tensors),
@@ -183,6 +174,9 @@ def _restore(
         state.history[name] = Series(tensors.get(f"history/{name}"))
     for name, epochs in record["observed"].items():
         state.observed[name] = list(zip(epochs, tensors[f"observed/{name}"], strict=True))
+    for name, (owner, column) in record.get("columns", {}).items():
+        state.columns[name] = owner, Column.from_dict(column)
+    state.problems |= record.get("problems", {})
     for part in checkpoints:
         for name, tensor in part.items():
             epoch, e, parameter = name.split("/", 2)
@@ -250,10 +244,21 @@ def _check_version(file: Path, record: Mapping[str, Any]) -> None:
 
 
 def _check_configs(file: Path, record: Mapping[str, Any], configs: Sequence[RunConfig]) -> None:
-    saved = [RunConfig.from_dict(values).key for values in record["configs"]]
-    wanted = [config.key for config in configs]
-    if saved != wanted:
-        raise StoreError(f"{file} belongs to the runs {saved}, not to {wanted}: give those a folder of their own")
+    saved = [RunConfig.from_dict(values) for values in record["configs"]]
+    keys, wanted = [config.key for config in saved], [config.key for config in configs]
+    if keys != wanted:
+        raise StoreError(f"{file} belongs to the runs {keys}, not to {wanted}: give those a folder of their own")
+    for ours, theirs in zip(configs, saved, strict=True):
+        if ours.looks() != theirs.looks():
+            raise StoreError(
+                f"{file} belongs to runs that look at {theirs.looks()}, not at {ours.looks()}: give those a folder of "
+                "their own"
+            )
+    if record["schema"] == 1 and configs[0].train_metrics is TrainMetrics.FULL:
+        raise StoreError(
+            f"{file} was saved by an earlier version of grokfast in the middle of runs with train_metrics 'full', "
+            f"whose train losses have names of their own since: remove {file.parent} to train them from the start"
+        )
 
 
 def _newest(folder: Path, epoch: int) -> dict[str, Any] | None:

@@ -252,7 +252,7 @@ def test_arguments_are_checked(net, x, change, message):
 @pytest.mark.parametrize(
     ("inputs", "message"),
     [
-        ({"x": 1}, "got dict"),
+        ({"x": 1}, "must be tensors, got x=int"),
         (3, "got int"),
         ((torch.zeros(2, 4), torch.zeros(3, 4)), "share their leading axis"),
         ([(torch.zeros(2, 4), 1, 2)], "got tuple of 3"),

@@ -8,6 +8,7 @@ from torch import nn
 
 from grokfast.errors import InputError
 from grokfast.fisher import fisher_diag, fisher_plan
+from grokfast.fisher.batches import Inputs
 from grokfast.fisher.chains import chain_of
 from grokfast.fisher.job import make_job
 from grokfast.fisher.threads import one_thread
@@ -22,8 +23,8 @@ POOLS = [{"kernel_size": 2}, {"kernel_size": (2, 3), "stride": 1}, {"kernel_size
 
 
 def _links(model, x):
-    job, leaves = make_job(model, "exact", "categorical")
-    return chain_of(job, None, leaves, (x,))
+    job, _ = make_job(model, "exact", "categorical")
+    return chain_of(job, None, Inputs((x,), ("",)))
 
 
 @pytest.mark.parametrize("conv", CONVS)

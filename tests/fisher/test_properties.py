@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from torch import nn
 
 from grokfast.fisher import fisher_diag, fisher_diag_reference
-from grokfast.fisher.likelihoods import columns, softmax_factor
+from grokfast.fisher.likelihoods import Columns, softmax_factor
 from grokfast.fisher.variants import Kind, Likelihood
 
 ACTIVATIONS = [nn.ReLU, nn.Tanh, nn.GELU, lambda: nn.ReLU(inplace=True), lambda: nn.Dropout(0.0), nn.Identity]
@@ -99,7 +99,7 @@ def test_drawn_columns_average_to_the_exact_ones(likelihood):
     f = torch.randn(2, 3, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
 
     def outer(kind, **how):
-        return sum(c.unsqueeze(-1) * c.unsqueeze(-2) for c in columns(f, kind, likelihood, **how))
+        return sum(c.unsqueeze(-1) * c.unsqueeze(-2) for c in Columns(f, kind, likelihood, **how))
 
     drawn = outer(Kind.MC, samples=20000, generator=torch.Generator().manual_seed(1))
     torch.testing.assert_close(drawn, outer(Kind.EXACT), rtol=0, atol=0.05)

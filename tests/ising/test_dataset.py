@@ -41,7 +41,7 @@ def test_recipe_of_the_paper(dataset):
     assert dataset.labels.sum() == 600
     assert dataset.parameters["sweeps"] == 40
     assert dataset.parameters["dynamics"] == "metropolis"
-    sampler = IsingSampler(16, np.linspace(TC - 1, TC + 1, 10), 120, seed=1)
+    sampler = IsingSampler(16, np.linspace(TC - 1, TC + 1, 10), 120, seed=1, seeding="seed")
     sampler.sweep(40)
     np.testing.assert_array_equal(dataset.spins.reshape(10, 120, 16, 16), sampler.spins)
     np.testing.assert_array_equal(dataset.energies.reshape(10, 120), sampler.energy())

@@ -70,7 +70,7 @@ def test_coldest_and_hottest(dynamics):
     sampler = IsingSampler(8, [5e-324, 1e-3, 1e300, math.inf], 64, dynamics=dynamics, init="up", seed=0)
     sampler.sweep(3)
     assert (np.abs(sampler.energy()[:2] + 2.0) == 0).all()
-    assert np.isfinite(sampler.measure(3).energy.mean).all()
+    assert np.isfinite(sampler.energy()).all()
 
 
 def test_threads_are_really_used(monkeypatch):
@@ -196,7 +196,7 @@ def test_memory_is_refused_before_it_is_taken():
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"temperatures": 0.0}, "temperatures must be > 0"),
+        ({"temperatures": -0.5}, "temperatures must be >= 0"),
         ({"temperatures": -1.0}, "temperatures"),
         ({"temperatures": [2.0, math.nan]}, "nan"),
         ({"temperatures": []}, "non-empty"),
@@ -223,9 +223,10 @@ def test_memory_is_refused_before_it_is_taken():
         ({"J": math.inf}, "J must"),
         ({"field": math.nan}, "field must"),
         ({"J": "one"}, "J must"),
-        ({"dynamics": "wolff", "field": 0.1}, "needs J > 0"),
-        ({"dynamics": "swendsen-wang", "J": -1.0}, "needs J > 0"),
-        ({"layout": "site"}, "divisible by 128"),
+        ({"dynamics": "wolff", "order": "random"}, "no order"),
+        ({"dynamics": "swendsen-wang", "J": -1.0}, "needs J >= 0"),
+        ({"layout": "site", "L": (5, 4)}, "an even Ly"),
+        ({"layout": "replica", "order": "random"}, "checkerboard order"),
         ({"layout": "replica", "L": 5}, "even"),
         ({"layout": "fast"}, "layout"),
     ],
@@ -259,7 +260,7 @@ def test_bad_calls():
         lambda state: state.update(temperatures=np.array([math.nan])),
         lambda state: state.update(config=np.frombuffer(state["config"].tobytes().replace(b'"J"', b'"K"'), np.uint8)),
         lambda state: state.update(
-            config=np.frombuffer(state["config"].tobytes().replace(b'"version": 1', b'"version": 9'), np.uint8)
+            config=np.frombuffer(state["config"].tobytes().replace(b'"version": 2', b'"version": 9'), np.uint8)
         ),
         lambda state: state.update(config=state["config"][:-5]),
     ],

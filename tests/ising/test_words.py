@@ -120,7 +120,7 @@ def test_plain_sweep_equals_the_masked_reference():
     masked = spins.copy()
     state = splitmix64(3, 4).copy()
     replay = state.copy()
-    _scalar.sweep_scalar(spins, state, _scalar.flip_table(T, 1.0, 0.0, False), True, True, 3)
+    _scalar.sweep_scalar(spins, state, _scalar.flip_table(T, 1.0, 0.0, False), True, True, 3, np.zeros(1, np.int64))
     for color in (0, 1) * 3:
         u = np.ones(shape)
         for y in range(shape[0]):
@@ -148,9 +148,11 @@ def test_counts_equal_the_reference(layout, rows):
     spins = random_spins((150, rows, 6), 3)
     spins[0] = 1
     engine.load(spins)
-    bonds, magnetizations = engine.counts()
+    bonds, magnetizations, staggered = engine.counts()
     expected = [_scalar.count_scalar(lattice, True) for lattice in spins]
-    assert list(zip(bonds.tolist(), magnetizations.tolist(), strict=True)) == expected
+    assert list(zip(bonds.tolist(), magnetizations.tolist(), staggered.tolist(), strict=True)) == [
+        (b, even + odd, even - odd) for b, even, odd in expected
+    ]
     assert (bonds[0], magnetizations[0]) == (2 * rows * 6, rows * 6)
 
 
@@ -190,7 +192,8 @@ def test_truncated_probabilities_would_be_seen():
 
 def test_layouts_are_chosen_by_size():
     assert choose_layout(problem(16, 16, np.full(1024, 2.0))) is Layout.REPLICA
-    assert choose_layout(problem(16, 16, [2.0])) is Layout.SCALAR
+    assert choose_layout(problem(16, 16, [2.0])) is Layout.SITE
+    assert choose_layout(problem(16, 16, [2.0]), as_first=True) is Layout.SCALAR
     assert choose_layout(problem(15, 16, np.full(1024, 2.0))) is Layout.SCALAR
     assert choose_layout(problem(1024, 1024, [2.0])) is Layout.SITE
     assert choose_layout(problem(128, 128, np.full(4, 2.0))) is Layout.SITE

@@ -141,7 +141,7 @@ def test_rejects_what_does_not_fit():
     with pytest.raises(InputError, match="must lie in"):
         fisher_two_layer(x, w1, b1, w2, b2, bad, int(LabelMode.GIVEN))
     x, params, spec, labels, mode = _chain()
-    with pytest.raises(InputError, match="does not fit layer 0"):
+    with pytest.raises(InputError, match="layer 0: weight must be one of 5 parameters, with 54 values a member"):
         fisher_chain(x, [params[0][:, :2], *params[1:]], spec, labels, mode)
     with pytest.raises(InputError, match="values a sample"):
         fisher_chain(x[:, :1], params, spec, labels, mode)

@@ -48,7 +48,7 @@ def test_bad_input():
     before, here, after, metric, stiff = _problem(torch.float32)
     with pytest.raises(InputError, match="after must have the shapes of here"):
         metric_gram(before, here, after[:1], metric, stiff)
-    with pytest.raises(InputError, match=r"metric must be torch\.float32"):
+    with pytest.raises(InputError, match=r"metric\[0\] must be torch\.float32"):
         metric_gram(before, here, after, [m.double() for m in metric], stiff)
     with pytest.raises(InputError, match="stiff must be uint8"):
         metric_gram(before, here, after, metric, [s.bool() for s in stiff])

@@ -45,7 +45,6 @@ def test_size_at_drop():
         (P.flip(0), P, "from 0 to 1"),
         (P, P[:-1], "F >= 2"),
         (P, P * 2, r"lie in \[0, 1\]"),
-        (P, P * torch.nan, r"lie in \[0, 1\]"),
     ],
 )
 def test_rejects(fractions, accuracies, words):
@@ -91,3 +90,9 @@ def test_size_at_accuracy():
         size_at_accuracy(P, curve, 1.2)
     with pytest.raises(InputError, match="equally spaced"):
         compressibility_error(torch.tensor([0.0, 0.1, 1.0]), torch.ones(3))
+
+
+def test_without_accuracy_nothing_is_read_off():
+    curves = torch.stack([P * torch.nan, 1 - P])
+    for values in (compressibility(P, curves), size_at_drop(P, curves), size_at_accuracy(P, curves, 0.5)):
+        assert values.isnan().tolist() == [True, False]

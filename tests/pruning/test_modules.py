@@ -13,11 +13,12 @@ from grokfast.models import stack_members
 from grokfast.pruning import (
     apply_masks,
     measure_pruning,
-    prune_layerwise,
     prune_module,
-    pruning_curve,
+    pruning_curves,
     pruning_fractions,
     pruning_masks,
+    pruning_order,
+    pruning_selection,
 )
 
 
@@ -92,7 +93,9 @@ def test_a_curve_is_that_of_the_stack(model):
         outputs = torch.func.vmap(lambda p: torch.func.functional_call(model, p, (X,)))(variants)
         return (outputs.argmax(2) == labels).double().mean(1)
 
-    torch.testing.assert_close(curve.accuracy, pruning_curve(stack, [stacked], pruning_fractions())[0])
+    evaluate = [lambda variants: (stacked(variants),)]
+    (wanted,) = pruning_curves(stack, evaluate, pruning_fractions(), pruning_order(stack))
+    torch.testing.assert_close(curve.accuracy, wanted[0])
     assert curve.accuracy[0] == 1
     low, high = curve.bounds
     assert low <= curve.compressibility <= high
@@ -115,7 +118,7 @@ def test_tied_weights_stay_tied():
 
 def test_equals_the_stacked_function(model):
     stack = stack_members([{name: tensor.detach() for name, tensor in model.named_parameters()}])
-    one, other = prune_module(model, 0.37), prune_layerwise(stack, 0.37)
+    one, other = prune_module(model, 0.37), pruning_order(stack).prune(stack, 0.37)
     for name, tensor in one.named_parameters():
         assert torch.equal(tensor, other[name][0])
 
@@ -132,3 +135,77 @@ def test_rejects(model):
         model[0].weight[0] = torch.nan
     with pytest.raises(InputError, match=r"parameters must be finite, got 9 in 0\.weight"):
         prune_module(model, 0.5)
+
+
+def test_fractions_may_be_a_list_and_percent_is_refused_at_once(model):
+    curve = measure_pruning(model, lambda m: 0.5, fractions=[0, 0.5, 1])
+    assert curve.fractions.tolist() == [0, 0.5, 1]
+    passes = []
+    with pytest.raises(InputError, match=r"accuracy in \[0, 1\], got 93.5; divide percent by 100"):
+        measure_pruning(model, lambda m: passes.append(m) or 93.5)
+    assert len(passes) == 1
+
+
+def test_what_is_left_out_is_said(model):
+    curve = measure_pruning(model, lambda m: 0.5, fractions=[0, 1])
+    assert list(curve.left_out) == ["0.bias", "3.bias"]
+    assert "vector" in curve.left_out["0.bias"]
+    selection = pruning_selection(model, names=["0.weight"])
+    assert selection.names == ("0.weight",)
+    assert selection.left_out["3.weight"] == "not among names="
+    assert "3.weight  stays: not among names=" in str(selection)
+    fisher = {name: p.detach().abs() for name, p in model.named_parameters() if name != "0.weight"}
+    assert "frozen" in pruning_selection(model, "fisher-global", fisher=fisher).left_out["0.weight"]
+
+
+@pytest.mark.parametrize("scheme", ["taylor-global", "taylor-layerwise"])
+def test_taylor(model, scheme):
+    torch.nn.functional.cross_entropy(model(X), torch.arange(40) % 5).backward()
+    gradients = {name: p.grad for name, p in model.named_parameters()}
+    masks = pruning_masks(model, 0.5, scheme, gradients=gradients)
+    scores = {name: (p.detach().double() * p.grad.double()).abs() for name, p in model.named_parameters()}
+    groups = [["0.weight", "3.weight"]] if scheme == "taylor-global" else [["0.weight"], ["3.weight"]]
+    for group in groups:
+        kept = torch.cat([masks[name].flatten() for name in group]).bool()
+        score = torch.cat([scores[name].flatten() for name in group])
+        assert int((~kept).sum()) == len(kept) // 2
+        assert score[~kept].max() <= score[kept].min()
+    with pytest.raises(InputError, match="needs gradients="):
+        pruning_masks(model, 0.5, scheme)
+
+
+def test_after_torchs_own_pruning(model):
+    """Ranked by the effective weight; the example of the documentation, and a copy, both ways round."""
+    prune.l1_unstructured(model[3], "weight", amount=20)
+    model(X)
+    mask = pruning_masks(model, 0.5, names=["3.weight_orig"])["3.weight_orig"].bool()
+    assert not (mask & (model[3].weight_mask == 0)).any()
+    effective = model[3].weight.detach().abs()
+    assert effective[~mask].max() <= effective[mask].min()
+    pruned = prune_module(model, 0.5)
+    assert torch.equal(pruned[3].weight, model[3].weight.detach() * mask)
+    assert torch.equal(pruned(X), prune_module(model, 0.5)(X))
+    curve = measure_pruning(model, lambda m: float(m(X).abs().sum() > 0), fractions=[0, 0.5, 1])
+    assert curve.accuracy[0] == 1
+    assert set(fisher_diag(model, X)) == {"0.weight", "0.bias", "3.weight_orig", "3.bias"}
+    later = prune_module(model, 0.7)
+    prune.custom_from_mask(later[0], "weight", pruning_masks(later, 0.7, names=["0.weight"])["0.weight"])
+    prune_module(later, 0.8)
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize(
+    ("change", "what"),
+    [
+        (nn.utils.weight_norm, "'3.weight' is under weight_norm"),
+        (nn.utils.spectral_norm, "'3.weight' is under spectral_norm"),
+        (nn.utils.parametrizations.weight_norm, "'3' has a parametrisation of 'weight'"),
+        (nn.utils.parametrizations.orthogonal, "'3' has a parametrisation of 'weight'"),
+    ],
+)
+def test_weights_that_are_computed_are_refused_by_name(model, change, what):
+    change(model[3])
+    with pytest.raises(InputError, match=what):
+        prune_module(model, 0.5)
+    pruned = prune_module(model, 0.5, names=["0.weight"])
+    assert int((pruned[0].weight == 0).sum()) == 13

@@ -18,7 +18,7 @@ def test_the_page_has_both_claims_and_what_is_missing(dynamics_folder):
 
 
 def test_without_looks_along_the_way_the_command_is_named(runs_folder):
-    with pytest.raises(MissingRunsError, match="grokfast sweep fig06"):
+    with pytest.raises(MissingRunsError, match="grokfast sweep main-text-dynamics"):
         dynamics_report(load(runs_folder))
 
 

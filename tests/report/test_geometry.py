@@ -11,7 +11,7 @@ from grokfast.report import REPORTS
 
 def test_every_claim_is_measured_in_every_metric(runs_folder):
     page = REPORTS["geometry"](load(runs_folder))
-    assert "## modular addition" in page
+    assert "## Modular addition" in page
     rows = [[cell.strip() for cell in line.split(" | ")] for line in page.splitlines() if line.startswith("| ")]
     head = [row for row in rows if row[0] == "| claim"]
     assert head == [["| claim", "quantity", "paper", "logit Fisher, 8 samples", "softmax Fisher, all samples |"]]

@@ -27,13 +27,13 @@ def test_one_seed_gives_a_page_without_intervals(dynamics_folder):
 
 
 def test_one_scale_names_the_command(dynamics_folder):
-    with pytest.raises(MissingRunsError, match="grokfast sweep fig09"):
+    with pytest.raises(MissingRunsError, match="grokfast sweep ising --size laptop"):
         ising_report(load(dynamics_folder).where("w0 = 1"))
 
 
 class _Fake:
     def __init__(self, w0, seed, columns, **summary):
-        self.config = type("C", (), {"w0": w0, "seed": seed, "to_dict": lambda _: {"task": {"hidden": [9]}}})()
+        self.record = {"config": {"w0": w0, "seed": seed, "task": {"hidden": [9]}}}
         self.key, self.columns, self.summary = f"{w0}-{seed}", columns, summary
 
     def seen(self, name):

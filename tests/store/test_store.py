@@ -3,6 +3,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -20,7 +21,7 @@ def test_round_trip(tmp_path):
     assert not store.has("abc")
     store.publish("abc", RECORD, HISTORY, TENSORS)
     assert store.has("abc")
-    assert list(store.run_keys()) == ["abc"]
+    assert store.has("abc")
     assert store.record("abc") == RECORD
     for name, values in HISTORY.items():
         np.testing.assert_array_equal(store.history("abc")[name], values)
@@ -60,13 +61,14 @@ def test_a_process_killed_while_writing_leaves_the_earlier_version(tmp_path):
     store = Store(tmp_path)
     store.publish("abc", RECORD, HISTORY, TENSORS)
     code = (
-        "import os, grokfast.store.store as s, numpy as np\n"
-        "s._write_parquet = lambda *a: os._exit(9)\n"
-        f"s.Store({str(tmp_path)!r}).publish('abc', {{}}, {{'epoch': np.arange(2)}}, {{}})\n"
+        "import os, grokfast.store.version as s, numpy as np\n"
+        "from grokfast.store import Store\n"
+        "s.write_history = lambda *a: os._exit(9)\n"
+        f"Store({str(tmp_path)!r}).publish('abc', {{}}, {{'epoch': np.arange(2)}}, {{}})\n"
     )
     assert subprocess.run([sys.executable, "-c", code], cwd=tmp_path, check=False).returncode == 9
     assert store.record("abc") == RECORD
-    assert list(store.run_keys()) == ["abc"]
+    assert store.has("abc")
 
 
 def test_damage_is_named(tmp_path):
@@ -74,9 +76,9 @@ def test_damage_is_named(tmp_path):
     folder = store.publish("abc", RECORD, HISTORY, TENSORS)
     (folder / "history.parquet").write_bytes(b"PAR1 nonsense")
     (folder / "arrays.safetensors").write_bytes(b"\x05")
-    (folder / "run.json").write_text("{")
     with pytest.raises(StoreError, match=r"history.parquet is damaged"):
         store.history("abc")
+    (folder / "run.json").write_text("{")
     with pytest.raises(StoreError, match=r"arrays.safetensors is missing or damaged"):
         store.tensors("abc", "arrays")
     with pytest.raises(StoreError, match=r"run.json is damaged"):
@@ -94,7 +96,7 @@ def test_a_folder_that_cannot_be_written(tmp_path):
     with pytest.raises(StoreError, match="must be writable"):
         Store(file / "runs").check_writable()
     with pytest.raises(StoreError, match="not a folder"):
-        list(Store(file).run_keys())
+        Store(file).check_readable()
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may write to read-only folders")
@@ -102,3 +104,33 @@ def test_a_read_only_folder(tmp_path):
     tmp_path.chmod(0o500)
     with pytest.raises(StoreError, match="must be writable"):
         Store(tmp_path).check_writable()
+
+
+@pytest.mark.parametrize(
+    "name", ["a=1", "loss=7", "x[1]", "b*c", "q?", "~t", "it's", "{a,b}", "a%20b", "epoch=3/loss=2"]
+)
+def test_what_a_folder_is_called_never_changes_what_is_read(tmp_path, name, monkeypatch):
+    decoy = tmp_path / name.replace("[1]", "1").replace("*", "Z").replace("?", "Z")
+    for folder, value in ((decoy, 8.0), (tmp_path / name, 7.0)):
+        history = {"epoch": np.arange(1, 4), "loss": np.full(3, value)}
+        Store(folder / "runs").publish("abc", {"key": "abc"}, history, {})
+    for root in (tmp_path / name / "runs", Path(name) / "runs"):
+        monkeypatch.chdir(tmp_path)
+        if str(root).startswith("~"):
+            continue  # someone's home
+        history = Store(root).history("abc")
+        assert list(history) == ["epoch", "loss"]
+        assert history["epoch"].tolist() == [1, 2, 3]
+        assert history["loss"].tolist() == [7.0] * 3
+        assert Store(root).history("abc", ["loss"])["loss"].tolist() == [7.0] * 3
+
+
+@pytest.mark.parametrize("key", ["", ".", "..", "../abc", "a/b", ".shards"])
+def test_keys_that_are_no_names_are_refused(tmp_path, key):
+    with pytest.raises(StoreError, match="expected the key of a run"):
+        Store(tmp_path).record(key)
+
+
+def test_a_home_folder_that_does_not_exist_is_said():
+    with pytest.raises(StoreError, match="no home folder"):
+        Store("~no-such-user-here/runs")

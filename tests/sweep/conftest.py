@@ -14,7 +14,7 @@ from typing import Any
 import psutil
 import pytest
 
-from grokfast import ModularAddition, RunConfig, Store, train_runs
+from grokfast import ModularAddition, RunConfig, Store, load, train_runs
 from grokfast.sweep import read_sweep
 
 TASK = ModularAddition(P=7, hidden=(16,))
@@ -169,8 +169,8 @@ def assert_same_runs() -> Callable[[Store, Store], None]:
     """
 
     def compare(found: Store, expected: Store) -> None:
-        keys = list(expected.run_keys())
-        assert list(found.run_keys()) == keys
+        keys = [run.key for run in load(expected.root)]
+        assert [run.key for run in load(found.root)] == keys
         for key in keys:
             found.check(key)
             ours, theirs = found.record(key), expected.record(key)

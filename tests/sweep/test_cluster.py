@@ -111,7 +111,7 @@ def test_contradictory_and_bad_options(
 
 
 def test_a_store_of_a_later_version_is_refused(tmp_path: Path, small: Callable[..., list[RunConfig]]) -> None:
-    (tmp_path / "store.json").write_text('{"format": 2}')
+    (tmp_path / "store.json").write_text('{"format": 99}')
     with pytest.raises(StoreError, match="upgrade"):
         run_sweep(Sweep("t", small(1)), tmp_path)
 

@@ -8,9 +8,9 @@ import pytest
 
 from grokfast import ModularAddition, RunConfig, Store, train_runs
 from grokfast.errors import ConfigError
+from grokfast.store.lock import lock
 from grokfast.sweep import Shard, make_plan, part_of
 from grokfast.sweep.estimate import estimate, run_bytes
-from grokfast.sweep.lock import lock
 from grokfast.sweep.plan import member_bytes, parameter_bytes
 
 Small = Callable[..., list[RunConfig]]

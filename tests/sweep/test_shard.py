@@ -17,8 +17,8 @@ import pytest
 from grokfast import ModularAddition, Observer, RunConfig, Store
 from grokfast.errors import StoreError
 from grokfast.runs import load
+from grokfast.store.lock import lock
 from grokfast.sweep import Job, Outcome, Shard, make_plan, run_shard
-from grokfast.sweep.lock import lock
 from grokfast.training import Snapshot
 
 Small = Callable[..., list[RunConfig]]
@@ -90,14 +90,15 @@ def test_a_lock_goes_with_its_process(tmp_path: Path) -> None:
         """
         import sys, time
         from pathlib import Path
-        from grokfast.sweep.lock import lock
+        from grokfast.store.lock import lock
         with lock(Path(sys.argv[1])) as ours:
             print(ours, flush=True)
             time.sleep(60)
         """
     )
     file = tmp_path / "folder" / "lock"
-    with subprocess.Popen([sys.executable, "-c", code, str(file)], stdout=subprocess.PIPE, text=True) as other:
+    command = [sys.executable, "-c", code, str(file)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=tmp_path) as other:
         assert other.stdout is not None
         assert other.stdout.readline() == "True\n"
         with lock(file) as ours:
@@ -236,7 +237,7 @@ def test_a_full_disk_stops_cleanly_and_loses_nothing(
     configs = small(8)
     shard, job = _shard(configs), Job(small_disk / "runs", save_every=1e-9)
     _stopped(shard, job, 1)
-    early = run_shard(_shard(small(1, epochs=2)), job)
+    early = run_shard(_shard(small(1, epochs=2, batch_size=4)), job)
     assert early.outcome is Outcome.DONE
     filler = _fill(small_disk, leave)
     receipt = run_shard(shard, job)
@@ -244,7 +245,7 @@ def test_a_full_disk_stops_cleanly_and_loses_nothing(
         assert receipt.outcome is Outcome.STORAGE
         assert "could not be" in receipt.message or "cannot be written" in receipt.message
     store = Store(job.root)
-    list(map(store.check, store.run_keys()))  # whatever was published is whole
+    [store.check(run.key) for run in load(store.root)]  # whatever was published is whole
     assert store.has(early.published[0])
     filler.unlink()
     again = run_shard(shard, job)

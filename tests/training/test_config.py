@@ -5,10 +5,12 @@ import json
 
 import numpy as np
 import pytest
+import torch
 
 from grokfast.errors import ConfigError
 from grokfast.tasks import ModularAddition
-from grokfast.training import Optimizer, RunConfig, introduced
+from grokfast.training import Optimizer, RunConfig, missing_looks, only_looks, with_looks
+from grokfast.training.fields import added
 
 
 def test_json_round_trip():
@@ -31,20 +33,150 @@ def test_keys_tell_configurations_apart():
     assert len(keys) == 4
 
 
-def test_keys_of_runs_stored_before_a_field_was_added_stay():
-    # Written by the first version; also the folder's name in tests/store/format-1.
+def test_keys_stay():
+    # Also the key of the run in tests/store/format-1, whose folder bears its key of the first schema.
     task = ModularAddition(P=5, hidden=(8,))
-    first = RunConfig(task=task, epochs=4, batch_size=8, w0=2.0, seed=3, feature_schedule="every:2")
-    assert first.key == "e8af617f294651f6"
-    assert set(introduced()) == {
-        "test_schedule", "geometry", "geometry_schedule", "geometry_step", "geometry_stiff",
+    assert RunConfig(task=task, epochs=4, batch_size=8, w0=2.0, seed=3).key == "0f9faa2e6f71642e"
+    assert RunConfig().key == "a73a06e70a9148cd"
+    assert RunConfig(optimizer="sgd", momentum=0.5, precision="float64").key == "482f790f4a8bb147"
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"checkpoint_schedule": "every:10"},
+        {"feature_schedule": "never"},
+        {"compressibility_schedule": "log:5"},
+        {"test_schedule": "every:2"},
+        {"train_metrics": "full"},
+        {"geometry": "logit-16", "geometry_stiff": 0.1},
+        {"geometry_schedule": "every:2"},
+        {"geometry_step": 2},
+        {"observe": ["somewhere:measure@every:3"]},
+    ],
+    ids=lambda fields: "-".join(fields),
+)
+def test_a_key_does_not_say_what_was_looked_at(fields):
+    assert RunConfig(**fields).key == RunConfig().key
+    same = fields.keys() & {"geometry_schedule", "geometry_step"} or fields == {"feature_schedule": "log:50"}
+    assert (RunConfig(**fields).stack_key == RunConfig().stack_key) == bool(same)
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ({"momentum": 0.5}, {}),
+        ({"optimizer": "adamw", "momentum": 0}, {"optimizer": "adamw"}),
+        ({"optimizer": "sgd", "beta1": 0.5, "beta2": 0.5, "eps": 1.0}, {"optimizer": "sgd"}),
+        ({"weight_decay": -0.0}, {"weight_decay": 0}),
+        ({"w0": np.float32(2), "seed": np.int64(3)}, {"w0": 2, "seed": 3}),
+        ({"learning_rate": np.float64(0.1)}, {"learning_rate": 0.1}),
+        ({"task": ModularAddition(P=7), "batch_size": 35}, {"task": ModularAddition(P=7), "batch_size": 34}),
+        ({"task": ModularAddition(label_noise=-0.0)}, {}),
+        ({"task": ModularAddition(hidden=[np.int32(512)])}, {}),
+        ({"reshuffle": np.bool_(True)}, {"reshuffle": True}),
+    ],
+)
+def test_spellings_of_one_training_have_one_key(one, other):
+    assert RunConfig(**one).key == RunConfig(**other).key
+    assert RunConfig(**one).family == RunConfig(**other).family
+    assert RunConfig(**one).stack_key == RunConfig(**other).stack_key
+
+
+def test_more_epochs_are_another_run_of_the_family():
+    assert RunConfig(epochs=10).key != RunConfig(epochs=20).key
+    assert RunConfig(epochs=10).family == RunConfig(epochs=20).family != RunConfig(epochs=10, seed=1).family
+
+
+@pytest.mark.parametrize(
+    ("schedule", "parts"),
+    [
+        ("every:01", ["every:1"]),
+        ("at:2+1+2", ["at:1+2"]),
+        ("every:5000", ["last"]),
+        ("never", ["last"]),
+        ("at:1000", ["last"]),
+        ("log:050,every:100,last", ["every:100", "log:50"]),
+        ("at:3,at:1,at:1000", ["at:1+3"]),
+    ],
+)
+def test_looks_have_one_spelling(schedule, parts):
+    assert RunConfig(feature_schedule=schedule).looks()["features"] == parts
+
+
+def test_looks_join_and_come_back():
+    config = RunConfig(geometry="logit-16", observe=("m:rank@every:3",), test_schedule="every:10")
+    more = {
+        "geometry:softmax-all:1:0.1": ["log:5"], "m:rank": ["at:7"], "features": ["every:100"],
+        "full_train": ["every:1"],
     }  # fmt: skip
-    for change in (
-        {"geometry": "logit-16"}, {"geometry_schedule": "every:2"}, {"geometry_step": 2}, {"test_schedule": "every:2"},
-    ):  # fmt: skip
-        assert dataclasses.replace(first, **change).key != first.key
-    for name, value in introduced().items():
-        assert getattr(RunConfig(), name) == value, f"keys would change: give {name} back the default {value!r}"
+    both = with_looks(config, more)
+    assert both.key == config.key
+    assert missing_looks(config.looks(), both.looks(), 1000) == {}
+    assert missing_looks(more, both.looks(), 1000) == {}
+    assert set(missing_looks(both.looks(), config.looks(), 1000)) == {
+        "geometry:softmax-all:1:0.1", "geometry:softmax-all:1:0", "geometry:logit-16:1:0.1",
+        "m:rank", "features", "full_train",
+    }  # fmt: skip
+    assert both.observe == ("m:rank@at:7,every:3",)
+    assert both.test_schedule == "every:10"
+    assert only_looks(RunConfig(), both.looks()) == both
+    assert RunConfig.from_dict(json.loads(json.dumps(both.to_dict()))) == both
+
+
+def test_a_denser_schedule_covers_a_coarser_one():
+    looks = RunConfig(test_schedule="every:2").looks()
+    assert missing_looks(RunConfig(test_schedule="every:10").looks(), looks, 1000) == {}
+    assert set(missing_looks(RunConfig(test_schedule="every:3").looks(), looks, 1000)) == {"test"}
+    # The last epoch is always looked at, whatever the schedule says.
+    assert missing_looks(RunConfig().looks(), RunConfig(checkpoint_schedule="at:2").looks(), 1000) == {}
+
+
+@pytest.mark.parametrize("other", [{"geometry_step": 2}, {"geometry_stiff": 0.3}])
+def test_geometries_of_the_same_columns_do_not_join(other):
+    one = RunConfig(geometry="logit-16", geometry_stiff=0.1)
+    with pytest.raises(ConfigError, match="columns of the same names"):
+        with_looks(one, RunConfig(**{"geometry": "logit-16", "geometry_stiff": 0.1, **other}).looks())
+
+
+@dataclasses.dataclass(frozen=True)
+class Extended(RunConfig):
+    nesterov: bool = added(False)
+
+
+def test_a_field_added_later_changes_no_key_at_the_value_it_was_introduced_with():
+    assert Extended().key == RunConfig().key
+    assert Extended(nesterov=True).key != RunConfig().key
+
+
+@dataclasses.dataclass(frozen=True)
+class Tilted(ModularAddition):
+    __module__ = ModularAddition.__module__  # as if a later version's own
+    tilt: float = 0.0
+
+
+# The next version of the same class, which is found by the same name.
+Tilted.__module__, Tilted.__qualname__ = ModularAddition.__module__, ModularAddition.__qualname__
+
+
+def test_a_default_field_that_a_task_gains_changes_no_key():
+    assert RunConfig(task=Tilted()).key == RunConfig().key
+    assert RunConfig(task=Tilted(tilt=0.5)).key != RunConfig().key
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"reshuffle": "false"}, {"reshuffle": 0}, {"seed": 2**63}, {"seed": 2.0}, {"epochs": True}, {"w0": True},
+        {"w0": 10**400}, {"test_schedule": 5}, {"geometry": None}, {"observe": "m:rank@last"}, {"observe": ["m:rank"]},
+        {"observe": ["@last"]}, {"observe": ["m@often"]}, {"optimizer": None}, {"batch_size": None}, {"eps": "1e-8"},
+        {"task": ModularAddition(P=2**70)}, {"precision": torch.float32}, {"learning_rate": float("inf")},
+    ],
+    ids=str,
+)  # fmt: skip
+def test_every_field_has_one_checked_type(fields):
+    with pytest.raises(ConfigError, match=next(iter(fields)).replace("task", "P")):
+        RunConfig(**fields)
 
 
 def test_metrics_have_one_spelling():

@@ -10,8 +10,8 @@ import pytest
 import torch
 
 from grokfast import GeometryMeasure, ModularAddition, Observer, RunConfig, Store, load, train_runs, trajectory_measures
-from grokfast.sweep.plan import Shard
 from grokfast.sweep.shard import Job, run_shard
+from grokfast.sweep.shards import Shard
 from grokfast.training import Interrupted, StackState, StateKeeper, train_stack
 
 TASK = ModularAddition(P=7, hidden=(16,))

@@ -133,9 +133,9 @@ def test_full_train_metrics_are_those_of_the_model_after_the_epoch():
     model = TASK.module().double()
     model.load_state_dict(member(state.params, 1))
     logits = model(TASK.encode(split.train_inputs, torch.float64))
-    assert state.history["train_accuracy"][-1][1] == (logits.argmax(1) == split.train_labels).double().mean()
+    assert state.history["train_accuracy_full"][-1][1] == (logits.argmax(1) == split.train_labels).double().mean()
     wanted = nn.functional.cross_entropy(logits, split.train_labels)
-    torch.testing.assert_close(state.history["train_loss"][-1][1], wanted.detach())
+    torch.testing.assert_close(state.history["train_loss_full"][-1][1], wanted.detach())
 
 
 def test_a_diverging_member_is_frozen_and_marked_and_the_others_go_on():
@@ -163,7 +163,7 @@ def test_observers_look_on_schedule_and_stream_into_the_history():
 
     configs = _configs(epochs=6, feature_schedule="every:4", compressibility_schedule="at:2")
     results = train_stack(configs, observers=[Observer(norm, "every:2")])
-    assert seen == [2, 4, 6]
+    assert seen == [0, 2, 4, 6]  # epoch 0 is the trial
     for result in results:
         taken = {name: (~torch.from_numpy(c).isnan()).nonzero()[:, 0].tolist() for name, c in result.history.items()}
         assert taken["first_norm"] == [1, 3, 5]
@@ -192,7 +192,7 @@ def test_denormals_are_flushed_only_while_training():
 
     torch.set_flush_denormal(False)
     train_stack(_configs(), observers=[Observer(probe, "last")])
-    assert seen == [False]
+    assert seen == [False, False]  # in the trial, and at the end
     assert torch.full((16,), 1e-40).mul(1).all()
 
 

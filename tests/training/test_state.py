@@ -62,15 +62,30 @@ class RunningMean:
         self.total, self.count = state["total"], state["count"]
 
 
-def _stopped_at(epoch: int, configs: list[RunConfig], folder: Path, observers: list[Observer]) -> None:
+def _stopped_at(epoch: int, configs: list[RunConfig], folder: Path, observers: list[Observer]) -> list[int]:
+    """Train until after an epoch; returns the epochs trained."""
     stop = Event()
+    trained: list[int] = []
 
     def on_epoch(state: StackState) -> None:
+        trained.append(state.epoch)
         if state.epoch == epoch:
             stop.set()
 
     with pytest.raises(Interrupted):
         train_stack(configs, observers=observers, on_epoch=on_epoch, stop=stop, keeper=StateKeeper(folder))
+    return trained
+
+
+def _counted(configs: list[RunConfig], folder: Path, observers: list[Observer]) -> tuple[list[RunResult], list[int]]:
+    """Train to the end; returns the results and the epochs trained."""
+    trained: list[int] = []
+    keeper = StateKeeper(folder, every=0)
+    results = train_stack(
+        configs, observers=observers, on_epoch=lambda state: trained.append(state.epoch), keeper=keeper
+    )
+    assert trained == list(range(keeper.resumed_at + 1, configs[0].epochs + 1))
+    return results, trained
 
 
 def _same(found: list[RunResult], expected: list[RunResult]) -> None:
@@ -104,7 +119,36 @@ def test_a_stack_cut_at_three_epochs_ends_with_the_bits_of_an_undisturbed_one(
     expected = train_stack(configs, observers=[Observer(RunningMean(), "every:5")])
     for epoch in (1, 5, 11):
         _stopped_at(epoch, configs, tmp_path, [Observer(RunningMean(), "every:5")])
-    found = train_stack(configs, observers=[Observer(RunningMean(), "every:5")], keeper=StateKeeper(tmp_path, every=0))
+    found, trained = _counted(configs, tmp_path, [Observer(RunningMean(), "every:5")])
+    _same(found, expected)
+    # Training again from nothing would end with the same bits: what was trained is counted.
+    assert trained == [12]
+
+
+def test_each_epoch_is_trained_once_however_often_the_stack_is_stopped(tmp_path: Path) -> None:
+    configs = _configs()
+    trained: list[int] = []
+    for epoch in (2, 3, 7):
+        trained += _stopped_at(epoch, configs, tmp_path, [])
+    trained += _counted(configs, tmp_path, [])[1]
+    assert trained == list(range(1, 13))
+
+
+def test_a_member_frozen_before_the_stop_is_still_frozen_with_its_epoch_after_it(tmp_path: Path) -> None:
+    configs = _configs(optimizer="sgd", epochs=8)
+    configs[1] = dataclasses.replace(configs[1], learning_rate=1e30)
+    expected = train_stack(configs)
+    _stopped_at(4, configs, tmp_path, [])
+    loaded = load_state(configs, tmp_path)
+    assert loaded is not None
+    state = loaded[0]
+    assert state.optimizer.active.tolist() == [1, 0, 1]
+    assert state.diverged == [0, expected[1].record["diverged_epoch"], 0]
+    found, trained = _counted(configs, tmp_path, [])
+    assert trained == [5, 6, 7, 8]
+    for name in ("status", "diverged_epoch", "reason"):
+        assert [result.record[name] for result in found] == [result.record[name] for result in expected]
+    assert found[1].record["status"] == "diverged"
     _same(found, expected)
 
 
@@ -131,8 +175,10 @@ def test_a_restored_state_has_every_field_strides_included(tmp_path: Path) -> No
     # the data of an epoch are made from splits and batches, a bound step from its tensors).
     assert {field.name for field in dataclasses.fields(StackState)} == {
         "configs", "gradients", "splits", "params", "optimizer", "orders", "batches", "epoch", "diverged", "history",
-        "observed", "checkpoints", "train", "test",
+        "observed", "columns", "problems", "checkpoints", "train", "test", "arrays",
     }  # fmt: skip
+    assert found.columns == state.columns
+    assert found.problems == state.problems
     assert {field.name for field in dataclasses.fields(state.optimizer)} == {
         "moments", "learning_rate", "weight_decay", "active", "step", "bound",
     }  # fmt: skip
@@ -197,6 +243,9 @@ def test_a_state_of_other_runs_is_refused(tmp_path: Path) -> None:
     save_state(state, tmp_path)
     with pytest.raises(StoreError, match="belongs to the runs"):
         load_state(_configs()[:2], tmp_path)
+    with pytest.raises(StoreError, match="belongs to runs that look at"):
+        load_state(_configs(feature_schedule="every:1"), tmp_path)
+    assert load_state(_configs(feature_schedule="every:03"), tmp_path) is not None
 
 
 def test_a_state_of_a_later_version_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

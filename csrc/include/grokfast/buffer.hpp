@@ -3,8 +3,8 @@
 #pragma once
 
 #include <cstdint>
-#include <cstdlib>
-#include <new>
+
+#include "grokfast/memory.hpp"
 
 namespace grokfast::GROKFAST_ISA {
 
@@ -16,19 +16,16 @@ class Buffer {
   explicit Buffer(std::int64_t size) { fit(size); }
   Buffer(const Buffer&) = delete;
   Buffer& operator=(const Buffer&) = delete;
-  ~Buffer() { std::free(data_); }
+  ~Buffer() { release(data_); }
 
   // Make room for `size` elements; what was there is lost if it grows.
   void fit(std::int64_t size) {
-    if (size <= size_) return;
-    std::free(data_);
-    const std::size_t bytes = (static_cast<std::size_t>(size) * sizeof(T) + 63) / 64 * 64;
-    data_ = static_cast<T*>(std::aligned_alloc(64, bytes));
+    if (size >= 0 && size <= size_) return;
+    release(data_);
+    data_ = nullptr;
+    size_ = 0;
+    data_ = static_cast<T*>(allocate(size, sizeof(T)));
     size_ = size;
-    if (!data_) {
-      size_ = 0;
-      throw std::bad_alloc();
-    }
   }
   T* data() { return data_; }
   const T* data() const { return data_; }

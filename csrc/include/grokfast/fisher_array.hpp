@@ -6,6 +6,8 @@
 #include <new>
 #include <utility>
 
+#include "grokfast/memory.hpp"
+
 #ifndef GROKFAST_ISA
 #error "fisher_array.hpp is for kernel sources, which are compiled once per instruction set"
 #endif
@@ -28,7 +30,10 @@ class Array {
     for (std::int64_t k = 0; k < other.size_; ++k) push_back(other.data_[k]);
   }
   Array& operator=(const Array&) = delete;
-  ~Array() { release(); }
+  ~Array() {
+    clear();
+    release(data_);
+  }
 
   void swap(Array& other) noexcept {
     std::swap(data_, other.data_);
@@ -42,9 +47,9 @@ class Array {
   }
   void resize(std::int64_t size) { assign(size, T()); }
   void reserve(std::int64_t room) {
-    if (room <= room_) return;
+    if (room >= 0 && room <= room_) return;
     Array larger;
-    larger.data_ = static_cast<T*>(::operator new(static_cast<std::size_t>(room) * sizeof(T), kLine));
+    larger.data_ = static_cast<T*>(allocate(room, sizeof(T)));
     larger.room_ = room;
     for (; larger.size_ < size_; ++larger.size_) new (larger.data_ + larger.size_) T(std::move(data_[larger.size_]));
     swap(larger);
@@ -68,15 +73,6 @@ class Array {
   void clear() {
     while (size_ > 0) data_[--size_].~T();
   }
-  void release() {
-    clear();
-    ::operator delete(data_, kLine);
-    data_ = nullptr;
-    room_ = 0;
-  }
-
-  // A vector that straddles two cache lines costs two accesses.
-  static constexpr std::align_val_t kLine{64};
   T* data_ = nullptr;
   std::int64_t size_ = 0, room_ = 0;
 };

@@ -34,7 +34,7 @@ inline double exp_negative(double x) {
   y = y * r + 0.5;
   y = y * r + 1.0;
   y = y * r + 1.0;
-  std::int64_t bits, scale;
+  std::uint64_t bits, scale;  // unsigned: the exponent's sign is shifted out
   std::memcpy(&bits, &shifted, sizeof(bits));
   scale = (bits + 1023) << 52;
   double power;

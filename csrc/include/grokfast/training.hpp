@@ -42,7 +42,7 @@ struct AdamConstants {
 // On CPU only; on CUDA the same network runs through the kernels above and torch's batched products.
 #define GROKFAST_TRAINING_CPU_KERNELS(DECLARE, T, SUFFIX, LAST) \
   /* Loss and correct predictions [E] of softmax(relu(two-hot(pairs)) W^T + bias2); weight is [E, C, H]. Gradients, of */ \
-  /* the shapes of their parameters, are written unless g_rows is null. */ \
+  /* the shapes of their parameters, are written unless g_bias2 is null. */ \
   DECLARE(mlp_cross_entropy_##SUFFIX, (const T* rows, const T* bias1, const T* weight, const T* bias2, \
                                        const int64_t* pairs, const int64_t* labels, T* g_rows, T* g_bias1, \
                                        T* g_weight, T* g_bias2, T* loss, int64_t* correct, int64_t E, int64_t N, \

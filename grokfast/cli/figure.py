@@ -1,0 +1,75 @@
+"""`grokfast figure`: draw figures from a folder of runs, or list what can be drawn."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated
+
+import tyro
+
+from grokfast.cli.common import Runs, load_runs
+from grokfast.cli.progress import make_console
+from grokfast.errors import MissingRunsError, StoreError
+from grokfast.figures import draw, draw_all, find_figure, listing, save
+from grokfast.runs import RunTable
+from grokfast.store import Store
+
+ALL = "all"
+
+
+def main(arguments: Sequence[str]) -> None:
+    """The command."""
+    tyro.cli(figure, args=list(arguments), prog="grokfast figure")
+
+
+def figure(
+    name: Annotated[str, tyro.conf.Positional] = "",
+    folder: Runs = Path("runs"),
+    where: str = "",
+    out: Path | None = None,
+) -> None:
+    """Draw a figure from a folder of runs, as SVG and PNG; without a name, list them all.
+
+    Args:
+        name: Such as fig05c; `all` draws every one that the folder has the runs for; module:name is one of your own.
+        folder: Folder of runs.
+        where: Further SQL condition on the runs.
+        out: Folder of the pictures; RUNS/figures by default.
+    """
+    if not name:
+        _list(folder)
+        return
+    if name == ALL:
+        _draw_all(load_runs(folder), where, out or folder / "figures")
+        return
+    spec = find_figure(name)
+    table = load_runs(folder) if spec.needs_runs else RunTable(Store(folder), [], [])
+    for file in save(draw(name, table, where or None), out or folder / "figures", spec.name):
+        print(f"figure: {file.resolve()}")
+
+
+def _table(folder: Path) -> RunTable:
+    """The runs, or none where there is no such folder yet."""
+    try:
+        return load_runs(folder)
+    except StoreError:
+        return RunTable(Store(folder), [], [])
+
+
+def _list(folder: Path) -> None:
+    make_console().print(listing(_table(folder)))
+
+
+def _draw_all(table: RunTable, where: str, out: Path) -> None:
+    drawn = 0
+    for name, found in draw_all(table, where or None):
+        if isinstance(found, str):
+            print(f"{name}: left out: {found}", file=sys.stderr)
+            continue
+        drawn += 1
+        for file in save(found, out, name):
+            print(f"figure: {file.resolve()}")
+    if not drawn:
+        raise MissingRunsError(f"{table.store.root} has the runs of no figure; `grokfast figure` lists what each needs")

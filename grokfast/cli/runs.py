@@ -1,0 +1,73 @@
+"""`grokfast runs`: list, query, export, tidy and upgrade a folder of runs."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated
+
+import tyro
+
+from grokfast.cli.common import Runs, load_runs
+from grokfast.cli.progress import make_console
+from grokfast.cli.tables import summary_table
+from grokfast.store import Store, prune_versions, upgrade_store
+
+
+def main(arguments: Sequence[str]) -> None:
+    """The command."""
+    tyro.cli(runs, args=list(arguments), prog="grokfast runs")
+
+
+def runs(
+    folder: Runs = Path("runs"),
+    where: str = "",
+    sort: str = "",
+    sql: str = "",
+    export: Path | None = None,
+    whole: Annotated[bool, tyro.conf.arg(name="all"), tyro.conf.FlagCreatePairsOff] = False,
+    prune: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False,
+    upgrade: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False,
+) -> None:
+    """List the runs of a folder.
+
+    Args:
+        folder: Folder of runs.
+        where: SQL condition on the columns, such as "w0 < 1 AND groks".
+        sort: SQL order, such as "compressibility DESC, seed".
+        sql: A whole SQL query on the table `runs`, printed as DuckDB prints it.
+        export: Write all columns to this .csv or .parquet file instead of listing.
+        whole: Show every column.
+        prune: Remove the older versions of runs that were trained again.
+        upgrade: Rewrite what an earlier version of grokfast stored; it is read as it is without that, too.
+    """
+    if upgrade:
+        done = upgrade_store(Store(folder))
+        for message in done.kept:
+            print(f"grokfast: warning: {message}", file=sys.stderr)
+        print(
+            f"{len(done.moved)} runs lie under their new keys now, {len(done.joined)} have joined another of the same "
+            f"training, {len(done.kept)} stay as they were, in {folder.resolve()}"
+        )
+        return
+    if prune:
+        pruned = prune_versions(Store(folder))
+        for message in pruned.kept:
+            print(f"grokfast: warning: {message}", file=sys.stderr)
+        print(f"{pruned.versions} older versions removed, {pruned.bytes / 1e6:.1f} MB freed, in {folder.resolve()}")
+        return
+    table = load_runs(folder, where)
+    if sort:
+        table = table.sort(sort)
+    if export is not None:
+        table.export(export)
+        print(f"{len(table)} runs: {export.resolve()}")
+        return
+    if sql:
+        print(table.sql(sql))
+        return
+    console = make_console()
+    console.print(summary_table(table, whole=whole))
+    hint = "" if whole else f"; {len(table.columns)} columns, all of them with --all"
+    console.print(f"{len(table)} runs in {folder.resolve()}{hint}", soft_wrap=True, markup=False)

@@ -1,0 +1,57 @@
+"""Learning times, end accuracies and end losses of every seed, by w0: figures 9 and 10."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from grokfast.figures.choose import by_scale, scale_of
+from grokfast.figures.curves import loss_label
+from grokfast.figures.kept import values_of
+from grokfast.figures.spec import FigureSpec, register_figure
+from grokfast.figures.style import GROKKING, LEARNING, NEUTRAL, new_figure
+from grokfast.runs import Run
+
+_TIMES = (
+    ("t_train", LEARNING, "o", "$t_{train}$"),
+    ("t_test", GROKKING, "s", "$t_{test}$"),
+    ("t_grok", NEUTRAL, "^", "$t_{grok}$"),
+)
+_SPLITS = (("train", LEARNING, "o"), ("test", GROKKING, "s"))
+
+
+def _scatter(axes: Axes, runs: Sequence[Run], name: str, color: str, marker: str, label: str) -> None:
+    """Every seed as a point, the mean as a line."""
+    scales = [scale_of(run) for run in runs]
+    axes.scatter(scales, values_of(runs, name), color=color, marker=marker, s=14, alpha=0.6, linewidth=0)
+    groups = by_scale(runs)
+    means = [values_of(members, name).mean() for members in groups.values()]
+    axes.plot(list(groups), means, color=color, label=label)
+
+
+def _draw(runs: Sequence[Run]) -> Figure:
+    figure = new_figure(1, 3, width=10, height=3.2)
+    times, accuracy, loss = figure.axes
+    for name, color, marker, label in _TIMES:
+        _scatter(times, runs, name, color, marker, label)
+    for axes, metric in ((accuracy, "accuracy"), (loss, "loss")):
+        for split, color, marker in _SPLITS:
+            _scatter(axes, runs, f"end_{split}_{metric}", color, marker, split)
+    times.set(ylabel="epochs", title="learning times")
+    accuracy.set(ylabel="accuracy", title="at the last epoch", ylim=(min(0.9, *accuracy.get_ylim()), 1.005))
+    loss.set(ylabel=loss_label(runs), yscale="log", title="at the last epoch")
+    for axes in figure.axes:
+        axes.set(xscale="log", xlabel="$w_0$")
+        axes.legend()
+    return figure
+
+
+_NEEDED = tuple(name for name, *_ in _TIMES) + tuple(
+    f"end_{split}_{metric}" for metric in ("accuracy", "loss") for split, *_ in _SPLITS
+)
+_SHOWN = "learning times, end accuracies and end losses of every seed"
+
+register_figure(FigureSpec("fig09", f"{_SHOWN} of the Ising task, by w0", _draw, "ising", _NEEDED))
+register_figure(FigureSpec("fig10", f"{_SHOWN}, by w0", _draw, "main-text", _NEEDED))

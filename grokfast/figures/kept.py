@@ -1,0 +1,88 @@
+"""What a run has: columns of its summary and history, arrays, and measures of its end model that were kept.
+
+Nothing is computed here, nothing written.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from fnmatch import fnmatchcase
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from grokfast.endmodel import has_curve
+from grokfast.errors import InputError
+from grokfast.measures import Column
+from grokfast.runs import Run, kept_measures
+
+
+def measured(run: Run) -> dict[str, float]:
+    """Scalars of a run: its summary, and what ``grokfast measure`` has kept; missing values are left out."""
+    found = {**run.summary, **kept_measures(run.store, run.key)}
+    return {name: float(value) for name, value in found.items() if _is_number(value)}
+
+
+def values_of(runs: Sequence[Run], name: str) -> NDArray[np.float64]:
+    """One scalar of every run ``[runs]``; NaN where a run has no value of it."""
+    return np.array([measured(run).get(name, np.nan) for run in runs])
+
+
+def history_names(run: Run) -> list[str]:
+    """What its history has beside the epoch, losses and accuracies."""
+    return [name for name in run.history if name != "epoch" and not name.startswith(("train_", "test_"))]
+
+
+def described(run: Run) -> dict[str, Column]:
+    """What the measured columns of a run mean, by name, as its record says."""
+    return {column.name: column for column in map(Column.from_dict, run.record.get("columns", ()))}
+
+
+def lacking(run: Run, columns: Sequence[str] = (), curves: Sequence[str] = ()) -> Iterator[str]:
+    """What a run lacks of columns and of curves with two looks or more, in words.
+
+    Args:
+        run: A finished run.
+        columns: Names; ``*`` stands for anything.
+        curves: Names of columns of the history, in the same way.
+    """
+    for name in columns:
+        if not _has(run, name):
+            yield name
+    for name in curves:
+        names = [column for column in run.history if fnmatchcase(column, name)] if "*" in name else [name]
+        if not any(_looks(run, column) >= 2 for column in names):
+            yield f"{name} at two epochs or more"
+
+
+def lacking_kept(run: Run, names: Sequence[str]) -> Iterator[str]:
+    """Which curves of its end model have not been kept."""
+    for name in names:
+        if not has_curve(run, name):
+            yield name
+
+
+def _has(run: Run, pattern: str) -> bool:
+    if any(fnmatchcase(name, pattern) for name in measured(run)):
+        return True
+    return any(
+        fnmatchcase(name, pattern) and not _is_unknown(values)
+        for source in (run.arrays, run.history)
+        for name, values in source.items()
+    )
+
+
+def _looks(run: Run, name: str) -> int:
+    try:
+        return int(run.seen(name)[0].size)
+    except InputError:
+        return 0
+
+
+def _is_unknown(values: NDArray[Any]) -> bool:
+    return values.dtype.kind == "f" and bool(np.isnan(values).all())
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, bool | int | float) and bool(np.isfinite(value))

@@ -1,0 +1,123 @@
+"""What can be drawn from a folder of runs, and the drawing of it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from matplotlib.figure import Figure
+from rich import box
+from rich.table import Table
+
+from grokfast.errors import InputError, MissingRunsError
+from grokfast.figures.choose import choose, condition, groups_of
+from grokfast.figures.spec import FIGURES, find_figure
+from grokfast.figures.style import NEUTRAL, style
+from grokfast.runs import RunTable, load
+from grokfast.studies import STUDIES
+
+
+def draw(name: str, table: RunTable, where: str | None = None) -> Figure:
+    """Draw one figure from a store.
+
+    Nothing is computed and nothing written: measures of end models are those that ``grokfast measure`` has kept.
+
+    Args:
+        name: As :func:`grokfast.figures.find_figure` takes it.
+        table: Runs.
+        where: A further SQL condition on them.
+
+    Raises:
+        InputError: If there is no figure of this name, or several settings could be shown.
+        MissingRunsError: If the store lacks the runs, or what was to be measured of them; the message has the command.
+    """
+    spec = find_figure(name)
+    if not spec.needs_runs:
+        with style():
+            return spec.draw([])
+    choice = choose(spec, table, where)
+    with style():
+        figure = spec.draw(choice.runs)
+        if choice.left_out:
+            reasons = ", ".join(dict.fromkeys(choice.left_out.values()))
+            figure.supxlabel(f"{len(choice.left_out)} runs left out: {reasons}", fontsize=6, color=NEUTRAL)
+    return figure
+
+
+def draw_all(table: RunTable, where: str | None = None) -> Iterator[tuple[str, Figure | str]]:
+    """Every figure in turn: its name, and the figure or the reason why it cannot be drawn.
+
+    Args:
+        table: Runs.
+        where: A further SQL condition on them.
+    """
+    for name in FIGURES:
+        try:
+            yield name, draw(name, table, where)
+        except (InputError, MissingRunsError) as error:
+            yield name, str(error)
+
+
+def listing(table: RunTable) -> Table:
+    """All figures: what each shows, the study whose runs it needs, and whether the table has runs for it.
+
+    Args:
+        table: Runs; there may be none.
+    """
+    shown = Table(title="figures: grokfast figure NAME --runs FOLDER", box=box.SIMPLE_HEAD)
+    for heading in ("name", "shows", "study", "these runs"):
+        shown.add_column(heading, overflow="fold")
+    for name, spec in FIGURES.items():
+        shown.add_row(name, spec.title, ", ".join(spec.studies) or "any" * spec.needs_runs, availability(name, table))
+    return shown
+
+
+def availability(name: str, table: RunTable) -> str:
+    """Whether a figure can be drawn from these runs: ``yes``, ``choose with --where``, ``measure first`` or ``no``."""
+    spec = find_figure(name)
+    if not spec.needs_runs:
+        return "needs none"
+    try:
+        return f"yes, {len(choose(spec, table).runs)}"
+    except MissingRunsError as error:
+        return "after grokfast measure" if "grokfast measure" in str(error) else "no"
+    except InputError:
+        return "choose with --where"
+
+
+def suggested(table: RunTable) -> str:
+    """The figure to draw first of these runs: one of their study, else a general one.
+
+    Args:
+        table: Runs, of one setting or several.
+    """
+    groups = groups_of(table)
+    settings = {group.setting.of_any_length for group in groups if group.runs}
+    for study in STUDIES.values():
+        if settings and settings <= study.settings:
+            for name in study.figures:
+                if name in FIGURES and availability(name, table).startswith("yes"):
+                    return name
+    scales = max((group.scales for group in groups), default=0)
+    return "pruning" if scales > 1 and not availability("pruning", table).startswith("no") else "training"
+
+
+def suggested_command(table: RunTable) -> list[str]:
+    """The command that draws :func:`suggested` of these runs, whatever else lies in their folder.
+
+    Args:
+        table: Runs of a store, at least one of them finished.
+    """
+    name = suggested(table)
+    command = ["grokfast", "figure", name, "--runs", str(table.store.root)]
+    everything = load(table.store.root)
+    keys = {row["key"] for row in table.rows}
+    try:
+        if {run.key for run in choose(FIGURES[name], everything).runs} & keys:
+            return command
+    except InputError:
+        pass
+    groups = groups_of(everything, FIGURES[name].columns)
+    mine = next((group for group in groups if keys & {run.key for run in group.runs}), None)
+    if mine is None:
+        return command
+    return [*command, "--where", condition(mine, groups, everything)]

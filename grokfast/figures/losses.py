@@ -1,0 +1,135 @@
+"""Compressibility against the losses at the end: figures 5c and 5d, and the same of any task."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
+
+from grokfast.figures.choose import by_scale, regime, title_of
+from grokfast.figures.curves import loss_label
+from grokfast.figures.kept import values_of
+from grokfast.figures.spec import FigureSpec, register_figure
+from grokfast.figures.style import draw_fit, new_figure, scale_colors
+from grokfast.measures import LinearFit
+from grokfast.runs import Run
+
+_C = "compressibility $c$"
+
+
+def below_onset(runs: Sequence[Run]) -> list[Run]:
+    """Runs of the scales w0 below the first from which the majority of seeds grok at every larger one."""
+    groups = by_scale(runs)
+    chosen: list[Run] = []
+    grokking_above = True
+    for members in reversed(list(groups.values())):
+        grokking_above &= sum(bool(run.summary.get("groks")) for run in members) > len(members) / 2
+        if not grokking_above:
+            chosen += members
+    return chosen
+
+
+def _points(axes: Axes, runs: Sequence[Run], name: str, round_ones: set[str]) -> None:
+    """A point a run: round or, where it is not one of those named, a triangle."""
+    groups = by_scale(runs)
+    colors = scale_colors(list(groups))
+    for w0, members in groups.items():
+        axes.scatter(
+            values_of(members, name),
+            values_of(members, "compressibility"),
+            color=colors[w0],
+            marker="o" if members[0].key in round_ones else "^",
+            s=26,
+            label=f"{w0:g}",
+            edgecolor="white",
+            linewidth=0.4,
+        )
+
+
+def _fit(axes: Axes, runs: Sequence[Run], name: str) -> LinearFit | None:
+    return draw_fit(axes, values_of(runs, name), values_of(runs, "compressibility"))
+
+
+def _finish(axes: Axes, runs: Sequence[Run], split: str) -> None:
+    axes.set_xlabel(f"{split} {loss_label(runs)} at the end")
+    axes.xaxis.set_major_locator(MaxNLocator(5))
+
+
+def _draw_below_onset(runs: Sequence[Run]) -> Figure:
+    figure = new_figure(1, 1, width=5.6, height=4.0)
+    (axes,) = figure.axes
+    fitted = below_onset(runs)
+    _points(axes, runs, "end_train_loss", {run.key for run in fitted})
+    fit = _fit(axes, fitted, "end_train_loss")
+    if fit is not None:
+        axes.set_title(
+            f"below the onset: slope {fit.slope:.0f} per nat, $R^2$ = {fit.r_squared:.2f}, n = {len(fitted)}"
+        )
+    else:
+        axes.set_title("fewer than three runs below the onset: no fit")
+    _finish(axes, runs, "train")
+    axes.set_ylabel(_C)
+    axes.legend(title="$w_0$ (▲ groks)", loc="lower right", ncols=2)
+    return figure
+
+
+def _draw_all(runs: Sequence[Run]) -> Figure:
+    figure = new_figure(1, 1, width=5.6, height=4.0)
+    (axes,) = figure.axes
+    _points(axes, runs, "end_train_loss", _not_grokking(runs))
+    fit = _fit(axes, runs, "end_train_loss")
+    if fit is not None:
+        axes.set_title(f"slope {fit.slope:.0f} per nat, $R^2$ = {fit.r_squared:.2f}, n = {len(runs)}")
+    else:
+        axes.set_title("fewer than three different losses: no fit")
+    _finish(axes, runs, "train")
+    axes.set_ylabel(_C)
+    axes.legend(title="$w_0$ (▲ groks)", ncols=2)
+    return figure
+
+
+def _draw_both(runs: Sequence[Run]) -> Figure:
+    figure = new_figure(1, 2, width=8.4, height=3.8, sharey=True)
+    for axes, split in zip(figure.axes, ("train", "test"), strict=True):
+        name = f"end_{split}_loss"
+        _points(axes, runs, name, _not_grokking(runs))
+        fit = _fit(axes, runs, name)
+        found = "too few different losses: no fit"
+        axes.set_title(found if fit is None else f"slope {fit.slope:.3g}, $R^2$ = {fit.r_squared:.2f}", fontsize=8)
+        _finish(axes, runs, split)
+    figure.axes[0].set_ylabel(_C)
+    figure.axes[1].legend(title="$w_0$ (▲ groks)", ncols=2)
+    figure.suptitle(f"{title_of(runs)}: {len(runs)} runs")
+    return figure
+
+
+def _not_grokking(runs: Sequence[Run]) -> set[str]:
+    return {run.key for members in by_scale(runs).values() if regime(members) != "groks" for run in members}
+
+
+_NEEDED = ("compressibility", "end_train_loss", "end_test_loss")
+
+register_figure(
+    FigureSpec("losses", "compressibility of any task against its losses at the end", _draw_both, columns=_NEEDED)
+)
+register_figure(
+    FigureSpec(
+        "fig05c",
+        "compressibility against end train loss with a linear fit and its 95 % band below the onset",
+        _draw_below_onset,
+        "main-text",
+        _NEEDED,
+        scales=2,
+    )
+)
+register_figure(
+    FigureSpec(
+        "fig05d",
+        "compressibility of the Ising task against end train loss, with a linear fit and its 95 % band",
+        _draw_all,
+        "ising",
+        _NEEDED,
+    )
+)

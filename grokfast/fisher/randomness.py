@@ -1,0 +1,136 @@
+"""Random numbers: a model must draw none, and nobody's generator may be left somewhere else."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any, TypeVar
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils._python_dispatch import TorchDispatchMode
+
+from grokfast.errors import InputError
+
+_T = TypeVar("_T")
+_TRIES = 5
+
+_DRAWS = (
+    "the model draws random numbers when it runs{how}, so its Fisher diagonal would be that of one draw; call "
+    "model.eval(), or make the noise an input"
+)
+
+
+class States:
+    """Where the global generators of torch, Python and NumPy are."""
+
+    def __init__(self) -> None:
+        self.torch = torch.get_rng_state()
+        self.cuda: list[Tensor] = torch.cuda.get_rng_state_all() if torch.cuda.is_initialized() else []
+        self.python = random.getstate()
+        self.numpy: Any = np.random.get_state()  # noqa: NPY002 - the caller's generator, which must stay where it is
+
+    def same(self, other: States) -> bool:
+        """Whether nothing was drawn in between."""
+        return (
+            torch.equal(self.torch, other.torch)
+            and all(torch.equal(a, b) for a, b in zip(self.cuda, other.cuda, strict=False))
+            and self.same_elsewhere(other)
+        )
+
+    def same_elsewhere(self, other: States) -> bool:
+        """The same for the generators of Python and NumPy."""
+        mine, theirs = self.numpy, other.numpy
+        return self.python == other.python and mine[2:] == theirs[2:] and bool((mine[1] == theirs[1]).all())
+
+    def put_back(self) -> None:
+        """Set the generators to what they were."""
+        torch.set_rng_state(self.torch)
+        for index, state in enumerate(self.cuda):
+            torch.cuda.set_rng_state(state, index)
+        self.put_back_elsewhere()
+
+    def put_back_elsewhere(self) -> None:
+        """The same for the generators of Python and NumPy."""
+        random.setstate(self.python)
+        np.random.set_state(self.numpy)  # noqa: NPY002
+
+
+class _Draws(TorchDispatchMode):
+    """Notes random operations of this thread, from whatever generator."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.seen: list[str] = []
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        kwargs = kwargs or {}
+        if torch.Tag.nondeterministic_seeded in func.tags and _drops(func, args, kwargs):
+            self.seen.append(str(func))
+        return func(*args, **kwargs)
+
+
+def _drops(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> bool:
+    """Whether an operation with a dropout rate (attention, recurrent layers) has one that is not zero."""
+    for place, argument in enumerate(func._schema.arguments):
+        if argument.name in ("dropout_p", "dropout"):
+            rate = args[place] if place < len(args) else kwargs.get(argument.name, argument.default_value)
+            return bool(rate)
+    return True
+
+
+def deterministic(run: Callable[[], _T], outside: States | None = None) -> _T:
+    """The result of ``run``, if it draws no random numbers.
+
+    Torch's draws are seen in this thread alone. Python's and NumPy's generators have no such hook: when one of
+    them has moved, the run is repeated, since another thread may have moved it.
+
+    Args:
+        run: What may draw.
+        outside: Where the generators are put back to if it does; by default where they are now.
+
+    Raises:
+        InputError: If it draws.
+    """
+    before = States()
+    outside = outside or before
+    with _Draws() as draws:
+        found = run()
+    if draws.seen:
+        outside.put_back()
+        raise InputError(_DRAWS.format(how=f" ({draws.seen[0]})"))
+    if before.same_elsewhere(States()):
+        return found
+    for _ in range(_TRIES):
+        again = States()
+        found = run()
+        if again.same_elsewhere(States()):
+            return found
+    outside.put_back()
+    raise InputError(_DRAWS.format(how=" (from a generator of Python or NumPy)"))
+
+
+def undisturbed(items: Iterable[_T]) -> Iterator[_T]:
+    """Items of an iterable that may draw random numbers (a DataLoader), without moving the global generators.
+
+    The iterable has its own course of random numbers, which starts where the generators are now.
+    """
+    outside = States()
+    iterator = iter(items)
+    mine = States()
+    if not mine.same(outside):
+        outside.put_back()
+    while True:
+        outside = States()
+        if not mine.same(outside):
+            mine.put_back()
+        try:
+            item = next(iterator)
+        except StopIteration:
+            return
+        finally:
+            mine = States()
+            if not mine.same(outside):
+                outside.put_back()
+        yield item

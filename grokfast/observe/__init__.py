@@ -1,0 +1,83 @@
+"""Everything that is measured: one protocol, one registry, and the measures that come with the package."""
+
+from grokfast.observe.compressibility import CompressibilityMeasure, stack_pruning_curve
+from grokfast.observe.ends import Ends, describe
+from grokfast.observe.features import FeaturesMeasure
+from grokfast.observe.geometry import PAPER_THRESHOLD, GeometryMeasure
+from grokfast.observe.gini import GiniFisherMeasure, GiniMeasure, NormsMeasure
+from grokfast.observe.names import ENDS, FULL_ENDS, FULL_TIMES, FULL_TRAIN, METRICS, RESERVED, THRESHOLDS, TIMES
+from grokfast.observe.protocol import (
+    Closes,
+    FunctionMeasure,
+    HasArrays,
+    LooksAround,
+    Measure,
+    Need,
+    Observer,
+    Remembers,
+    measure,
+    measure_name,
+)
+from grokfast.observe.quantities import observe_quantities
+from grokfast.observe.registry import MEASURES, find_measure, observer_of, register_measure
+from grokfast.observe.schedule import canonical_schedule, check_schedule, covers, schedule_epochs, union
+from grokfast.observe.sign_losses import SignLossesMeasure
+from grokfast.observe.snapshot import Dated, Seen, Snapshot
+from grokfast.observe.watch import Watch, checked_values, is_built_in, reserved_names
+
+FEATURES = FeaturesMeasure()
+COMPRESSIBILITY = CompressibilityMeasure()
+
+for _measure in (FEATURES, COMPRESSIBILITY, GiniMeasure(), GiniFisherMeasure(), NormsMeasure(), SignLossesMeasure()):
+    register_measure(_measure)
+
+__all__ = [
+    "COMPRESSIBILITY",
+    "ENDS",
+    "FEATURES",
+    "FULL_ENDS",
+    "FULL_TIMES",
+    "FULL_TRAIN",
+    "MEASURES",
+    "METRICS",
+    "PAPER_THRESHOLD",
+    "RESERVED",
+    "THRESHOLDS",
+    "TIMES",
+    "Closes",
+    "CompressibilityMeasure",
+    "Dated",
+    "Ends",
+    "FeaturesMeasure",
+    "FunctionMeasure",
+    "GeometryMeasure",
+    "GiniFisherMeasure",
+    "GiniMeasure",
+    "HasArrays",
+    "LooksAround",
+    "Measure",
+    "Need",
+    "NormsMeasure",
+    "Observer",
+    "Remembers",
+    "Seen",
+    "SignLossesMeasure",
+    "Snapshot",
+    "Watch",
+    "canonical_schedule",
+    "check_schedule",
+    "checked_values",
+    "covers",
+    "describe",
+    "find_measure",
+    "is_built_in",
+    "measure",
+    "measure_name",
+    "observe_quantities",
+    "observer_of",
+    "register_measure",
+    "reserved_names",
+    "schedule_epochs",
+    "stack_pruning_curve",
+    "union",
+]

@@ -1,0 +1,20 @@
+"""Studies: a setting, its sizes and its command, shared by sweeps, figures and reports."""
+
+from grokfast.studies.file import Sweep, read_sweep, sizes_of, sweep_of
+from grokfast.studies.setting import Setting, setting_of, varying
+from grokfast.studies.study import STUDIES, Study, find_study, listing, read_study
+
+__all__ = [
+    "STUDIES",
+    "Setting",
+    "Study",
+    "Sweep",
+    "find_study",
+    "listing",
+    "read_study",
+    "read_sweep",
+    "setting_of",
+    "sizes_of",
+    "sweep_of",
+    "varying",
+]

@@ -1,0 +1,260 @@
+"""Sweep files: TOML that names many runs in a few lines.
+
+::
+
+    title = "Accuracy and loss by initialisation scale"
+    figures = ["fig02b"]             # optional, of a study: the figures that its runs are for
+
+    [run]                            # fields of RunConfig that all runs share
+    epochs = 1000
+    task = { name = "modular-addition", P = 113 }
+
+    [grid]                           # every combination of these values
+    w0 = [0.1, 1, 10]
+    seed = { first = 0, count = 5 }  # 0, 1, 2, 3, 4
+
+    [[list]]                         # optional: each entry is combined with the whole grid
+    weight_decay = 3e-5
+    [[list]]
+    weight_decay = 3e-4
+
+    [sizes.quick.run]                # optional: sizes, each overriding parts of the above
+    epochs = 150
+
+Any field of :class:`grokfast.training.RunConfig` may stand in ``run``, ``grid`` and ``list``; a field of the
+task is written ``task.P``, or inside ``task = { ... }`` under ``run``. A task of your own is named by where it is
+defined: ``task = { name = "my_tasks:ModularProduct" }``.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+import tomllib
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from grokfast._checks import nearest
+from grokfast.errors import ConfigError
+from grokfast.tasks import ModularAddition
+from grokfast.training import RunConfig
+from grokfast.training.stored import united
+
+_TABLES = ("title", "figures", "run", "grid", "list", "sizes")
+
+
+@dataclass(frozen=True)
+class Sweep:
+    """Many runs with a title.
+
+    Args:
+        title: What they are for.
+        configs: The runs, all different. Those that differ in nothing but what they look at become one that looks at
+            all of it.
+
+    Raises:
+        ConfigError: If there is none, or two are equal.
+    """
+
+    title: str
+    configs: tuple[RunConfig, ...]
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "configs", tuple(self.configs))
+        if not self.configs:
+            raise ConfigError(f"sweep {self.title!r} has no run: expected at least one configuration")
+        seen: set[RunConfig] = set()
+        for config in self.configs:
+            if config in seen:
+                raise ConfigError(
+                    f"sweep {self.title!r} names the run w0 = {config.w0:g}, seed = {config.seed} twice; "
+                    "remove repeated values and entries"
+                )
+            seen.add(config)
+        object.__setattr__(self, "configs", tuple(united(self.configs)))
+
+
+def read_sweep(file: str | Path, size: str | None = None) -> Sweep:
+    """The runs that a sweep file names.
+
+    Args:
+        file: A TOML file.
+        size: One of the sizes in the file; required if it has any.
+
+    Returns:
+        The sweep.
+
+    Raises:
+        ConfigError: If the file cannot be read or parsed, names an unknown table or field (the nearest one is
+            named), sets a field twice, or names no run.
+    """
+    file = Path(file)
+    content = read_file(file)
+    try:
+        return sweep_of(content, size, file.stem)
+    except ConfigError as error:
+        raise ConfigError(f"{file}: {error}") from error
+
+
+def read_file(file: Path) -> dict[str, Any]:
+    """The content of a sweep file, not yet checked.
+
+    Raises:
+        ConfigError: If it cannot be read or is no TOML.
+    """
+    try:
+        return tomllib.loads(file.read_text())
+    except OSError as error:
+        raise ConfigError(f"sweep file {file} cannot be read: {error.strerror or error}") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ConfigError(f"sweep file {file} is not valid TOML: {error}") from error
+
+
+def sweep_of(content: Mapping[str, Any], size: str | None = None, title: str = "sweep") -> Sweep:
+    """As :func:`read_sweep`, from the parsed content of a file.
+
+    Args:
+        content: Tables ``run``, ``grid``, ``list``, ``sizes`` and ``title``.
+        size: One of the sizes.
+        title: Used if the content has none.
+    """
+    tables = _tables_of(content, size)
+    title = str(content.get("title", title))
+    return Sweep(title if size is None else f"{title} ({size})", tuple(_configs(tables)))
+
+
+def one_of_each(file: Path, size: str | None, apart: Collection[str]) -> list[RunConfig]:
+    """Of the runs that a sweep file names, one of each setting: the first of the values of some fields.
+
+    Args:
+        file: As in :func:`read_sweep`.
+        size: As there.
+        apart: Fields in which runs of one setting differ.
+    """
+    return _configs(_tables_of(read_file(file), size), apart)
+
+
+def sizes_of(file: Path) -> list[str]:
+    """Names of the sizes that a sweep file has."""
+    return list(_table("sizes", read_file(file).get("sizes", {})))
+
+
+def _tables_of(content: Mapping[str, Any], size: str | None) -> dict[str, Any]:
+    """Tables ``run``, ``grid`` and ``list`` at one size."""
+    _check_names(content, _TABLES, "a sweep file has no table {!r}")
+    tables = {name: content[name] for name in ("run", "grid", "list") if name in content}
+    sizes = _table("sizes", content.get("sizes", {}))
+    if sizes:
+        if size is None or size not in sizes:
+            got = "none" if size is None else f"{size!r}{nearest(size, sizes)}"
+            raise ConfigError(f"size must be one of {list(sizes)}, got {got}")
+        chosen = _table(f"sizes.{size}", sizes[size])
+        _check_names(chosen, ("run", "grid", "list"), f"sizes.{size} has no table {{!r}}")
+        tables = _overridden(tables, chosen)
+    elif size is not None:
+        raise ConfigError(f"the file has no sizes, got size {size!r}; leave --size away")
+    return tables
+
+
+def _overridden(tables: Mapping[str, Any], chosen: Mapping[str, Any]) -> dict[str, Any]:
+    """A size's run and grid are laid over the common ones field by field; its list replaces theirs."""
+    merged = dict(tables)
+    for name, table in chosen.items():
+        if name == "list":
+            merged[name] = table
+            continue
+        merged[name] = {**_flat(name, tables.get(name, {})), **_flat(name, table)}
+    # A size may turn a fixed field into a swept one and back.
+    for ours, theirs in (("run", "grid"), ("grid", "run")):
+        for field in _flat(ours, chosen.get(ours, {})):
+            if field in merged.get(theirs, {}) and field not in _flat(theirs, chosen.get(theirs, {})):
+                merged[theirs] = {f: value for f, value in merged[theirs].items() if f != field}
+    return merged
+
+
+def _configs(tables: Mapping[str, Any], apart: Collection[str] = ()) -> list[RunConfig]:
+    """All combinations; of the fields in ``apart`` the first value alone."""
+    shared = _flat("run", tables.get("run", {}))
+    grid = {field: _values(field, values) for field, values in _flat("grid", tables.get("grid", {})).items()}
+    grid = {field: values[:1] if field in apart else values for field, values in grid.items()}
+    entries = tables.get("list", [{}])
+    if not isinstance(entries, list) or not all(isinstance(entry, dict) for entry in entries):
+        raise ConfigError("list must be an array of tables, written [[list]]")
+    if not entries:
+        raise ConfigError("list has no entry: remove it, or write at least one [[list]]")
+    configs = []
+    for entry in (_flat("list", entry) for entry in entries):
+        _check_once(shared, grid, entry)
+        for values in itertools.product(*grid.values()):
+            fields = {**shared, **entry, **dict(zip(grid, values, strict=True))}
+            configs.append(RunConfig.from_dict(_nested(fields)))
+    return configs
+
+
+def _flat(where: str, table: Any) -> dict[str, Any]:
+    """Fields with those of the task as ``task.P``, each checked to exist."""
+    fields: dict[str, Any] = {}
+    for name, value in _table(where, table).items():
+        if name == "task" and isinstance(value, dict):
+            fields |= {f"task.{inner}": setting for inner, setting in value.items()}
+        elif name == "task":
+            fields["task.name"] = value
+        else:
+            fields[name] = value
+    known = [field.name for field in dataclasses.fields(RunConfig) if field.name != "task"]
+    # The fields of a task are checked when it is made: which ones there are depends on the task.
+    _check_names(
+        {name: value for name, value in fields.items() if not name.startswith("task.")},
+        known,
+        f"{where} has a field {{!r}} that no run has",
+    )
+    return fields
+
+
+def _nested(fields: Mapping[str, Any]) -> dict[str, Any]:
+    nested = {name: value for name, value in fields.items() if not name.startswith("task.")}
+    task = {name[5:]: value for name, value in fields.items() if name.startswith("task.")}
+    if task:
+        nested["task"] = {"name": ModularAddition.name, **task}
+    return nested
+
+
+def _values(field: str, values: Any) -> Sequence[Any]:
+    if isinstance(values, dict):
+        _check_names(values, ("first", "count"), f"grid.{field} has no entry {{!r}}")
+        first, count = values.get("first", 0), values.get("count")
+        if type(first) is not int or type(count) is not int or count < 1:
+            raise ConfigError(
+                f"grid.{field} must be a list, or {{ first = 0, count = 5 }} with a count of at least 1, got {values!r}"
+            )
+        return range(first, first + count)
+    if not isinstance(values, list):
+        raise ConfigError(f"grid.{field} must be a list of values, got {values!r}; one value belongs under [run]")
+    if not values:
+        raise ConfigError(f"grid.{field} is empty: expected at least one value")
+    return values
+
+
+def _check_once(shared: Mapping[str, Any], grid: Mapping[str, Any], entry: Mapping[str, Any]) -> None:
+    for one, other, where in (
+        (shared, grid, "run and grid"),
+        (shared, entry, "run and list"),
+        (grid, entry, "grid and list"),
+    ):
+        both = sorted(set(one) & set(other))
+        if both:
+            raise ConfigError(f"{both[0]!r} stands under both {where}: keep one of the two")
+
+
+def _table(where: str, value: Any) -> dict[str, Any]:
+    if not isinstance(value, dict):
+        raise ConfigError(f"{where} must be a table, got {value!r}")
+    return value
+
+
+def _check_names(given: Mapping[str, Any], known: Sequence[str], message: str) -> None:
+    for name in given:
+        if name not in known:
+            raise ConfigError(message.format(name) + (nearest(name, known) or f"; expected one of {list(known)}"))

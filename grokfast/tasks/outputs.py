@@ -1,0 +1,92 @@
+"""From a network's outputs to its loss and its right predictions."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from enum import StrEnum
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from grokfast.errors import ConfigError
+from grokfast.ops import cross_entropy_direct
+
+
+class Loss(StrEnum):
+    """What a network is trained to lower, as a mean over the samples."""
+
+    CROSS_ENTROPY = "cross-entropy"
+    """Minus the logarithm of the label's probability, in nats: ``torch.nn.CrossEntropyLoss``."""
+    MEAN_SQUARED_ERROR = "mean-squared-error"
+    """Squared difference from the targets, or from one-hot labels, averaged over the outputs too:
+    ``torch.nn.MSELoss``."""
+
+
+LossFunction = Callable[[Tensor, Tensor], Tensor]
+"""A loss of one's own: outputs ``[N, ...]`` and labels or targets ``[N, ...]`` to one loss a sample ``[N]``, or to
+their mean."""
+
+
+class Judged(NamedTuple):
+    """What one network's outputs are worth.
+
+    Attributes:
+        loss: Mean loss, a scalar.
+        correct: Samples whose largest output is that of their label, int64; NaN where the targets are no labels.
+        gradient: Of the loss in the outputs ``[N, ...]``; None if it was not asked for.
+    """
+
+    loss: Tensor
+    correct: Tensor
+    gradient: Tensor | None
+
+
+def judge(loss: Loss | LossFunction, outputs: Tensor, labels: Tensor, with_gradient: bool) -> Judged:
+    """Mean loss, right predictions and gradient of one network's outputs.
+
+    Args:
+        loss: Which.
+        outputs: ``[N, ...]``, without a history.
+        labels: int64 ``[N]``, or float targets ``[N, ...]``.
+        with_gradient: Whether the gradient is wanted.
+    """
+    if loss is Loss.CROSS_ENTROPY:
+        mean, correct, gradient = cross_entropy_direct(outputs[None], labels[None], with_gradient)
+        return Judged(mean[0], correct[0], gradient[0] if with_gradient else None)
+    if labels.is_floating_point():
+        labels = labels.to(outputs.dtype)
+    correct = _correct(outputs, labels)
+    if loss is Loss.MEAN_SQUARED_ERROR:
+        targets = labels
+        if not labels.is_floating_point():
+            targets = torch.nn.functional.one_hot(labels, outputs.shape[-1]).to(outputs.dtype)
+        difference = outputs - targets
+        return Judged(difference.square().mean(), correct, difference * (2 / difference.numel()))
+    if not with_gradient:
+        return Judged(_own(loss, outputs, labels), correct, None)
+    leaf = outputs.detach().requires_grad_()
+    with torch.enable_grad():
+        mean = _own(loss, leaf, labels)
+    if not mean.requires_grad:
+        raise ConfigError("a loss must depend on the outputs in a way that can be differentiated")
+    return Judged(mean.detach(), correct, torch.autograd.grad(mean, leaf)[0])
+
+
+def _own(loss: LossFunction, outputs: Tensor, labels: Tensor) -> Tensor:
+    values = loss(outputs, labels)
+    if not isinstance(values, Tensor) or values.shape not in ((), (len(outputs),)):
+        got = list(values.shape) if isinstance(values, Tensor) else type(values).__name__
+        raise ConfigError(f"a loss must give one number a sample, [{len(outputs)}], or their mean, got {got}")
+    return values.mean()
+
+
+def _correct(outputs: Tensor, labels: Tensor) -> Tensor:
+    if not are_labels(labels):
+        return outputs.new_full((), torch.nan)
+    return (outputs.argmax(-1) == labels).sum()
+
+
+def are_labels(labels: Tensor) -> bool:
+    """Whether they are classes, int64 ``[N]``, and not targets of a regression."""
+    return labels.dtype == torch.int64 and labels.dim() == 1

@@ -1,0 +1,162 @@
+"""Every option reaches the field it is made from, and an option that is not given leaves the class's default."""
+
+from __future__ import annotations
+
+import dataclasses
+import inspect
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from grokfast import Ising, ModularAddition, RunConfig
+from grokfast.cli import sweep as sweep_command
+from grokfast.cli import train as train_command
+from grokfast.cli.options import helps
+from grokfast.sweep import SweepReport, make_plan
+from grokfast.tasks import Task
+
+TASKS: list[type[Task]] = [ModularAddition, Ising]
+
+GIVEN: dict[str, tuple[str, Any]] = {
+    "P": ("11", 11), "hidden": ("12 7", (12, 7)), "train_fraction": ("0.6", 0.6), "label_noise": ("0.1", 0.1),
+    "L": ("8", 8), "channels": ("3 2", (3, 2)), "kernel": ("5", 5), "dynamics": ("glauber", "glauber"),
+    "sweeps": ("7", 7), "temperatures": ("60", 60), "snapshots": ("90", 90), "data_seed": ("4", 4),
+    "train_size": ("40", 40), "test_size": ("60", 60),
+    "epochs": ("9", 9), "batch_size": ("20", 20), "optimizer": ("sgd", "sgd"), "learning_rate": ("0.03", 0.03),
+    "weight_decay": ("0.02", 0.02), "beta1": ("0.8", 0.8), "beta2": ("0.98", 0.98), "eps": ("1e-6", 1e-6),
+    "momentum": ("0.5", 0.5), "reshuffle": ("True", True), "train_metrics": ("full", "full"),
+    "precision": ("float64", "float64"), "checkpoint_schedule": ("at:2", "at:2"),
+    "feature_schedule": ("every:4", "every:4"),
+    "compressibility_schedule": ("at:3", "at:3"), "test_schedule": ("every:2", "every:2"),
+    "geometry": ("logit-16", "logit-16"), "geometry_schedule": ("every:3", "every:3"), "geometry_step": ("2", 2),
+    "geometry_stiff": ("0.2", 0.2), "observe": ("norms@every:2 gini@last", ("norms@every:2", "gini@last")),
+}  # fmt: skip
+"""For each field an option's text and the value it must become: another than the default."""
+
+APART = {"data_file", "data_hash"}  # they need a file: tests/tasks/test_ising.py
+
+
+class _CapturedError(Exception):
+    pass
+
+
+def _configs(monkeypatch, task: type[Task], arguments: list[str]) -> tuple[list[RunConfig], dict[str, Any]]:
+    taken: dict[str, Any] = {}
+
+    def capture(configs, folder, console, **options):
+        taken.update(configs=list(configs), folder=folder, **options)
+        raise _CapturedError
+
+    monkeypatch.setattr(train_command, "train_into", capture)
+    with pytest.raises(_CapturedError):
+        train_command.main([task.name, *arguments])
+    return taken.pop("configs"), taken
+
+
+def _options(name: str) -> list[str]:
+    return [f"--{name.replace('_', '-')}", *GIVEN[name][0].split()]
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_every_option_of_a_task_and_of_a_run_reaches_its_field(task, monkeypatch):
+    names = [field.name for field in dataclasses.fields(task) if field.name not in APART]
+    names += [field.name for field in dataclasses.fields(RunConfig) if field.name not in ("task", "w0", "seed")]
+    plain = RunConfig(task=task())
+    for name in names:
+        ((config,), _) = _configs(monkeypatch, task, ["--w0", "1", *_options(name)])
+        owner = config.task if hasattr(task, name) else config
+        default = plain.task if hasattr(task, name) else plain
+        assert getattr(owner, name) == GIVEN[name][1], name
+        assert getattr(default, name) != GIVEN[name][1], name
+        value = GIVEN[name][1]
+        if hasattr(task, name):
+            expected = RunConfig(task=task(**{name: value}))
+        else:
+            expected = RunConfig(task=task(), **{name: value})
+        assert config == expected, name
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_without_options_all_is_as_the_classes_say(task, monkeypatch):
+    configs, taken = _configs(monkeypatch, task, [])
+    assert [config.w0 for config in configs] == [0.1, 1.0, 10.0]
+    for config in configs:
+        assert config == RunConfig(task=task(), w0=config.w0)
+    assert taken == {"folder": Path("runs"), "force": False, "threads": 0, "device": "cpu"}
+
+
+def test_the_grid(monkeypatch):
+    given = "--w0 0.5 2 --seeds 2 --first-seed 3 --runs there --threads 5 --device cuda --force"
+    configs, taken = _configs(monkeypatch, ModularAddition, given.split())
+    assert [(config.seed, config.w0) for config in configs] == [(3, 0.5), (3, 2.0), (4, 0.5), (4, 2.0)]
+    assert taken == {"folder": Path("there"), "force": True, "threads": 5, "device": "cuda"}
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_each_option_has_one_help_text_and_names_its_default(task, capsys):
+    with pytest.raises(SystemExit) as stop:
+        train_command.main([task.name, "--help"])
+    assert stop.value.code == 0
+    shown = " ".join(capsys.readouterr().out.replace("│", " ").split())
+    for cls in (task, RunConfig):
+        for name, text in helps(cls).items():
+            if name in ("task", "w0", "seed"):
+                continue
+            assert f"--{name.replace('_', '-')} " in shown, name
+            assert text
+            assert text[:30] in shown, name
+    assert "(default: None)" not in shown
+    defaults = task().defaults
+    for name, value in defaults.items():
+        assert getattr(RunConfig(task=task()), name) == value
+        assert f"(default: {value:g})" in shown, name
+
+
+SWEEP = {
+    "workers": ("3", 3), "scheduler": ("tcp://x:1", "tcp://x:1"), "scheduler_file": ("f.json", Path("f.json")),
+    "device": ("cuda", "cuda"), "save_every": ("7", 7.0), "timeout": ("8", 8.0), "retry_failed": (None, True),
+    "force": (None, True), "stack_size": ("5", 5),
+}  # fmt: skip
+
+
+def _swept(monkeypatch, tmp_path, *arguments: str) -> dict[str, Any]:
+    file = tmp_path / "own.toml"
+    file.write_text('[run]\nepochs = 2\ntask = { name = "modular-addition", P = 5, hidden = [4] }\n')
+    taken: dict[str, Any] = {}
+
+    def capture(sweep, folder, **options):
+        taken.update(sweep=sweep, folder=folder, **options)
+        return SweepReport(make_plan(sweep.configs, sweep_command.Store(folder), workers=1))
+
+    monkeypatch.setattr(sweep_command, "run_sweep", capture)
+    sweep_command.main([str(file), "--runs", str(tmp_path / "runs"), "--no-measure", *arguments])
+    return taken
+
+
+def test_every_option_of_a_sweep_reaches_the_engine(monkeypatch, tmp_path):
+    plain = _swept(monkeypatch, tmp_path)
+    accepted = inspect.signature(sweep_command.sweep).parameters
+    assert plain["folder"] == tmp_path / "runs"
+    for name, (text, value) in SWEEP.items():
+        option = f"--{name.replace('_', '-')}"
+        taken = _swept(monkeypatch, tmp_path, option, *([] if text is None else [text]))
+        assert taken[name] == value, name
+        changed = {
+            key for key in taken if key not in ("sweep", "resume", "observers", "listener") and taken[key] != plain[key]
+        }
+        assert changed == {name}, name
+    assert _swept(monkeypatch, tmp_path, "--shard", "2/3")["part"] == (2, 3)
+    covered = {
+        *SWEEP,
+        "shard",
+        "file",
+        "folder",
+        "measure",
+        "plan",
+        "size_name",
+        "tensorboard",
+        "wandb",
+        "log_schedule",
+    }
+    assert set(accepted) == covered  # a new option needs a line here

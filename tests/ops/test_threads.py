@@ -1,0 +1,57 @@
+"""Every kernel with 2 and 5 threads, also called from several threads at a time; run under ThreadSanitizer too."""
+
+from __future__ import annotations
+
+import threading
+
+import pytest
+import torch
+
+SIZES = {  # some tasks each
+    "adam": {"n": 40_000},
+    "sgd": {"n": 40_000},
+    "two_hot_relu": {"N": 160},
+    "cnn_cross_entropy": {"N": 300},
+    "conv_relu_pool": {"N": 70},
+    "conv_relu_pool_backward": {"N": 70},
+    "fisher_two_layer": {"N": 300, "H": 70},
+    "fisher_chain": {"N": 150},
+    "fisher_linear": {"O": 40},
+    "fisher_patches": {"N": 20},
+    "metric_gram": {"n": 20_000},
+    "mlp_nested": {"N": 160},
+}
+
+
+def _same(found, wanted):
+    return all(torch.equal(a, b) for a, b in zip(found, wanted, strict=True))
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_threads_give_the_same_bits(cases, kernel_name, dtype):
+    case = cases[kernel_name]
+    sizes, tensors = case.problem(dtype=dtype, **SIZES.get(kernel_name, {}))
+    wanted = case.run(sizes, *tensors)
+    for threads in (2, 5):
+        torch.set_num_threads(threads)
+        for _ in range(3):
+            assert _same(case.run(sizes, *tensors), wanted)
+
+
+def test_calls_from_several_threads_at_a_time(cases, kernel_name):
+    case = cases[kernel_name]
+    problems = [case.problem(seed=seed, dtype=torch.float32, **SIZES.get(kernel_name, {})) for seed in range(4)]
+    wanted = [case.run(sizes, *tensors) for sizes, tensors in problems]
+    good = []
+
+    def caller(k):
+        torch.set_num_threads(2)
+        sizes, tensors = problems[k]
+        good.append(all(_same(case.run(sizes, *tensors), wanted[k]) for _ in range(5)))
+
+    callers = [threading.Thread(target=caller, args=(k,)) for k in range(4)]
+    for one in callers:
+        one.start()
+    for one in callers:
+        one.join()
+    assert good == [True] * 4

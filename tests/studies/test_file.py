@@ -1,0 +1,129 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from grokfast import ModularAddition, RunConfig
+from grokfast.errors import ConfigError
+from grokfast.studies import Sweep, read_sweep, sizes_of
+
+
+def _read(tmp_path: Path, text: str, size: str | None = None) -> Sweep:
+    file = tmp_path / "sweep.toml"
+    file.write_text(text)
+    return read_sweep(file, size)
+
+
+def test_a_grid_is_every_combination(tmp_path: Path) -> None:
+    sweep = _read(
+        tmp_path,
+        """
+        title = "t"
+        [run]
+        epochs = 7
+        task = { name = "modular-addition", hidden = [16] }
+        [grid]
+        w0 = [0.1, 1]
+        seed = { first = 3, count = 2 }
+        task.P = [7, 11]
+        """,
+    )
+    expected = {
+        RunConfig(task=ModularAddition(P=P, hidden=(16,)), epochs=7, w0=w0, seed=seed)
+        for w0 in (0.1, 1.0)
+        for seed in (3, 4)
+        for P in (7, 11)
+    }
+    assert set(sweep.configs) == expected
+    assert sweep.title == "t"
+
+
+def test_each_list_entry_is_combined_with_the_grid(tmp_path: Path) -> None:
+    sweep = _read(
+        tmp_path,
+        """
+        [grid]
+        seed = [0, 1]
+        [[list]]
+        w0 = 1
+        [[list]]
+        w0 = 10
+        weight_decay = 3e-4
+        """,
+    )
+    found = [(config.w0, config.weight_decay, config.seed) for config in sweep.configs]
+    assert found == [(1.0, 3e-5, 0), (1.0, 3e-5, 1), (10.0, 3e-4, 0), (10.0, 3e-4, 1)]
+
+
+SIZES = """
+[run]
+epochs = 1000
+[grid]
+w0 = [0.1, 1, 10]
+seed = { count = 5 }
+[sizes.quick.run]
+epochs = 100
+seed = 0
+[sizes.quick.grid]
+w0 = [1]
+[sizes.paper]
+"""
+
+
+def test_a_size_overrides_field_by_field(tmp_path: Path) -> None:
+    quick = _read(tmp_path, SIZES, "quick")
+    assert quick.configs == (RunConfig(epochs=100, w0=1.0, seed=0),)
+    assert len(_read(tmp_path, SIZES, "paper").configs) == 15
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("[grid]\nbatchsize = [1]", "grid has a field 'batchsize' that no run has; did you mean 'batch_size"),
+        ("[run]\nepoch = 3", "did you mean 'epochs'"),
+        ("[run.task]\nQ = 3", "'Q'"),
+        ("[[list]]\nsead = 3", "did you mean 'seed'"),
+        ("[gird]\nw0 = [1]", "no table 'gird'; did you mean 'grid'"),
+        ("[grid]\nw0 = []", "grid.w0 is empty"),
+        ("[grid]\nw0 = 1", "must be a list of values, got 1"),
+        ("[grid]\nseed = { count = 0 }", "count of at least 1"),
+        ("[grid]\nseed = { cuont = 3 }", "did you mean 'count'"),
+        ("[grid]\nw0 = [1, 1.0]", "names the run w0 = 1, seed = 0 twice"),
+        ("[run]\nw0 = 1\n[grid]\nw0 = [1]", "'w0' stands under both run and grid"),
+        ("[grid]\nw0 = [1]\n[[list]]\nw0 = 2", "under both grid and list"),
+        ("[grid]\nw0 = [-1]", "w0 must be a finite number > 0, got -1"),
+        ("[run]\ntask = 'modular-adition'", "did you mean 'modular-addition'"),
+        ("list = []", "list has no entry"),
+        ("grid = 3", "grid must be a table"),
+        ("[grid", "not valid TOML"),
+    ],
+)
+def test_bad_files_are_refused_by_name(tmp_path: Path, text: str, message: str) -> None:
+    with pytest.raises(ConfigError) as error:
+        _read(tmp_path, text)
+    assert message in str(error.value)
+    assert "sweep.toml" in str(error.value)
+
+
+def test_sizes_are_asked_for_and_checked(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"size must be one of \['quick', 'paper'\], got none"):
+        _read(tmp_path, SIZES)
+    with pytest.raises(ConfigError, match="did you mean 'quick'"):
+        _read(tmp_path, SIZES, "quik")
+    with pytest.raises(ConfigError, match="the file has no sizes"):
+        _read(tmp_path, "[grid]\nw0 = [1]", "quick")
+
+
+def test_files_that_are_not_there(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="cannot be read"):
+        read_sweep(tmp_path / "none.toml")
+    with pytest.raises(ConfigError, match="cannot be read"):
+        sizes_of(tmp_path / "none.toml")
+
+
+def test_a_sweep_from_python_is_checked_as_well() -> None:
+    with pytest.raises(ConfigError, match="no run"):
+        Sweep("t", ())
+    with pytest.raises(ConfigError, match="twice"):
+        Sweep("t", (RunConfig(), RunConfig()))
