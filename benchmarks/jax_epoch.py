@@ -6,6 +6,7 @@ Import it only where JAX is installed (``pip install '.[bench]'``).
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Callable, Mapping, Sequence
 
@@ -65,7 +66,8 @@ def jax_epoch(
         params, m, v, t = state
         loss, g = jax.value_and_grad(_loss)(params, *batch, modulus)
         t = t + 1
-        one, two = 1 - 0.9 ** t.astype(jnp.float32), 1 - 0.999 ** t.astype(jnp.float32)
+        # 1 - beta^t without its cancellation in single precision.
+        one, two = (-jnp.expm1(t.astype(jnp.float32) * math.log(beta)) for beta in (0.9, 0.999))
         g = jax.tree.map(lambda g, p: g + decay * p, g, params)
         m = jax.tree.map(lambda m, g: 0.9 * m + 0.1 * g, m, g)
         v = jax.tree.map(lambda v, g: 0.999 * v + 0.001 * g * g, v, g)
