@@ -41,6 +41,7 @@ COMMANDS: dict[str, Command] = {
     "runs": Command("grokfast.cli.runs", "main", "List, query and export the runs of a folder."),
     "figure": Command("grokfast.cli.figure", "main", "Draw a figure, or list what can be drawn."),
     "report": Command("grokfast.cli.report", "main", "Measured against claimed values, as Markdown."),
+    "ising": Command("grokfast.cli.ising", "main", "Scan the Ising model over temperatures, or quench it."),
     "doctor": Command("grokfast.cli.doctor", "main", "What is installed and native, and what to do about the rest."),
 }
 

@@ -33,7 +33,7 @@ def _functions() -> dict[str, Callable[..., Any]]:
 
     found: dict[str, Any] = {
         name: getattr(importlib.import_module(f"grokfast.cli.{name}"), name)
-        for name in ("demo", "sweep", "status", "measure", "runs", "figure", "report", "doctor")
+        for name in ("demo", "sweep", "status", "measure", "runs", "figure", "report", "ising", "doctor")
         if name != "status"
     }
     found["status"] = importlib.import_module("grokfast.cli.status").status

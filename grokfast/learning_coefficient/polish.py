@@ -36,22 +36,21 @@ def polished(posterior: Posterior, scale: Tensor) -> tuple[Tensor, int]:
         tolerance_change=1e-12,
         line_search_fn="strong_wolfe",
     )
-    best = [float("inf"), torch.zeros_like(z.detach())]
-    first: list[float] = []
+    values: list[float] = []
+    best = torch.zeros_like(z.detach())
 
     def closure() -> Tensor:
+        nonlocal best
         with torch.no_grad():
             displacement = (scale * z)[None]
             _, energy, slope = posterior.energy(displacement)
             pull = (displacement.double().square() * posterior.gamma).sum(1) * 0.5
             value = float(energy - pull)
-            gradient = (slope - displacement * posterior.gamma.to(slope.dtype))[0] * scale
-            z.grad = gradient
-            first.append(value)
-            if value < best[0]:  # type: ignore[operator]
-                best[:] = [value, displacement[0].clone()]
+            z.grad = (slope - displacement * posterior.gamma.to(slope.dtype))[0] * scale
+            if values and value < min(values):
+                best = displacement[0].clone()
+            values.append(value)
             return torch.tensor(value, dtype=torch.float64)
 
-    optimiser.step(closure)
-    moved = best[1] if best[0] < first[0] else torch.zeros_like(z.detach())  # type: ignore[operator]
-    return moved.detach(), len(first)  # type: ignore[union-attr]
+    optimiser.step(closure)  # type: ignore[no-untyped-call]
+    return best, len(values)

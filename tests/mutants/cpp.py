@@ -19,9 +19,9 @@ import tempfile
 from pathlib import Path
 
 import pybind11
-from grokfast._core import isa
 
 import grokfast
+from grokfast._core import isa
 
 ROOT = Path(__file__).resolve().parents[2]
 FLAGS = {
