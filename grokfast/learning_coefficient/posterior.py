@@ -95,7 +95,7 @@ def flat(params: Params) -> Tensor:
 
 def unflat(vector: Tensor, like: Params) -> Params:
     """The vector cut into tensors of the names and shapes of ``like``."""
-    parts = vector.split([tensor.numel() for tensor in like.values()])
+    parts = torch.split(vector, [tensor.numel() for tensor in like.values()])
     return {name: part.view(tensor.shape) for (name, tensor), part in zip(like.items(), parts, strict=True)}
 
 
