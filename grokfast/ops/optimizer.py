@@ -210,7 +210,7 @@ def _adam_fake(
     eps: float,
     decoupled: bool,
 ) -> None:
-    _check([params, grads, means, squares], learning_rate, weight_decay, active)
+    check_adam([params, grads, means, squares], learning_rate, weight_decay, active)
 
 
 class BoundAdam:
@@ -368,4 +368,4 @@ def _sgd_fake(
     active: Tensor,
     momentum: float,
 ) -> None:
-    _check([params, grads, velocities], learning_rate, weight_decay, active)
+    check_adam([params, grads, velocities], learning_rate, weight_decay, active)
