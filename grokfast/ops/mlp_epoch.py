@@ -9,7 +9,7 @@ from grokfast.errors import InputError
 from grokfast.ops._arguments import check_range
 from grokfast.ops._native import call, kernel, native
 from grokfast.ops.mlp import check_losses, is_laid_out, mlp_cross_entropy_
-from grokfast.ops.optimizer import adam_step_, check_adam
+from grokfast.ops.optimizer import adam_step_, check_adam, check_adam_memory
 
 
 def mlp_adam_epoch_reference(
@@ -122,6 +122,7 @@ def mlp_adam_epoch_direct(
 ) -> tuple[Tensor, Tensor]:
     """The compiled body of :func:`mlp_adam_epoch_`."""
     _check(params, means, squares, pairs, labels, batch_size, learning_rate, weight_decay, active, step)
+    check_adam_memory([params, means, squares], learning_rate, weight_decay, active)
     members, width, inputs = params[0].shape
     classes = params[2].shape[1]
     check_range("pairs", pairs, inputs // 2)

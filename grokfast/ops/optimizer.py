@@ -43,10 +43,10 @@ def check_adam(
             raise InputError(f"{name} must be float64 [{members}], got {row.dtype} {list(row.shape)}")
     if active.shape != (members,) or active.dtype != torch.uint8:
         raise InputError(f"active must be uint8 [{members}], got {active.dtype} {list(active.shape)}")
-    _check_memory(tensors, learning_rate, weight_decay, active)
 
 
-def _check_memory(tensors: Sequence[Sequence[Tensor]], *rows: Tensor) -> None:
+def check_adam_memory(tensors: Sequence[Sequence[Tensor]], *rows: Tensor) -> None:
+    """Raise unless the memory that these tensors describe is there and shared by no two of a parameter's."""
     check_memory([*(tensor for group in tensors for tensor in group), *rows])
     for k, group in enumerate(zip(*tensors, strict=True)):
         if group[0].numel() and len({tensor.data_ptr() for tensor in group}) < len(group):
@@ -170,6 +170,7 @@ def _adam_compiled(
     decoupled: bool,
 ) -> None:
     check_adam([params, grads, means, squares], learning_rate, weight_decay, active)
+    check_adam_memory([params, grads, means, squares], learning_rate, weight_decay, active)
     _check_constants(step, beta1, beta2, eps)
     run, core = kernel("adam", params[0]), native()
     if run is None or core is None:
@@ -210,7 +211,7 @@ def _adam_fake(
     eps: float,
     decoupled: bool,
 ) -> None:
-    _check([params, grads, means, squares], learning_rate, weight_decay, active)
+    check_adam([params, grads, means, squares], learning_rate, weight_decay, active)
 
 
 class BoundAdam:
@@ -246,6 +247,7 @@ class BoundAdam:
 
     def _bind(self) -> None:
         check_adam(self._groups, *self._rows)
+        check_adam_memory(self._groups, *self._rows)
         if not all(row.is_contiguous() for row in self._rows):
             raise InputError("learning_rate, weight_decay and active must be contiguous")
         first = self._groups[0][0]
@@ -348,6 +350,7 @@ def _sgd_compiled(
     momentum: float,
 ) -> None:
     check_adam([params, grads, velocities], learning_rate, weight_decay, active)
+    check_adam_memory([params, grads, velocities], learning_rate, weight_decay, active)
     run = kernel("sgd", params[0])
     if run is None:
         sgd_step_reference(params, grads, velocities, learning_rate, weight_decay, active, momentum)
@@ -368,4 +371,4 @@ def _sgd_fake(
     active: Tensor,
     momentum: float,
 ) -> None:
-    _check([params, grads, velocities], learning_rate, weight_decay, active)
+    check_adam([params, grads, velocities], learning_rate, weight_decay, active)
