@@ -92,7 +92,8 @@ def end_pruning(
         [scheme.value, *([fisher.value] if scheme.uses_fisher else []), *([] if layer is None else ["layer", layer])]
     )
     found = derived(run.store, run.key, name, _CURVES, lambda: _curve(run, scheme, layer, fisher))
-    return PruningCurve(*(torch.from_numpy(found[part]) for part in ("fractions", "accuracy", "loss")))
+    fractions, accuracy, loss = (torch.from_numpy(found[part]) for part in ("fractions", "accuracy", "loss"))
+    return PruningCurve(fractions, accuracy, loss)
 
 
 def layers(run: Run) -> list[str]:

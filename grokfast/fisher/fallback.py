@@ -166,7 +166,7 @@ def _adds_up(sums: _Sums, name: str, whole: Tensor) -> bool:
         return True
     size = float(sums.squares[name].max()) ** 0.5
     bound = 1e-3 if whole.dtype == torch.float32 else 1e-7
-    return float((sums.mixed[name] - whole).abs().max()) <= bound * max(size, 1e-30)
+    return bool(float((sums.mixed[name] - whole).abs().max()) <= bound * max(size, 1e-30))
 
 
 def _parts(columns: Columns, size: int) -> Iterator[tuple[slice, Tensor]]:
@@ -200,6 +200,7 @@ def _by_vmap(
                     sums.add(name, grads.pop(name), weights)
 
 
+_warn_of_loops: Callable[[bool], None] = getattr(torch._C._functorch, "_set_vmap_fallback_warning_enabled")  # noqa: B009
 _quiet = threading.Lock()
 _running = 0
 
@@ -209,14 +210,14 @@ def _without_warnings(run: Callable[[], tuple[Tensor, dict[str, Tensor]]]) -> tu
     global _running
     with _quiet:
         _running += 1
-        torch._C._functorch._set_vmap_fallback_warning_enabled(False)
+        _warn_of_loops(False)
     try:
         return run()
     finally:
         with _quiet:
             _running -= 1
             if not _running:
-                torch._C._functorch._set_vmap_fallback_warning_enabled(True)
+                _warn_of_loops(True)
 
 
 def per_sample_vmap(

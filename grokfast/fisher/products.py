@@ -377,7 +377,7 @@ def _by_forward_mode(
     primals = {f"inner.{name}": leaf.detach() for name, leaf in world.leaves.items()}
 
     def outputs(leaves: dict[str, Tensor]) -> Tensor:
-        return functional_call(called, leaves, (inputs,))  # type: ignore[no-any-return]
+        return functional_call(called, leaves, (inputs,))
 
     def one(direction: dict[str, Tensor]) -> tuple[Tensor, Tensor]:
         return jvp(outputs, (primals,), (direction,))[:2]
