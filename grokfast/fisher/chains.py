@@ -173,7 +173,8 @@ def chain_of(job: Job, state: State, inputs: Inputs) -> list[Link] | None:
         return None
     if state is None and all(type(m) in _READ_ONLY and "forward" not in m.__dict__ for m in job.model.modules()):
         own = dict(job.model.named_parameters())
-        model, leaves = job.model, {name: own[name] for name in job.names}
+        model = job.model
+        leaves: dict[str, Tensor] = {name: own[name] for name in job.names}
         before: States | None = None
     else:
         world = job.world(state)

@@ -95,7 +95,7 @@ def gradients(outputs: Tensor, leaves: Sequence[Tensor], side: Tensor) -> list[T
         for leaf in leaves:
             leaf.grad = None
         torch.autograd.backward(outputs, side, retain_graph=True)
-        found = tuple(leaf.grad for leaf in leaves)
+        found = tuple(leaf.grad for leaf in leaves)  # type: ignore[misc]
     dense = (None if g is None else g.to_dense() if g.is_sparse else g for g in found)
     return [torch.zeros_like(leaf) if g is None else g for g, leaf in zip(dense, leaves, strict=True)]
 
@@ -234,7 +234,7 @@ def per_sample_vmap(
             found = functional_call(world.model, leaves, args, {name: t for name, t in pairs if name})
             return job.outputs.of(found, 1)[0]
 
-        value, pull = vjp(run, mine)
+        value, pull = vjp(run, mine)[:2]
         return value, vmap(lambda side: pull(side)[0])(sides)
 
     # Without gradients around it, so that no graph reaches the parameters that are held fixed.
