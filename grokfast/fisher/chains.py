@@ -172,12 +172,14 @@ def chain_of(job: Job, state: State, inputs: Inputs) -> list[Link] | None:
     if job.outputs.pick is not None or job.outputs.class_axis is not None:
         return None
     if state is None and all(type(m) in _READ_ONLY and "forward" not in m.__dict__ for m in job.model.modules()):
-        model, leaves = job.model, dict(job.model.named_parameters())
-        leaves = {name: leaves[name] for name in job.names}
-        before = None
+        own = dict(job.model.named_parameters())
+        model = job.model
+        leaves: dict[str, Tensor] = {name: own[name] for name in job.names}
+        before: States | None = None
     else:
         world = job.world(state)
-        model, leaves, before = world.model, world.leaves, States()
+        model, before = world.model, States()
+        leaves = world.leaves
     if any(p.numel() == 0 for p in leaves.values()):
         return None
     recorder = _Recorder({id(leaf): name for name, leaf in leaves.items()}, x)

@@ -62,7 +62,7 @@ def _direction(
     width = weight.shape[0]
     shape = {None: (sum(count), width), 0: (len(steps), count[0], width), 1: (count[0], len(steps), width)}[axis]
     weight, bias, zeros, tell = watch(weight, bias, shape, steps[0])
-    extra = None if zeros is None else zeros.split(count) if axis is None else zeros.unbind(axis)
+    extra = None if zeros is None else torch.split(zeros, count) if axis is None else zeros.unbind(axis)
     before: list[Tensor] = [steps[0]] * len(steps)
     out: list[Tensor] = [steps[0]] * len(steps)
     ended: list[tuple[Tensor, ...]] = []
@@ -98,7 +98,7 @@ def _layers(
             inner, recurrent, *biases = params[place * per : (place + 1) * per]
             b_inner, b_recurrent = biases if biases else (None, None)
             products = functional.linear(inputs, inner, b_inner)
-            steps = products.split(sizes) if axis is None else products.unbind(axis)
+            steps = torch.split(products, sizes or []) if axis is None else products.unbind(axis)
             own = tuple(s[place] for s in states)
             out, last = _direction(watch, step, steps, own, recurrent, b_recurrent, axis, bool(k))
             outs.append(torch.cat(out) if axis is None else torch.stack(out, axis))

@@ -20,7 +20,7 @@ from grokfast.fisher.layout import Layout
 from grokfast.fisher.likelihoods import Columns, SampleAxisError, finite_outputs
 from grokfast.fisher.randomness import States, deterministic
 from grokfast.fisher.samples import Traced, counts, find_samples, pull_back, random_column
-from grokfast.fisher.tracing import Plain, Reader, Tracer
+from grokfast.fisher.tracing import Plain, Reader, Tracer, Use
 from grokfast.fisher.variants import Kind, Likelihood
 
 # Blocks of at most this many samples x parameters are dominated by overhead, so float32 models run in
@@ -329,7 +329,7 @@ class _Rules:
         self, traced: Traced, places: Sequence[Layout | None], rejected: set[str], n: int, read: Mapping[int, Tensor]
     ) -> None:
         self.traced, self.n = traced, n
-        self.uses = []
+        self.uses: list[Use] = []
         self.inputs: list[Tensor] = []
         self.layouts: list[Layout] = []
         self.by_name: dict[str, list[tuple[int, str]]] = {}

@@ -95,7 +95,7 @@ def gradients(outputs: Tensor, leaves: Sequence[Tensor], side: Tensor) -> list[T
         for leaf in leaves:
             leaf.grad = None
         torch.autograd.backward(outputs, side, retain_graph=True)
-        found = tuple(leaf.grad for leaf in leaves)
+        found = tuple(leaf.grad for leaf in leaves)  # type: ignore[misc]
     dense = (None if g is None else g.to_dense() if g.is_sparse else g for g in found)
     return [torch.zeros_like(leaf) if g is None else g for g, leaf in zip(dense, leaves, strict=True)]
 
@@ -166,7 +166,7 @@ def _adds_up(sums: _Sums, name: str, whole: Tensor) -> bool:
         return True
     size = float(sums.squares[name].max()) ** 0.5
     bound = 1e-3 if whole.dtype == torch.float32 else 1e-7
-    return float((sums.mixed[name] - whole).abs().max()) <= bound * max(size, 1e-30)
+    return bool(float((sums.mixed[name] - whole).abs().max()) <= bound * max(size, 1e-30))
 
 
 def _parts(columns: Columns, size: int) -> Iterator[tuple[slice, Tensor]]:
@@ -200,6 +200,7 @@ def _by_vmap(
                     sums.add(name, grads.pop(name), weights)
 
 
+_warn_of_loops: Callable[[bool], None] = getattr(torch._C._functorch, "_set_vmap_fallback_warning_enabled")  # noqa: B009
 _quiet = threading.Lock()
 _running = 0
 
@@ -209,14 +210,14 @@ def _without_warnings(run: Callable[[], tuple[Tensor, dict[str, Tensor]]]) -> tu
     global _running
     with _quiet:
         _running += 1
-        torch._C._functorch._set_vmap_fallback_warning_enabled(False)
+        _warn_of_loops(False)
     try:
         return run()
     finally:
         with _quiet:
             _running -= 1
             if not _running:
-                torch._C._functorch._set_vmap_fallback_warning_enabled(True)
+                _warn_of_loops(True)
 
 
 def per_sample_vmap(
@@ -233,7 +234,7 @@ def per_sample_vmap(
             found = functional_call(world.model, leaves, args, {name: t for name, t in pairs if name})
             return job.outputs.of(found, 1)[0]
 
-        value, pull = vjp(run, mine)
+        value, pull = vjp(run, mine)[:2]
         return value, vmap(lambda side: pull(side)[0])(sides)
 
     # Without gradients around it, so that no graph reaches the parameters that are held fixed.

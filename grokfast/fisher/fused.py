@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
 
 import torch
 from torch import Tensor
@@ -98,7 +99,7 @@ class Fused:
         for index, bad in enumerate(states):
             if bad:
                 world = job.world(None if params is None else member(params, index))
-                where = name_non_finite(world.model, lambda m=world.model: block.inputs.call(m)) or otherwise
+                where = name_non_finite(world.model, partial(block.inputs.call, world.model)) or otherwise
                 if where:
                     raise_non_finite(where)
 
@@ -135,9 +136,7 @@ class Fused:
             with torch.no_grad():
                 outputs = job.run(world.model, block.inputs)
             if not bool(torch.isfinite(outputs).all()):
-                raise_non_finite(
-                    name_non_finite(world.model, lambda m=world.model: block.inputs.call(m)) or "the model"
-                )
+                raise_non_finite(name_non_finite(world.model, partial(block.inputs.call, world.model)) or "the model")
             drawn.append(draw_labels(outputs, job.likelihood, samples, generator))
         return torch.stack(drawn), LabelMode.GIVEN
 

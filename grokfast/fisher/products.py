@@ -393,7 +393,7 @@ def _by_forward_mode(
             together = {name: torch.stack([d[name] for d in named]) for name in named[0]}
             # What vmap cannot follow (values that decide what is run) goes one direction after the other.
             with suppress(RuntimeError):
-                return vmap(one, out_dims=(None, 0))(together)  # type: ignore[arg-type, no-any-return]
+                return vmap(one, out_dims=(None, 0))(together)  # type: ignore[arg-type]
         try:
             parts = [one(direction) for direction in named]
         except InputError:

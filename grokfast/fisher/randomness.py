@@ -27,7 +27,7 @@ class States:
 
     def __init__(self) -> None:
         self.torch = torch.get_rng_state()
-        self.cuda: list[Tensor] = torch.cuda.get_rng_state_all() if torch.cuda.is_initialized() else []
+        self.cuda: list[Tensor] = torch.cuda.get_rng_state_all() if torch.cuda.is_initialized() else []  # type: ignore[no-untyped-call]
         self.python = random.getstate()
         self.numpy: Any = np.random.get_state()  # noqa: NPY002 - the caller's generator, which must stay where it is
 
@@ -57,11 +57,11 @@ class States:
         np.random.set_state(self.numpy)  # noqa: NPY002
 
 
-class _Draws(TorchDispatchMode):
+class _Draws(TorchDispatchMode):  # type: ignore[no-untyped-call]
     """Notes random operations of this thread, from whatever generator."""
 
     def __init__(self) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self.seen: list[str] = []
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:

@@ -213,7 +213,16 @@ def _dense_embedding(
     return torch.embedding(weight, input, -1 if padding_idx is None else padding_idx % weight.shape[0])
 
 
+def _multi_head(_: Any, func: Any, *args: Any, **kwargs: Any) -> Any:
+    """With its weights written out, which takes no fused kernel."""
+    wanted = kwargs.get("need_weights", True)
+    with torch._C.DisableTorchFunction():
+        out, weights = func(*args, **{**kwargs, "need_weights": True})
+    return out, weights if wanted else None
+
+
 SIMPLE: dict[Any, Callable[..., Any]] = {
     torch.nn.functional.scaled_dot_product_attention: _attention,
     torch.nn.functional.embedding: _dense_embedding,
+    torch.nn.functional.multi_head_attention_forward: _multi_head,
 }

@@ -168,7 +168,7 @@ class _Copier:
             plain.__setitem__(new, self.copy(key), self.copy(value))
         return new
 
-    def sequence(self, v: list[Any]) -> Any:
+    def sequence(self, v: Any) -> Any:
         """A list or deque."""
         new = self.known(v, deque(maxlen=v.maxlen) if isinstance(v, deque) else [])
         new.extend(self.copy(item) for item in list(v))
@@ -201,7 +201,8 @@ class _Copier:
         mine = [self.copy(value) for value in held]
         defaults = None if v.__defaults__ is None else self.copy(v.__defaults__)
         named = {name: self.copy(value) for name, value in (v.__kwdefaults__ or {}).items()}
-        same = defaults is v.__defaults__ and all(value is v.__kwdefaults__[name] for name, value in named.items())
+        given = v.__kwdefaults__ or {}
+        same = defaults is v.__defaults__ and all(value is given[name] for name, value in named.items())
         if same and all(a is b for a, b in zip(mine, held, strict=True)):
             return v
         closure = None if v.__closure__ is None else tuple(types.CellType(value) for value in mine)
@@ -234,7 +235,7 @@ class _Copier:
         return v
 
     def _object(self, v: Any) -> Any:
-        kind = type(v)
+        kind: Any = type(v)
         plain = kind.__reduce_ex__ is object.__reduce_ex__ and kind.__reduce__ is object.__reduce__
         if hasattr(v, "__dict__") and plain and not hasattr(kind, "__deepcopy__") and not hasattr(kind, "__slots__"):
             try:

@@ -170,7 +170,7 @@ def test_tasks_add_up_and_hold_the_parameters(net, tmp_path):
     torch.testing.assert_close(both.flat(), fisher_diag(net, x).flat())
     assert both.n == 7
     anchor = {name: p.detach().clone() for name, p in net.named_parameters()}
-    assert float(both.penalty(net, anchor)) == 0
+    assert float(both.penalty(net, anchor).detach()) == 0
     with torch.no_grad():
         for p in net.parameters():
             p.add_(0.1)
