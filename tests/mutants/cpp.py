@@ -22,13 +22,9 @@ from pathlib import Path
 from types import ModuleType
 
 import pybind11
-<<<<<<< HEAD
-=======
 import torch
->>>>>>> opsafe
 
 import grokfast
-from grokfast._core import isa
 
 ROOT = Path(__file__).resolve().parents[2]
 FLAGS = {
