@@ -99,7 +99,7 @@ def temperature_scan(
     """Energy, specific heat, |m|, susceptibility and Binder cumulant of several sizes, and what they say about Tc.
 
     Clusters (Swendsen and Wang) go through the transition without slowing down. Where the Binder cumulants of
-    neighbouring sizes cross, all sizes are measured again, twice, with 32 replicas, and the last histograms, reweighted,
+    neighbouring sizes cross, all sizes are measured again, twice, with 32 replicas; the last histograms, reweighted,
     give the crossings and the exponents.
 
     Args:
