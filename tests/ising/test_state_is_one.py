@@ -110,6 +110,7 @@ def test_an_interrupt_between_blocks_leaves_no_lattice_behind(case, threads, fai
     ],
 )
 @pytest.mark.parametrize("measuring", [False, True])
+@pytest.mark.filterwarnings("ignore::grokfast.ising.UnreliableErrorWarning")
 def test_alarms_at_many_moments(options, measuring):
     """A timer raises KeyboardInterrupt at any moment of a sweep, as Ctrl-C does."""
 
