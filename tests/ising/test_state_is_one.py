@@ -118,6 +118,7 @@ def test_alarms_at_many_moments(options, measuring):
         raise KeyboardInterrupt
 
     before = signal.signal(signal.SIGALRM, stop)
+    IsingSampler(**options, seed=4).measure(2)  # compiles
     sampler = IsingSampler(**options, seed=3)
     hits = 0
     try:
