@@ -306,7 +306,7 @@ def _gamma_method(
 def _trust(found: Autocorrelation, freedom: FloatArray, n: int, replicas: int, every: int) -> Trust:
     with np.errstate(invalid="ignore"):
         ratio = n / found.time
-        # Less than 1/2 is noise where updates correlate positively: too few measurements must not look independent.
-        short = n / np.maximum(found.time, 0.5) < (LONG if replicas < BLOCKS else LONG_WITH_REPLICAS)
+        # At least 1: a time found from fewer than 50 measurements is noise, which must not make them look independent.
+        short = n / np.maximum(found.time, 1.0) < (LONG if replicas < BLOCKS else LONG_WITH_REPLICAS)
     status = np.where(found.frozen, str(Status.FROZEN), np.where(short, str(Status.SHORT), str(Status.RELIABLE)))
     return Trust(every * found.time, every * found.error, ratio, status, freedom)

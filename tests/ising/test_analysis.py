@@ -155,7 +155,7 @@ def test_a_scan_finds_the_transition(tmp_path):
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UnreliableErrorWarning)
         scan = temperature_scan([4, 8, 16], np.linspace(2.0, 2.6, 7), seed=1, measurements=100, step=steps.append)
-    assert len(steps) == 6
+    assert len(steps) == 9
     rows = scan.rows()
     assert len(rows) == 21
     z = [(row["energy"] - float(kaufman_energy(row["T"], row["L"]))) / row["energy_error"] for row in rows]
