@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from grokfast.pruning import measure_pruning as measure_pruning
     from grokfast.pruning import prune_module as prune_module
     from grokfast.pruning import pruning_masks as pruning_masks
+    from grokfast.pruning import pruning_selection as pruning_selection
     from grokfast.runs import Run as Run
     from grokfast.runs import RunTable as RunTable
     from grokfast.runs import load as load
@@ -63,7 +64,7 @@ _HOMES = {
     "learning_coefficient": ("LLC", "llc"),
     "measures": ("Column",),
     "observe": ("Measure", "measure", "register_measure"),
-    "pruning": ("measure_pruning", "prune_module", "pruning_masks"),
+    "pruning": ("measure_pruning", "prune_module", "pruning_masks", "pruning_selection"),
     "runs": ("Run", "RunTable", "load"),
     "store": ("Store",),
     "tasks": ("Ising", "ModularAddition", "NetworkTask", "Split", "register_task"),
