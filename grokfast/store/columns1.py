@@ -111,9 +111,9 @@ def _ending(name: str) -> Iterator[Described]:
     if match := _TIME.fullmatch(name):
         which, ninety, full = match.groups()
         share = "0.9" if ninety else "0.95"
-        meaning = {"t_grok": "t_test - t_train", "groks": "whether t_grok > t_train"}.get(
-            which, f"first epoch at which {which[2:]} accuracy reaches {share} of its maximum"
-        )
+        at = ninety or ""
+        own = {"t_grok": f"t_test{at} - t_train{at}", "groks": f"whether t_grok{at} > t_train{at}"}
+        meaning = own.get(which, f"first epoch at which {which[2:]} accuracy reaches {share} of its maximum")
         of = ", train accuracy on the whole split" if full else ""
         yield _column(name, f"{meaning}{of}", "metrics", "" if which == "groks" else "epochs", kind="end")
     elif name in _ENDS:

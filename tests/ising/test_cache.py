@@ -120,6 +120,7 @@ print(int(next_word(splitmix64(1, 4).copy())), sum(next_word.stats.cache_hits.va
 def start(cache):
     return subprocess.Popen(
         [sys.executable, "-W", "error", "-c", PROGRAM],
+        cwd=cache.parent,  # away from the checkout, whose folder would be imported
         env={**os.environ, "PYTHONPATH": ROOT, "NUMBA_CACHE_DIR": str(cache)},
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
@@ -144,6 +145,7 @@ def test_import_is_light(tmp_path):
     program = "import sys, grokfast.ising; print([m for m in ('numba', 'matplotlib') if m in sys.modules])"
     process = subprocess.run(
         [sys.executable, "-c", program],
+        cwd="/",
         env={**os.environ, "PYTHONPATH": ROOT, "NUMBA_CACHE_DIR": str(tmp_path)},
         capture_output=True,
         text=True,

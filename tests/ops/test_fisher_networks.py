@@ -143,5 +143,5 @@ def test_rejects_what_does_not_fit():
     x, params, spec, labels, mode = _chain()
     with pytest.raises(InputError, match="layer 0: weight must be one of 5 parameters, with 54 values a member"):
         fisher_chain(x, [params[0][:, :2], *params[1:]], spec, labels, mode)
-    with pytest.raises(InputError, match="values a sample"):
+    with pytest.raises(InputError, match="must take 42 values"):
         fisher_chain(x[:, :1], params, spec, labels, mode)

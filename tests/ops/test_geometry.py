@@ -52,5 +52,5 @@ def test_bad_input():
         metric_gram(before, here, after, [m.double() for m in metric], stiff)
     with pytest.raises(InputError, match="stiff must be uint8"):
         metric_gram(before, here, after, metric, [s.bool() for s in stiff])
-    with pytest.raises(InputError, match="at least one member"):
+    with pytest.raises(InputError, match="of the same members"):
         metric_gram([], [], [], [], [])
