@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from grokfast._checks import parse_choice
 from grokfast.errors import GrokfastError, InputError, MissingRunsError
 from grokfast.geometry import MetricFisher
-from grokfast.models import Params, stack_members
+from grokfast.models import Params, stack_members, zeros_together
 from grokfast.observe import (
     MEASURES,
     RESERVED,
@@ -162,6 +162,18 @@ def end_fisher(run: Run, fisher: str | MetricFisher = MetricFisher.SOFTMAX) -> P
         fisher: ``"softmax"``, or ``"logit"`` as in the published code (which takes 16 samples).
     """
     return stack_fisher(snapshot_of(run), 0, parse_choice("fisher", fisher, MetricFisher))
+
+
+def end_gradients(run: Run) -> Params:
+    """Gradient of the mean loss on the whole train split at the end model, as a stack of one.
+
+    Args:
+        run: A finished run.
+    """
+    params, split = end_params(run), run.data()
+    gradients = zeros_together(params)
+    run.config.task.gradients(params, split.train_inputs[None], split.train_labels[None], gradients)
+    return gradients
 
 
 def end_measures(run: Run) -> dict[str, float]:
@@ -331,6 +343,7 @@ def _curve(run: Run, scheme: Scheme, layer: str | None, fisher: MetricFisher) ->
         scheme,
         names=names,
         fisher=end_fisher(run, fisher) if scheme.uses_fisher else None,
+        gradients=end_gradients(run) if scheme.uses_gradients else None,
         generators=[stream(run.config.seed, "pruning")] if scheme is Scheme.RANDOM else None,
     )
     fractions = pruning_fractions()

@@ -11,6 +11,7 @@ from grokfast.cli import main
 from grokfast.endmodel import (
     compare_runs,
     end_fisher,
+    end_gradients,
     end_measures,
     end_params,
     end_pruning,
@@ -52,7 +53,15 @@ def _accuracy(run):
 @pytest.mark.parametrize("scheme", [scheme for scheme in Scheme if scheme is not Scheme.RANDOM])
 def test_curves_are_those_of_the_module(run, scheme):
     fisher = {name: values[0] for name, values in end_fisher(run).items()}
-    wanted = measure_pruning(run.model(), _accuracy(run), scheme, fisher=fisher)
+    model, split = run.model(), run.data()
+    logits = model(run.config.task.encode(split.train_inputs, torch.float32))
+    loss = torch.nn.functional.cross_entropy(logits, split.train_labels)
+    slopes = torch.autograd.grad(loss, list(model.parameters()))
+    gradients = dict(zip(dict(model.named_parameters()), slopes, strict=True))
+    ours = {name: slope[0] for name, slope in end_gradients(run).items()}
+    for name, slope in ours.items():
+        torch.testing.assert_close(slope, gradients[name], rtol=1e-4, atol=1e-7)
+    wanted = measure_pruning(run.model(), _accuracy(run), scheme, fisher=fisher, gradients=ours)
     curve = end_pruning(run, scheme)
     torch.testing.assert_close(curve.accuracy, wanted.accuracy)
     assert curve.loss[0] == pytest.approx(run.summary["end_test_loss"], rel=1e-5)

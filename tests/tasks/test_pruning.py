@@ -31,7 +31,9 @@ def _one_after_another(task, params, splits, fractions, order):
 def _order(params, scheme, task):
     fisher = {name: torch.rand(tensor.shape, generator=stream(0, "fisher")) for name, tensor in params.items()}
     generators = [stream(seed, "pruning") for seed in range(3)]
-    return pruning_order(params, scheme, fisher=fisher, generators=generators)
+    slopes = {name: torch.randn(tensor.shape, generator=stream(1, "slopes")) for name, tensor in params.items()}
+    slopes = {name: slope.to(params[name].dtype) for name, slope in slopes.items()}
+    return pruning_order(params, scheme, fisher=fisher, gradients=slopes, generators=generators)
 
 
 @pytest.mark.parametrize("scheme", list(Scheme))
