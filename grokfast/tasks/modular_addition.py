@@ -13,7 +13,7 @@ from grokfast._checks import check_at_least, check_fraction
 from grokfast.errors import ConfigError
 from grokfast.measures import Column, FourierBasis, InputBlocks, input_ipr, layer_ipr, output_ipr
 from grokfast.models import Params, initial_mlp, mlp, mlp_on_pairs
-from grokfast.ops import mlp_cross_entropy_direct, mlp_losses, mlp_nested_losses
+from grokfast.ops import mlp_adam_epoch_direct, mlp_cross_entropy_direct, mlp_losses, mlp_nested_losses
 from grokfast.tasks.base import Features, Split, gradients_by_autograd, losses_of_logits
 from grokfast.tasks.registry import register_task
 from grokfast.tasks.streams import stream
@@ -136,6 +136,32 @@ class ModularAddition:
         if len(self.hidden) > 1:
             return gradients_by_autograd(self, params, inputs, labels, out)
         loss, correct = mlp_cross_entropy_direct(list(params.values()), inputs, labels, list(out.values()))
+        return loss, correct
+
+    def adam_epoch(
+        self,
+        params: Mapping[str, Tensor],
+        moments: Sequence[Sequence[Tensor]],
+        inputs: Tensor,
+        labels: Tensor,
+        batch_size: int,
+        rates: Sequence[Tensor],
+        step: int,
+        betas: tuple[float, float],
+        eps: float,
+        decoupled: bool,
+    ) -> tuple[Tensor, Tensor] | None:
+        """An epoch in one operation (:func:`grokfast.ops.mlp_adam_epoch_`), for one hidden layer on the CPU.
+
+        None, and nothing done, elsewhere and where a subclass has gradients of its own.
+        """
+        own = type(self).gradients is not ModularAddition.gradients
+        if own or len(self.hidden) > 1 or inputs.device.type != "cpu":
+            return None
+        means, squares = (list(group) for group in moments)
+        loss, correct = mlp_adam_epoch_direct(
+            list(params.values()), means, squares, inputs, labels, batch_size, *rates, step, *betas, eps, decoupled
+        )
         return loss, correct
 
     @property

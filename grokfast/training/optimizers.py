@@ -50,6 +50,34 @@ def initial_state(configs: Sequence[RunConfig], params: Params) -> OptimizerStat
     )
 
 
+def fused_epoch(
+    config: RunConfig, params: Params, state: OptimizerState, inputs: Tensor, labels: Tensor
+) -> tuple[Tensor, Tensor] | None:
+    """All steps of an epoch at once, in place, where the task can; otherwise None, and nothing has changed.
+
+    Args:
+        config: Any member's configuration; what a stack shares is read from it.
+        params: Stacked parameters.
+        state: Changed in place.
+        inputs: Training inputs ``[E, N, ...]`` in the order of training.
+        labels: Their labels ``[E, N]``.
+
+    Returns:
+        Mean training loss ``[E]`` and correct predictions ``[E]``.
+    """
+    run = getattr(config.task, "adam_epoch", None)
+    if run is None or config.optimizer is Optimizer.SGD:
+        return None
+    rows = (state.learning_rate, state.weight_decay, state.active)
+    how = ((config.beta1, config.beta2), config.eps, config.optimizer is Optimizer.ADAMW)
+    found: tuple[Tensor, Tensor] | None = run(
+        params, state.moments, inputs, labels, config.batch_size, rows, state.step, *how
+    )
+    if found is not None:
+        state.step += -(-labels.shape[1] // config.batch_size)
+    return found
+
+
 def optimizer_step(config: RunConfig, params: Params, gradients: Params, state: OptimizerState) -> None:
     """One step of every active member, in place.
 

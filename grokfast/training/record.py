@@ -15,7 +15,7 @@ from grokfast.store.identity import SCHEMA, difference
 from grokfast.training.config import RunConfig
 from grokfast.training.looks import only_looks
 
-ENGINE = 1
+ENGINE = 2
 """Raised with every change of the engine that changes the bits of any run."""
 
 

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from grokfast.models import Params
 from grokfast.training.config import RunConfig
-from grokfast.training.optimizers import OptimizerState, optimizer_step
+from grokfast.training.optimizers import OptimizerState, fused_epoch, optimizer_step
 
 
 @dataclass
@@ -76,6 +76,11 @@ def train_pass(
     for part in parts:
         part.optimizer.step = taken
         loss_sum, right = losses[part.rows], correct[part.rows]  # views
+        found = fused_epoch(config, part.params, part.optimizer, inputs[part.rows], labels[part.rows])
+        if found is not None:
+            loss_sum += found[0] * labels.shape[1]
+            right += found[1]
+            continue
         for first in range(0, labels.shape[1], config.batch_size):
             block = slice(first, first + config.batch_size)
             truth = labels[part.rows, block]

@@ -1,7 +1,8 @@
 """Training gives the bits it gave before: hashes of parameters, for the machines they were taken on.
 
-What was pinned was trained by version 0.1.0, before the frame was rebuilt. The hashes belong to one torch version and
-one pair of instruction sets (this package's kernels, torch's own); anywhere else the test is skipped and says so.
+What was pinned was trained by engine 1, before the frame was rebuilt; modular addition with one hidden layer under Adam
+and AdamW by engine 2, which sums over active units. The hashes belong to one torch version and one pair of instruction
+sets (this package's kernels, torch's own); anywhere else the test is skipped and says so.
 """
 
 from __future__ import annotations
