@@ -296,7 +296,12 @@ class _Work:
         """Outputs, and their derivatives along several directions, stacked."""
         before = States()
         with plain_torch(self.job.device):
-            found = self._pushed(e, directions, block)
+            try:
+                found = self._pushed(e, directions, block)
+            except InputError:
+                if not before.same(States()):  # a model that draws fits nothing: that is the reason to name
+                    deterministic(lambda: self.job.run(self._world(e).model, block.inputs), before)
+                raise
             if not before.same(States()):
                 found = deterministic(lambda: self._pushed(e, directions, block), before)
         return found

@@ -150,20 +150,20 @@ def _in_new_thread(work):
 def test_each_request_for_memory_may_fail(core, name, threads):
     torch.manual_seed(0)
     torch.set_num_threads(threads)
-    failed = 0
-    for request in range(200):
+    request = idle = 0
+    # Workers keep their scratch memory, and which of them takes part is chance: only where no request comes for many
+    # growing problems in a row are there no more.
+    while idle < (3 if request else 30) and request < 200:
         # Each problem is larger than all before it: no thread has scratch memory that is large enough already.
         work = PROBLEMS[name](next(_sizes[name]))
         core.fail_allocation(request)
         found = _in_new_thread(work)
-        made = core.fail_allocation(-1)
-        failed += isinstance(found, MemoryError)
-        assert isinstance(found, MemoryError if made > request else list), found
-        if request % 8 == 0:
+        reached = core.fail_allocation(-1) > request
+        assert isinstance(found, MemoryError if reached else list), found
+        if request % 8 == 0 and not idle:
             assert all(torch.equal(a, b) for a, b in zip(_in_new_thread(work), _alone(work), strict=True))
-        if made <= request:
-            break
-    assert 0 < failed == request
+        request, idle = (request + 1, 0) if reached else (request, idle + 1)
+    assert 0 < request < 200
 
 
 def _alone(work):
