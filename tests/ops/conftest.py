@@ -123,10 +123,11 @@ def _first_layer(weight: Tensor, bias: Tensor, pairs: Tensor) -> Tensor:
 def _mlp_loss(params: Tensors, pairs: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
     w1, b1, w2, b2 = params
     z = _first_layer(w1, b1, pairs) @ w2.transpose(1, 2) + b2[:, None]
-    # A logit that is not finite makes its member's loss NaN.
+    # A logit that is not finite makes its member's loss NaN, and its sample a miss.
+    good = z.detach().isfinite().all(-1)
     loss = -z.log_softmax(-1).gather(-1, labels[..., None])[..., 0].mean(1)
-    loss = torch.where(z.detach().isfinite().all(-1).all(-1), loss, torch.nan)
-    return loss, (z.argmax(-1) == labels).sum(1)
+    loss = torch.where(good.all(-1), loss, torch.nan)
+    return loss, ((z.argmax(-1) == labels) & good).sum(1)
 
 
 def _with_gradients(loss: Callable[..., tuple[Tensor, Tensor]], params: Tensors) -> Tensors:
@@ -338,7 +339,7 @@ CASES: dict[str, Case] = {
         {"E": 3, "P": 5, "H": 9, "N": 10},
     ),
     "two_hot_relu_backward": Case(
-        lambda s, draw: [draw(s["E"], s["N"], s["H"]), draw(s["E"], s["N"], s["H"]),
+        lambda s, draw: [draw(s["E"], s["N"], s["H"]), draw(s["E"], s["N"], s["H"]).relu(),
                          draw(s["E"], s["N"], 2, below=s["P"])],
         lambda s, *t: list(two_hot_relu_backward(*t, s["P"])),
         lambda s, *t: list(two_hot_relu_backward_reference(*t, s["P"])),

@@ -163,7 +163,9 @@ def test_each_request_for_memory_may_fail(core, name, threads):
             assert all(torch.equal(a, b) for a, b in zip(_in_new_thread(work), _alone(work), strict=True))
         if made <= request:
             break
-    assert 0 < failed == request
+    assert failed == request
+    if threads == 1:  # with more, the pool's own threads may have memory from larger problems, and do all of the work
+        assert failed > 0
 
 
 def _alone(work):
