@@ -86,6 +86,9 @@ class Case:
         eps = max((torch.finfo(t.dtype).eps for t in tensors if t.is_floating_point()), default=0.0)
         for k, (mine, wanted) in enumerate(zip(found, self.wanted(sizes, *doubled), strict=True)):
             assert mine.shape == wanted.shape, (k, mine.shape, wanted.shape)
+            if mine.dtype == torch.uint8 and eps > 1e-10:  # places of maxima, of which rounding may make others
+                assert int((mine != wanted).sum()) <= 1 + 1e-4 * mine.numel(), (k, mine, wanted)
+                continue
             if k in self.exact:
                 assert torch.equal(mine, wanted), (k, mine, wanted)
                 continue
@@ -298,6 +301,8 @@ def _wanted_chain(s: Sizes, *t: Tensor) -> Tensors:
                 to += torch.einsum("nk,nkp->p", weight.to(x.dtype), (side @ j.flatten(2)).square()).view(to.shape)
         totals.append(total)
         status.append(0 if bool(f.isfinite().all()) else 1)
+    if not totals:
+        return [*(torch.zeros_like(p) for p in params), torch.zeros(0, dtype=torch.int64)]
     return [*(torch.stack(found) for found in zip(*totals, strict=True)), torch.tensor(status)]
 
 
