@@ -204,7 +204,8 @@ def run_special_tests(kernel: str) -> None:
     if kernel == "cross_entropy":
         SPOILT.test_few_logits_of_which_one_is_not_finite(CASES.CASES, 5, None)
     if kernel == "mlp_nested":
-        NESTED.test_ties_go_to_the_first_class_after_what_has_come_and_gone(None, torch.float32)
+        for dtype in (torch.float32, torch.float64):
+            NESTED.test_ties_go_to_the_first_class_after_what_has_come_and_gone(None, dtype)
 
 
 def caught(package: Path, kernel: str) -> bool:
