@@ -50,7 +50,7 @@ def check_chain(spec: tuple[int, ...], inputs: int, sizes: tuple[int, ...]) -> N
         if not 0 <= layer.kind <= LINEAR:
             raise InputError(f"layer {k}: kind must lie in 0 .. {LINEAR}, got {layer.kind}")
         if min(*layer.into, *layer.out) < 1 or prod(layer.into) != values:
-            raise InputError(f"layer {k} must take {values} values, got sizes {layer.into} to {layer.out}")
+            raise InputError(f"layer {k} must take {values} values a sample, got sizes {layer.into} to {layer.out}")
         if layer.out != _out(layer):
             raise InputError(f"layer {k}: sizes {layer.into} do not become {layer.out}")
         for name, index, size in zip(("weight", "bias"), (layer.weight, layer.bias), _parameters(layer), strict=True):

@@ -93,7 +93,8 @@ def _check(
 ) -> None:
     if not here or any(theta.dim() == 0 or theta.shape[0] != here[0].shape[0] for theta in here):
         raise InputError(
-            f"here must be parameters [E, ...] of the same members, got {[list(theta.shape) for theta in here]}"
+            "here must be parameters [E, ...] of the same members, at least one member, "
+            f"got {[list(theta.shape) for theta in here]}"
         )
     if here[0].shape[0] == 0:
         raise InputError("here must have at least one member, got none")

@@ -86,6 +86,9 @@ class Case:
         eps = max((torch.finfo(t.dtype).eps for t in tensors if t.is_floating_point()), default=0.0)
         for k, (mine, wanted) in enumerate(zip(found, self.wanted(sizes, *doubled), strict=True)):
             assert mine.shape == wanted.shape, (k, mine.shape, wanted.shape)
+            if mine.dtype == torch.uint8 and eps > 1e-10:  # places of maxima, of which rounding may make others
+                assert int((mine != wanted).sum()) <= 1 + 1e-4 * mine.numel(), (k, mine, wanted)
+                continue
             if k in self.exact:
                 assert torch.equal(mine, wanted), (k, mine, wanted)
                 continue
@@ -123,10 +126,11 @@ def _first_layer(weight: Tensor, bias: Tensor, pairs: Tensor) -> Tensor:
 def _mlp_loss(params: Tensors, pairs: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
     w1, b1, w2, b2 = params
     z = _first_layer(w1, b1, pairs) @ w2.transpose(1, 2) + b2[:, None]
-    # A logit that is not finite makes its member's loss NaN.
+    # A logit that is not finite makes its member's loss NaN, and its sample a miss.
+    good = z.detach().isfinite().all(-1)
     loss = -z.log_softmax(-1).gather(-1, labels[..., None])[..., 0].mean(1)
-    loss = torch.where(z.detach().isfinite().all(-1).all(-1), loss, torch.nan)
-    return loss, (z.argmax(-1) == labels).sum(1)
+    loss = torch.where(good.all(-1), loss, torch.nan)
+    return loss, ((z.argmax(-1) == labels) & good).sum(1)
 
 
 def _with_gradients(loss: Callable[..., tuple[Tensor, Tensor]], params: Tensors) -> Tensors:
@@ -297,6 +301,8 @@ def _wanted_chain(s: Sizes, *t: Tensor) -> Tensors:
                 to += torch.einsum("nk,nkp->p", weight.to(x.dtype), (side @ j.flatten(2)).square()).view(to.shape)
         totals.append(total)
         status.append(0 if bool(f.isfinite().all()) else 1)
+    if not totals:
+        return [*(torch.zeros_like(p) for p in params), torch.zeros(0, dtype=torch.int64)]
     return [*(torch.stack(found) for found in zip(*totals, strict=True)), torch.tensor(status)]
 
 
@@ -338,7 +344,7 @@ CASES: dict[str, Case] = {
         {"E": 3, "P": 5, "H": 9, "N": 10},
     ),
     "two_hot_relu_backward": Case(
-        lambda s, draw: [draw(s["E"], s["N"], s["H"]), draw(s["E"], s["N"], s["H"]),
+        lambda s, draw: [draw(s["E"], s["N"], s["H"]), draw(s["E"], s["N"], s["H"]).relu(),
                          draw(s["E"], s["N"], 2, below=s["P"])],
         lambda s, *t: list(two_hot_relu_backward(*t, s["P"])),
         lambda s, *t: list(two_hot_relu_backward_reference(*t, s["P"])),

@@ -11,7 +11,7 @@ from grokfast.errors import InputError
 
 SPECIAL = [torch.nan, torch.inf, -torch.inf, 1e-310, -1e-40, 0.0, -0.0]
 # Maps that are too small to be pooled, and gradients or states that are stored otherwise than their parameters.
-REFUSED = ("at least 2", "strides", "values, got sizes", "do not become")
+REFUSED = ("at least 2", "strides", "values a sample, got sizes", "do not become")
 FEWER = {"fisher_chain": 0.06, "cnn_cross_entropy": 0.2, "mlp_nested": 0.4, "fisher_two_layer": 0.3}
 LIMITS = {
     "E": 3,

@@ -102,3 +102,37 @@ def test_ties_and_large_logits(cases, name, dtype, how, isa):
         assert torch.equal(found[1], case.wanted(sizes, *doubled)[1])
         return
     case.check(sizes, tensors)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize("name", ["conv_relu_pool", "conv_relu_pool_backward"])
+def test_of_equal_maxima_the_first_wins(cases, name, dtype, isa):
+    case = cases[name]
+    sizes, tensors = case.problem(dtype=dtype, N=20, k=1, C=1, height=6, width=6)
+    if name == "conv_relu_pool":
+        tensors = [tensor.sign() for tensor in tensors]
+        tensors[2].zero_()
+    case.check(sizes, tensors)
+
+
+@pytest.mark.parametrize("value", [0.0, torch.inf, torch.nan])
+@pytest.mark.parametrize("units", [(0, 64), (64, 128), (0, 128), (128, 192), (192, 256), (0, 300)])
+def test_units_that_reach_no_output_and_one_that_is_never_active(cases, units, value, isa):
+    """Words of 64 units in chunks of 128, the paper's pruned networks; behind a dead unit even infinity counts."""
+    case = cases["mlp_losses"]
+    sizes, tensors = case.problem(N=70, H=300)
+    tensors[2][:, :, slice(*units)] = 0
+    tensors[1][1, 299] = -1e3  # never active
+    tensors[2][1, 2, 299] = value
+    case.check(sizes, tensors)
+
+
+@pytest.mark.parametrize("classes", [1, 2, 5, 16, 17])
+def test_few_logits_of_which_one_is_not_finite(cases, classes, isa):
+    case = cases["cross_entropy"]
+    sizes, tensors = case.problem(C=classes, dtype=torch.float32)
+    for value in (torch.nan, torch.inf, -torch.inf):
+        for place in (0, classes - 1):
+            changed = [tensor.clone() for tensor in tensors]
+            changed[0][1, 3, place] = value
+            case.check(sizes, changed)
