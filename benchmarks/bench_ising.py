@@ -265,7 +265,7 @@ def test_first_call(benchmark, report, tmp_path):
 
     def run():
         out = subprocess.run(
-            [sys.executable, "-c", program], env=environment, capture_output=True, text=True, check=True
+            [sys.executable, "-c", program], cwd=tmp_path, env=environment, capture_output=True, text=True, check=True
         ).stdout
         return [float(word) for word in out.split()]
 
