@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import importlib
 import subprocess
 import sys
 from pathlib import Path
@@ -63,7 +64,7 @@ def test_editors_are_told_of_the_same_names():
     assert sorted(told.values()) == grokfast.__all__
     for (module, name), alias in told.items():
         assert name == alias
-        assert getattr(sys.modules[module], name) is getattr(grokfast, name)
+        assert getattr(importlib.import_module(module), name) is getattr(grokfast, name)
     assert (Path(grokfast.__file__).parent / "py.typed").is_file()
 
 

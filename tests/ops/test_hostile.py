@@ -347,6 +347,7 @@ def test_modes(cases, name, mode):
             case.run({**sizes, "mode": mode}, *given)
 
 
+@pytest.mark.usefixtures("core")
 def test_each_number_of_a_chain():
     """One number after another changed: refused, or another chain that makes sense and is answered rightly."""
     one = [1, 1, 1, 1, 0, 0, 1, 1]

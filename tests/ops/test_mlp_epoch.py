@@ -110,6 +110,7 @@ def test_every_instruction_set(isa, size):
         assert (mine[1] - theirs).norm() <= 1e-9 * theirs.norm()
 
 
+@pytest.mark.usefixtures("core")
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 def test_same_bits_for_any_stack_and_threads(dtype):
     problem = _problem((113, 512, 113, 200, 64), dtype, members=5)

@@ -7,6 +7,9 @@ import itertools
 import pytest
 import torch
 
+# Of the compiled kernels: the references are torch's operations, whose bits and NaN are torch's affair.
+pytestmark = pytest.mark.usefixtures("core")
+
 # More than two pieces of every kind that a kernel cuts its work into.
 SIZES = {
     "adam": {"E": 2, "n": 17_000},
