@@ -28,13 +28,13 @@ def print_completion(arguments: Sequence[str]) -> None:
 
 
 def _functions() -> dict[str, Callable[..., Any]]:
+    from grokfast.cli import COMMANDS
     from grokfast.cli.train import options_of
     from grokfast.tasks import TASKS
 
     found: dict[str, Any] = {
-        name: getattr(importlib.import_module(f"grokfast.cli.{name}"), name)
-        for name in ("demo", "sweep", "status", "measure", "runs", "figure", "report", "ising", "doctor")
-        if name != "status"
+        name: getattr(importlib.import_module(command.module), name)
+        for name, command in COMMANDS.items()
+        if name != "train"
     }
-    found["status"] = importlib.import_module("grokfast.cli.status").status
     return found | {f"train {name}": options_of(task) for name, task in TASKS.items()}
