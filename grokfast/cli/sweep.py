@@ -48,6 +48,7 @@ def sweep(
     retry_failed: bool = False,
     force: bool = False,
     timeout: float = 60.0,
+    dashboard: bool = False,
     measure: bool = True,
     tensorboard: Path | None = None,
     wandb: Path | None = None,
@@ -72,6 +73,7 @@ def sweep(
         retry_failed: Train again what failed earlier.
         force: Train again what the folder holds.
         timeout: Seconds to wait for a scheduler and its workers.
+        dashboard: Serve Dask's pages about the local workers; everyone on this machine can read them.
         measure: Measure how long it will take before it begins.
         tensorboard: Log to this TensorBoard folder.
         wandb: Log to this folder with Weights & Biases, offline.
@@ -110,6 +112,7 @@ def sweep(
             device=device,
             save_every=save_every,
             timeout=timeout,
+            dashboard=dashboard,
             observers=observers,
             listener=display,
             resume=resume,

@@ -50,6 +50,8 @@ class SweepDisplay:
                 self._progress(details["shard"], int(details["epoch"]))
             elif kind == "receipt":
                 self._receipt(details["shard"], details["receipt"])
+            elif kind == "dashboard":
+                self._console.print(f"dashboard: {details['address']}", soft_wrap=True)
             elif kind == "stopping":
                 self._console.print(
                     f"{details['reason']}: each shard finishes its epoch and saves; once more stops at once"

@@ -1,7 +1,8 @@
 """Sweeps: hundreds of runs on a laptop or a cluster, killed at any moment, resumed to the bit."""
 
 from grokfast.studies import Sweep, read_sweep, sizes_of, sweep_of
-from grokfast.sweep.engine import SweepReport, run_sweep
+from grokfast.sweep.carrier import SweepReport
+from grokfast.sweep.engine import run_sweep
 from grokfast.sweep.journal import begun_shards, sweeps_of
 from grokfast.sweep.plan import Plan, make_plan, part_of
 from grokfast.sweep.shard import Job, Outcome, Receipt, run_shard

@@ -5,19 +5,17 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
-import os
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 import dask
 import torch
-from distributed import Client, Nanny, Scheduler, SpecCluster, rpc
+from distributed import Client, Security, rpc
 
 from grokfast.errors import ConfigError, SweepError
-from grokfast.sweep.plan import free_memory
+from grokfast.sweep.local import local_cluster
 from grokfast.sweep.worker import same_versions, versions
 
 _SETTINGS = {
@@ -33,7 +31,13 @@ _SETTINGS = {
 
 @contextmanager
 def connected(
-    workers: int, *, scheduler: str | None, scheduler_file: Path | None, device: str, timeout: float
+    workers: int,
+    *,
+    scheduler: str | None,
+    scheduler_file: Path | None,
+    device: str,
+    timeout: float,
+    dashboard: bool = False,
 ) -> Iterator[Client]:
     """A client of a running cluster.
 
@@ -43,14 +47,16 @@ def connected(
         scheduler_file: JSON file that a scheduler wrote.
         device: On ``"cuda"``, each local worker sees one device.
         timeout: Seconds to wait for the scheduler and a first worker.
+        dashboard: Serve Dask's pages of a local cluster, on loopback.
 
     Raises:
+        ConfigError: If a dashboard is asked for and bokeh is missing.
         SweepError: If no scheduler answers, it has no workers, or theirs are other versions.
     """
     with _quiet(), dask.config.set(_SETTINGS):
         if scheduler is None and scheduler_file is None:
             with (
-                _local(workers, device) as cluster,
+                local_cluster(workers, device, dashboard=dashboard) as cluster,
                 Client(cluster, timeout=timeout, set_as_default=False) as client,
             ):
                 _await_workers(client, "the local cluster", timeout)
@@ -62,39 +68,6 @@ def connected(
             if different:
                 raise SweepError(f"{different}: install the same versions everywhere")
             yield client
-
-
-@contextmanager
-def _local(workers: int, device: str) -> Iterator[SpecCluster]:
-    environment = dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"), "1")
-    spec = {}
-    for k in range(workers):
-        own = {"CUDA_VISIBLE_DEVICES": _visible(k)} if device == "cuda" else {}
-        options: dict[str, Any] = {
-            "nthreads": 1,
-            "env": {**environment, **own},
-            "memory_limit": int(0.95 * free_memory() / workers),
-            "preload": ["grokfast.sweep.worker"],
-            "dashboard": False,
-            "dashboard_address": None,
-            "silence_logs": logging.CRITICAL,
-        }
-        spec[k] = {"cls": Nanny, "options": options}
-    head = {
-        "cls": Scheduler,
-        "options": {"dashboard": False, "dashboard_address": ":0", "host": "127.0.0.1", "port": 0},
-    }
-    cluster = SpecCluster(workers=spec, scheduler=head, silence_logs=logging.CRITICAL)
-    try:
-        yield cluster
-    finally:
-        cluster.close(timeout=20)
-
-
-def _visible(k: int) -> str:
-    """The k-th device that this process may use, as its children name it."""
-    names = os.environ.get("CUDA_VISIBLE_DEVICES")
-    return names.split(",")[k] if names else str(k)
 
 
 def local_workers(requested: int, device: str, cores: int) -> int:
@@ -131,16 +104,21 @@ def _remote(scheduler: str | None, scheduler_file: Path | None, timeout: float) 
         client = Client(address, timeout=timeout, set_as_default=False)
     except (OSError, TimeoutError, ValueError, KeyError, TypeError) as error:
         raise SweepError(
-            f"no scheduler answered at {where} within {timeout:g} s ({type(error).__name__}); check the "
-            "address, start one with `dask scheduler`, or leave --scheduler away to use this machine"
+            f"no scheduler answered at {where} within {timeout:g} s ({type(error).__name__}); check the address "
+            "(and, for tls://, the certificates that Dask is configured with), start one with `dask scheduler`, "
+            "or leave --scheduler away to use this machine"
         ) from error
     with client:
         yield client
 
 
 async def _ask(address: str, timeout: float) -> None:
-    """Ask a scheduler who it is; a client would wait for ever for one that accepts and says nothing."""
-    async with rpc(address, timeout=timeout) as scheduler:
+    """Ask a scheduler who it is; a client would wait for ever for one that accepts and says nothing.
+
+    Keys and certificates come from Dask's own configuration, as a client takes them.
+    """
+    arguments = Security().get_connection_args("client")
+    async with rpc(address, timeout=timeout, connection_args=arguments) as scheduler:
         await scheduler.identity()
 
 

@@ -116,7 +116,7 @@ def test_each_option_has_one_help_text_and_names_its_default(task, capsys):
 SWEEP = {
     "workers": ("3", 3), "scheduler": ("tcp://x:1", "tcp://x:1"), "scheduler_file": ("f.json", Path("f.json")),
     "device": ("cuda", "cuda"), "save_every": ("7", 7.0), "timeout": ("8", 8.0), "retry_failed": (None, True),
-    "force": (None, True), "stack_size": ("5", 5),
+    "force": (None, True), "stack_size": ("5", 5), "dashboard": (None, True),
 }  # fmt: skip
 
 
