@@ -1,0 +1,47 @@
+const form = document.getElementById("filter");
+const claims = [...document.querySelectorAll("tbody.claim")];
+function filter() {
+  const wanted = Object.fromEntries(new FormData(form));
+  const words = wanted.words.toLowerCase().split(/\s+/).filter(Boolean);
+  let shown = 0;
+  for (const claim of claims) {
+    const fits = ["figures", "prose", "topic"].every(name => !wanted[name] || claim.dataset[name] === wanted[name]);
+    const text = claim.textContent.toLowerCase();
+    claim.hidden = !(fits && words.every(word => text.includes(word)));
+    shown += !claim.hidden;
+  }
+  document.getElementById("shown").textContent = `${shown} of ${claims.length} claims`;
+}
+form.hidden = false;
+form.addEventListener("input", filter);
+form.addEventListener("submit", event => event.preventDefault());
+filter();
+
+// A link to a run, or to anything else that is folded away, opens what it lies in.
+function reveal() {
+  const target = document.getElementById(decodeURIComponent(location.hash.slice(1)));
+  for (let at = target; at; at = at.parentElement) if (at.tagName === "DETAILS") at.open = true;
+  if (target) target.scrollIntoView();
+}
+addEventListener("hashchange", reveal);
+if (location.hash) reveal();
+
+const charts = JSON.parse(document.getElementById("charts").textContent);
+const views = {};
+async function show(details) {
+  const place = details.querySelector(".vega");
+  const width = Math.max(180, place.clientWidth - 90);
+  const spec = JSON.parse(JSON.stringify(charts[details.dataset.chart]), (key, value) => value === "@width" ? width : value);
+  views[details.dataset.chart]?.finalize();
+  views[details.dataset.chart] = await draw(place, spec, { actions: false, renderer: "canvas", loader: { load: () => Promise.reject() } });
+  details.dataset.drawn = width;
+}
+for (const details of document.querySelectorAll("details.chart")) {
+  details.addEventListener("toggle", () => details.open && show(details));
+}
+let timer;
+addEventListener("resize", () => {
+  clearTimeout(timer);
+  timer = setTimeout(() => document.querySelectorAll("details.chart[open]").forEach(show), 200);
+});
+window.grokfastViews = views;
