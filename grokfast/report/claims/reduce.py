@@ -1,0 +1,124 @@
+"""From a curve to a number: applied to the curves of runs and to the paper's own alike."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from grokfast._checks import nearest
+from grokfast.errors import InputError
+from grokfast.measures import Estimate, linear_fit
+
+LAST = 0.1
+"""The last tenth of the looks is "the end"."""
+
+
+def peak(x: NDArray[np.float64], y: NDArray[np.float64]) -> float:
+    """Its largest value."""
+    return float(y.max())
+
+
+def least(x: NDArray[np.float64], y: NDArray[np.float64]) -> float:
+    """Its smallest value."""
+    return float(y.min())
+
+
+def first(x: NDArray[np.float64], y: NDArray[np.float64]) -> float:
+    """Its first value."""
+    return float(y[0])
+
+
+def last(x: NDArray[np.float64], y: NDArray[np.float64]) -> float:
+    """Its last value."""
+    return float(y[-1])
+
+
+def end(x: NDArray[np.float64], y: NDArray[np.float64]) -> float:
+    """The mean over the last tenth of its looks."""
+    return float(y[-max(1, round(LAST * len(y))) :].mean())
+
+
+def at(x: NDArray[np.float64], y: NDArray[np.float64], *, place: float) -> float:
+    """Its value at the look that lies nearest to ``place``."""
+    return float(y[np.abs(x - place).argmin()])
+
+
+def mean_until(x: NDArray[np.float64], y: NDArray[np.float64], *, place: float) -> float:
+    """Its mean over the looks up to ``place``, the first at least."""
+    return float(y[x <= max(place, x[0])].mean())
+
+
+def overshoot(x: NDArray[np.float64], y: NDArray[np.float64], *, place: float = 0.0) -> float:
+    """Its largest value from ``place`` on over its last one, less 1."""
+    return float(y[x >= place].max() / y[-1] - 1)
+
+
+def where_peak(x: NDArray[np.float64], y: NDArray[np.float64], *, place: float = -np.inf) -> float:
+    """Where it is largest, from ``place`` on."""
+    after = x >= place
+    return float(x[after][y[after].argmax()])
+
+
+def slope(x: NDArray[np.float64], y: NDArray[np.float64]) -> Estimate:
+    """The slope of a straight line through the points, with its interval."""
+    return linear_fit(x, y).slope
+
+
+def decade_slope(x: NDArray[np.float64], y: NDArray[np.float64]) -> Estimate:
+    """The slope per decade of x, with its interval."""
+    return linear_fit(np.log10(x), y).slope
+
+
+def correlation(x: ArrayLike, y: ArrayLike) -> Estimate:
+    """Pearson's r of points, with Fisher's 95 % interval.
+
+    Raises:
+        InputError: If there are fewer than four points, or all x or all y are equal.
+    """
+    xs, ys = np.asarray(x, dtype=np.float64), np.asarray(y, dtype=np.float64)
+    if xs.size < 4 or xs.shape != ys.shape or xs.std() == 0 or ys.std() == 0:
+        raise InputError(f"a correlation needs four points or more that differ, got {xs.size} and {ys.size}")
+    r = float(np.corrcoef(xs, ys)[0, 1])
+    middle, half = np.arctanh(np.clip(r, -1 + 1e-15, 1 - 1e-15)), 1.959964 / np.sqrt(xs.size - 3)
+    return Estimate(r, float(np.tanh(middle - half)), float(np.tanh(middle + half)), int(xs.size))
+
+
+def r_squared(x: NDArray[np.float64], y: NDArray[np.float64]) -> Estimate:
+    """Share of the variance that a rising line explains, with its interval; 0 where the line falls."""
+    r = correlation(x, y)
+    mean, low, high = (max(0.0, value) ** 2 for value in (r.mean, r.low, r.high))
+    return Estimate(mean, low, high, r.count)
+
+
+REDUCTIONS: Mapping[str, Callable[..., float | Estimate]] = {
+    function.__name__: function
+    for function in (
+        peak,
+        least,
+        first,
+        last,
+        end,
+        at,
+        mean_until,
+        overshoot,
+        where_peak,
+        slope,
+        decade_slope,
+        correlation,
+        r_squared,
+    )
+}
+"""By the names that files of the paper's values use."""
+
+
+def find_reduction(name: str) -> Callable[..., float | Estimate]:
+    """The reduction of a name.
+
+    Raises:
+        InputError: If there is none.
+    """
+    if name not in REDUCTIONS:
+        raise InputError(f"a reduction must be one of {list(REDUCTIONS)}, got {name!r}{nearest(name, REDUCTIONS)}")
+    return REDUCTIONS[name]
