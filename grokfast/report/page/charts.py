@@ -156,7 +156,7 @@ def _lines(runs: Sequence[Run], rows: Sequence[Sequence[object]], panels: Sequen
     views = [f"{name}_points" for name in names]
     shown = []
     for name in names:
-        x = {"field": "epoch", "type": "quantitative", "scale": {"type": "log"}, "title": "epoch"}
+        x = {"field": "epoch", "type": "quantitative", "scale": {"type": "log", "nice": False}, "title": "epoch"}
         y = {
             "field": "value",
             "type": "quantitative",

@@ -62,12 +62,13 @@ def numbers_of(figure: Figure) -> list[Numbers]:
         panel = plain(axes.get_title()) or plain(axes.get_ylabel()) or f"panel {k + 1}"
         for line in axes.get_lines():
             # Lines that mark a place are given in the axes' own coordinates in one direction.
-            if line.get_transform() == axes.transData and len(line.get_xydata()) > 1:
-                found.append(_curve(panel, _name(line, names), np.asarray(line.get_xydata(), dtype=np.float64)))
-        for points in axes.collections:
-            if isinstance(points, PathCollection) and len(points.get_offsets()):
-                label = _own(str(points.get_label())) or "points"
-                found.append(_points(panel, label, np.asarray(points.get_offsets(), dtype=np.float64)))
+            points = np.asarray(line.get_xydata(), dtype=np.float64)
+            if line.get_transform() == axes.transData and len(points) > 1:
+                found.append(_curve(panel, _name(line, names), points))
+        for group in axes.collections:
+            places = np.asarray(group.get_offsets(), dtype=np.float64)
+            if isinstance(group, PathCollection) and len(places):
+                found.append(_points(panel, _own(str(group.get_label())) or "points", places))
     return found
 
 
@@ -103,7 +104,7 @@ def _own(label: str) -> str:
 
 def _looks(line: Line2D) -> Iterator[tuple[str, str]]:
     """A line's colour with its dashes, and its colour with any."""
-    color = to_hex(line.get_color())  # type: ignore[arg-type]
+    color = to_hex(line.get_color())
     yield color, str(line.get_linestyle())
     yield color, ""
 
@@ -126,7 +127,7 @@ def _names(figure: Figure, every: Sequence[Axes]) -> dict[tuple[str, str], str]:
 
 
 def _name(line: Line2D, names: dict[tuple[str, str], str]) -> str:
-    if to_hex(line.get_color()) == PAPER_COLOR:  # type: ignore[arg-type]
+    if to_hex(line.get_color()) == PAPER_COLOR:
         return PAPER
     return _own(str(line.get_label())) or next((names[look] for look in _looks(line) if look in names), "curve")
 

@@ -11,6 +11,7 @@ from matplotlib.figure import Figure
 from grokfast.figures.style import style
 
 _ID = re.compile(r'(\bid="|url\(#|href="#)')
+_PLACES = re.compile(r'(?<=[ "])(?:d|points|x|y|x1|x2|y1|y2|transform|width|height)="[^"]*"')
 _NUMBER = re.compile(r"-?\d+\.\d{3,}")
 _HEAD = re.compile(r'<svg\b[^>]*?viewBox="(?P<box>[^"]+)"[^>]*>', re.DOTALL)
 _DATA = re.compile(r'"data:image/png;base64,[^"]*"', re.DOTALL)
@@ -36,7 +37,7 @@ def inline_svg(figure: Figure, name: str, text: str) -> str:
     pictures = _DATA.findall(svg)
     svg = _DATA.sub('"@picture"', svg)
     svg = _ID.sub(rf"\1{name}-", svg)
-    svg = _NUMBER.sub(lambda found: f"{float(found[0]):.2f}".rstrip("0").rstrip("."), svg)
+    svg = _PLACES.sub(lambda found: _NUMBER.sub(_rounded, found[0]), svg)
     svg = svg.replace("'DejaVu Sans'", "'DejaVu Sans', Verdana")
     svg = re.sub(r">\s+<", "><", svg)
     head = _HEAD.search(svg)
@@ -51,3 +52,8 @@ def inline_svg(figure: Figure, name: str, text: str) -> str:
     for picture in pictures:
         svg = svg.replace('"@picture"', picture.replace("\n", ""), 1)
     return svg.strip()
+
+
+def _rounded(number: re.Match[str]) -> str:
+    """A coordinate to a hundredth of a point."""
+    return f"{float(number[0]):.2f}".rstrip("0").rstrip(".")
