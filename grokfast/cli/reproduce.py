@@ -22,6 +22,8 @@ from grokfast.report.page import build_page
 from grokfast.reproduce import SIZES, Carried, PartCost, Stage, costs, places, reproduce, stages_of
 from grokfast.store import Store
 
+_HERE = Carried()
+
 SizeName = Annotated[str, tyro.conf.arg(name="size")]
 
 
@@ -38,7 +40,7 @@ def run(
     page_from: Path | None = None,
     out: Path | None = None,
     measure: bool = True,
-    carried: Annotated[Carried, tyro.conf.arg(name="")] = Carried(),
+    carried: Annotated[Carried, tyro.conf.arg(name="")] = _HERE,
 ) -> None:
     """Train, measure, draw and check the whole paper, and write it on one page; after a kill it goes on where it was.
 

@@ -112,8 +112,7 @@ def is_measured(studies: Collection[str]) -> bool:
 
 
 def _ordered(names: Iterable[str]) -> list[str]:
-    place = {name: k for k, name in enumerate((*_FIRST, *STUDIES))}
-    return sorted(names, key=lambda name: place[name] if name in _FIRST else len(_FIRST) + list(STUDIES).index(name))
+    return sorted(names, key=list(dict.fromkeys((*_FIRST, *STUDIES))).index)
 
 
 def _different(configs: Iterable[RunConfig]) -> list[RunConfig]:
