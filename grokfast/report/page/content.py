@@ -158,7 +158,8 @@ def _claim_values(result: ClaimResult, summaries: Summaries) -> dict[str, Any]:
         "name": claim.name,
         "title": claim.title,
         "topic": claim.topic,
-        "figures": claim.figures,
+        # A claim may name a figure of several that we draw apart: figure 2 is 2a and 2b.
+        "figures": [name for name in PAPERS if name.startswith(claim.figures)],
         "function": claim.function,
         "command": f"grokfast reproduce --size {summaries.made.size} --only {claim.name}",
         "verdict_figures": _verdict(result.against_figures, result),

@@ -20,7 +20,7 @@ HEADINGS = ("panel", "curve", "first", "smallest", "largest", "last")
 """Columns of the table: of a curve the ordinates, each with its abscissa; of points their spans."""
 
 _SAID = 6  # curves that the text names
-_MATHS = {r"\tilde{r}": "r~", r"\nabla": "∇", "$": "", "_{": "", "}": "", "{": "", "\\": ""}
+_MATHS = {r"\tilde{r}": "r~", r"\nabla": "∇", "$": "", "_{": "_", "}": "", "{": "", "\\": ""}
 
 
 @dataclass(frozen=True)
@@ -47,6 +47,13 @@ class Numbers:
     def cells(self) -> tuple[str, ...]:
         """As a row of the table."""
         return self.panel, self.curve, self.first, self.smallest, self.largest, self.last
+
+    @property
+    def words(self) -> str:
+        """As a sentence."""
+        if self.first.startswith("from "):  # points
+            return f"{self.panel}: {self.curve} between {self.smallest} and {self.largest}, {self.first} {self.last}."
+        return f"{self.panel}: {self.curve} from {self.first} to {self.last}, largest {self.largest}."
 
 
 def numbers_of(figure: Figure) -> list[Numbers]:
@@ -82,10 +89,7 @@ def text_of(figure: Figure, title: str) -> str:
     rows = numbers_of(figure)
     panels = len({id(axes) for axes in every_axes(figure)})
     parts = [f"{title[:1].upper()}{title[1:]}. {panels} panel{'s' if panels > 1 else ''}, {len(rows)} curves."]
-    parts += [
-        f"{row.panel}: {row.curve} from {row.first} to {row.last}, largest {row.largest}."
-        for row in [row for row in rows if row.curve != PAPER][:_SAID]
-    ]
+    parts += [row.words for row in [row for row in rows if row.curve != PAPER][:_SAID]]
     if len(rows) > _SAID:
         parts.append("All curves are in the table of numbers below.")
     return " ".join(parts)
@@ -95,7 +99,7 @@ def plain(text: str) -> str:
     """A label without the mathematics of Matplotlib and on one line."""
     for sign, words in _MATHS.items():
         text = text.replace(sign, words)
-    return re.sub(r"\s+", " ", text).strip()
+    return re.sub(r"\s+", " ", re.sub(r"_(\d)", r"\1", text)).strip()
 
 
 def _own(label: str) -> str:
