@@ -6,6 +6,7 @@ import io
 import re
 from html import escape
 
+import matplotlib as mpl
 from matplotlib.figure import Figure
 
 from grokfast.figures.style import style
@@ -29,7 +30,8 @@ def inline_svg(figure: Figure, name: str, text: str) -> str:
         The element: it scales with its container, to its own size at most.
     """
     file = io.StringIO()
-    with style():
+    # The layout fits already: a tight box would compute it twice.
+    with style(), mpl.rc_context({"savefig.bbox": None}):
         figure.savefig(file, format="svg", metadata={"Date": None}, transparent=True)
     svg = file.getvalue()
     svg = svg[svg.index("<svg") :]

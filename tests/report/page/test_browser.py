@@ -17,13 +17,14 @@ FIRST_POINT = """() => {
     const view = grokfastViews.fig05c.view, found = [];
     const seek = (item, x, y) => {
         for (const each of item.items || []) {
-            if (item.marktype === "symbol" && each.datum?.run) 
+            if (item.marktype === "symbol" && each.datum?.run)
                 found.push({ x: x + each.x, y: y + each.y, run: each.datum.run });
             const inside = item.marktype === "group";
             seek(each, x + (inside ? each.x || 0 : 0), y + (inside ? each.y || 0 : 0));
         }
     };
-    seek(view.scenegraph().root, ...view.origin());
+    const [x, y] = view.origin(), { left, top } = view.padding();
+    seek(view.scenegraph().root, x + left, y + top);
     return found[0];
 }"""
 

@@ -119,6 +119,17 @@ def test_charts_are_json_with_every_run(page):
             assert len(keys) == shown, figure.name
 
 
+def test_charts_are_what_the_library_takes(page):
+    vl_convert = pytest.importorskip("vl_convert", reason="NO CHART LIBRARY (pip install '.[page]')")
+    for figure in page[1]["figures"]:
+        if figure.chart:
+            spec = json.loads(json.dumps(figure.chart).replace('"@width"', "300"))
+            compiled = vl_convert.vegalite_to_vega(spec)
+            assert compiled["marks"], figure.name
+            signals = {signal["name"] for signal in compiled["signals"]}
+            assert {"w0_", "seed_", "picked"} <= signals
+
+
 def test_without_the_library_it_says_so(page, monkeypatch):
     monkeypatch.setattr("grokfast.report.page.build.chart_library", lambda: "")
     text = render(page[1])

@@ -29,12 +29,16 @@ if (location.hash) reveal();
 const charts = JSON.parse(document.getElementById("charts").textContent);
 const views = {};
 async function show(details) {
-  const place = details.querySelector(".vega");
-  const width = Math.max(180, place.clientWidth - 90);
-  const spec = JSON.parse(JSON.stringify(charts[details.dataset.chart]), (key, value) => value === "@width" ? width : value);
-  views[details.dataset.chart]?.finalize();
-  views[details.dataset.chart] = await draw(place, spec, { actions: false, renderer: "canvas", loader: { load: () => Promise.reject() } });
-  details.dataset.drawn = width;
+  const name = details.dataset.chart, place = details.querySelector(".vega");
+  let width = Math.max(120, place.clientWidth - 90);
+  for (let tries = 0; tries < 2; tries++) {
+    const spec = JSON.parse(JSON.stringify(charts[name]), (key, value) => value === "@width" ? width : value);
+    views[name]?.finalize();
+    views[name] = await draw(place, spec, { actions: false, renderer: "canvas" });
+    const over = place.querySelector("canvas").clientWidth - place.clientWidth;
+    if (over <= 0) break;
+    width -= over;
+  }
 }
 for (const details of document.querySelectorAll("details.chart")) {
   details.addEventListener("toggle", () => details.open && show(details));
