@@ -9,7 +9,6 @@ from grokfast.errors import ConfigError
 from grokfast.studies import STUDIES, find_study, listing, setting_of, varying
 from grokfast.sweep import read_sweep
 
-
 BEYOND = {name for name in STUDIES if name.startswith("beyond-")}
 
 
