@@ -141,7 +141,9 @@ class Case:
         if self.study is not None:
             expected = expected_of(self.task).get(self.claim, {}).get(quantity, NOTHING).at(**(given or {}))
         name = f"{quantity}, {place}" if place else quantity
-        return Finding(self.claim, self.task, name, found, kind, unit, expected=expected, grid=tuple(self.scales), **more)
+        return Finding(
+            self.claim, self.task, name, found, kind, unit, expected=expected, grid=tuple(self.scales), **more
+        )
 
     def curve_of(
         self, runs: Sequence[Run], column: str, reduce: Callable[..., float], **given: float
@@ -209,10 +211,11 @@ class Claim:
         return f"{self.measure.__module__}:{self.measure.__qualname__}"
 
 
+_LETTERS = "GFCDIM"
 _FOUND: dict[str, Claim] = {}
 
 CLAIMS: Mapping[str, Claim] = _FOUND
-"""The registered claims by name, in the order of the ledger once all are imported."""
+"""The registered claims by name, in the order of the ledger: the paper's by letter and number, then one's own."""
 
 
 def claim(
@@ -247,9 +250,18 @@ def claim(
         if name in _FOUND and _FOUND[name].function != found.function:
             raise ConfigError(f"claim {name} is measured by {_FOUND[name].function} already: give yours another name")
         _FOUND[name] = found
+        ordered = sorted(_FOUND.items(), key=lambda item: _place(item[0]))
+        _FOUND.clear()
+        _FOUND.update(ordered)
         return measure
 
     return register
+
+
+def _place(name: str) -> tuple[int, int, str]:
+    letter, number = name[:1], name[1:]
+    ours = letter in _LETTERS and number.isdecimal()
+    return (_LETTERS.index(letter), int(number), "") if ours else (len(_LETTERS), 0, name)
 
 
 def share_of(hits: Sequence[bool]) -> Estimate | None:

@@ -76,11 +76,11 @@ def _expected(where: str, entry: Mapping[str, Any]) -> Expected:
 def reference(where: str, entry: float | Mapping[str, Any]) -> Reference:
     """One value of the paper as its file writes it.
 
-    A number; ``{ value = 0.4 }``; ``{ low = 1, high = 2 }``, a bracket; ``{ above = 0 }`` or ``{ below = 0 }`` or
-    ``{ within = 0.05 }``, bounds without margin; ``{ curve = "fig08b", series = "grokking", take = "peak" }``, a reduction of a curve, or of several
-    series as one set of points. ``by = "w0"`` takes the w0 that a series is called by for x, ``less`` and ``over`` name a
-    series that is subtracted or divided by, ``since`` and ``until`` bound x. ``says`` is the text shown, ``source``
-    names a panel; the rest goes to the reduction.
+    A number; ``{ value = 0.4 }``; ``{ low = 1, high = 2 }``, a bracket; ``{ above = 0 }``, ``{ below = 0 }`` or
+    ``{ within = 0.05 }``, bounds without margin; ``{ curve = "fig08b", series = "grokking", take = "peak" }``, a
+    reduction of a curve, or of several series as one set of points. ``by = "w0"`` takes the w0 that a series is called
+    by for x, ``less`` and ``over`` name a series that is subtracted or divided by, ``since`` and ``until`` bound x.
+    ``says`` is the text shown, ``source`` names a panel; the rest goes to the reduction.
 
     Raises:
         InputError: If it is none of these.

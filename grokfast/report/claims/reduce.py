@@ -38,8 +38,9 @@ def last(x: NDArray[np.float64], y: NDArray[np.float64]) -> float:
 
 
 def end(x: NDArray[np.float64], y: NDArray[np.float64]) -> float:
-    """The mean over the last tenth of its looks."""
-    return float(y[-max(1, round(LAST * len(y))) :].mean())
+    """The mean over the last tenth of its looks, by time."""
+    last_tenth = slice(-max(1, round(LAST * len(y))), None)
+    return mean(x[last_tenth], y[last_tenth])
 
 
 def at(x: NDArray[np.float64], y: NDArray[np.float64], *, place: float) -> float:
@@ -49,7 +50,8 @@ def at(x: NDArray[np.float64], y: NDArray[np.float64], *, place: float) -> float
 
 def mean_until(x: NDArray[np.float64], y: NDArray[np.float64], *, place: float) -> float:
     """Its mean over the looks up to ``place``, the first at least."""
-    return float(y[x <= max(place, x[0])].mean())
+    before = x <= max(place, x[0])
+    return mean(x[before], y[before])
 
 
 def overshoot(x: NDArray[np.float64], y: NDArray[np.float64], *, place: float = 0.0) -> float:
@@ -64,8 +66,10 @@ def where_peak(x: NDArray[np.float64], y: NDArray[np.float64], *, place: float =
 
 
 def mean(x: NDArray[np.float64], y: NDArray[np.float64]) -> float:
-    """Its mean over its looks."""
-    return float(y.mean())
+    """Its mean by time: the area under the straight lines between its looks over their span."""
+    if len(x) < 2 or x[0] == x[-1]:
+        return float(y.mean())
+    return float(((y[1:] + y[:-1]) / 2 * np.diff(x)).sum() / (x[-1] - x[0]))
 
 
 def mean_x(x: NDArray[np.float64], y: NDArray[np.float64]) -> Estimate:
@@ -79,12 +83,12 @@ def decade_trend(x: NDArray[np.float64], y: NDArray[np.float64]) -> float:
 
 
 def compressibility_of(x: NDArray[np.float64], y: NDArray[np.float64]) -> float:
-    """c = 1 / (1 - area) of a pruning curve, by the trapezoid rule."""
-    return float(1 / (1 - np.trapezoid(y, x)))
+    """Compressibility c = 1 / (1 - area) of a pruning curve, by the trapezoid rule."""
+    return float(1 / (1 - ((y[1:] + y[:-1]) / 2 * np.diff(x)).sum()))
 
 
 def share_kept(x: NDArray[np.float64], y: NDArray[np.float64], *, keep: float = 0.95) -> float:
-    """The smallest share of weights that keeps ``keep`` of the unpruned accuracy, on the straight lines between looks."""
+    """The smallest share of weights that keeps ``keep`` of the unpruned accuracy, by straight lines."""
     enough = y >= keep * y[0]
     last_good = int(np.argmin(enough)) - 1 if not enough.all() else len(y) - 1
     if last_good == len(y) - 1:
