@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 
 import numpy as np
 
 from grokfast.errors import InputError
 from grokfast.figures.choose import scale_of
 from grokfast.figures.dynamics import plateau_of
-from grokfast.figures.kept import described
 from grokfast.report.claims.claim import Case, Finding, Needs, claim, median_range
 from grokfast.report.claims.reduce import decade_trend, overshoot, where_peak
 from grokfast.runs import Run
@@ -82,11 +81,11 @@ def overshoot_of_compressibility(case: Case) -> Iterator[Finding]:
         yield case.finding(f"c from t_test to twice it over the end, less 1, {where}", soon)
 
 
-def _features(run: Run) -> Sequence[str]:
-    """The headline columns of its task that were looked at along the way, as its record says."""
-    columns = [column for column in described(run).values() if column.headline and column.name in run.history]
-    own = [column.name for column in columns if column.name not in ("compressibility", "gini_weights", "gini_fisher")]
-    return [name for name in own if np.isfinite(run.history[name]).sum() >= 2]
+def _features(run: Run) -> list[str]:
+    """The headline columns of its task's features that were looked at along the way, as its record says."""
+    columns = [column for column in run.record.get("columns", ()) if column.get("measure") == "features"]
+    names = [column["name"] for column in columns if column.get("headline")]
+    return [name for name in names if np.isfinite(run.history.get(name, np.zeros(0))).sum() >= 2]
 
 
 def _between(epochs: np.ndarray, first: float, last: float) -> np.ndarray:
