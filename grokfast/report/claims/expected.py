@@ -14,9 +14,9 @@ import numpy as np
 
 from grokfast.errors import InputError
 from grokfast.measures import Estimate
+from grokfast.paper import Curve, paper_curve
 from grokfast.report.claims.reduce import find_reduction
 from grokfast.report.claims.verdict import Reference
-from grokfast.report.data import Curve, paper_curve
 
 
 @dataclass(frozen=True)

@@ -67,7 +67,7 @@ class Reference:
         high: Upper end.
         text: As a reader is told.
         exact: Whether no margin is put around it, as of a sign.
-        source: The panel of :func:`grokfast.report.data.paper_curve` it was read from, or where else it stands.
+        source: The panel of :func:`grokfast.paper.paper_curve` it was read from, or where else it stands.
     """
 
     low: float

@@ -7,8 +7,8 @@ import pytest
 from made_runs import EPOCHS, ISING, QUANTITIES, Made, RunConfig, ising, modular
 
 from grokfast import load
+from grokfast.paper import paper_curve
 from grokfast.report.claims import CLAIMS, Verdict, evaluate_all, expected_of
-from grokfast.report.data import paper_curve
 from grokfast.store import Store
 from grokfast.tasks import ModularAddition
 

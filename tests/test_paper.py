@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 
 from grokfast.errors import InputError
-from grokfast.report.data import panels, paper_curve, paper_curves
+from grokfast.paper import panels, paper_curve, paper_curves
 
 
 def test_every_file_is_in_the_index_and_every_panel_has_its_file():
-    folder = resources.files("grokfast.report.data")
+    folder = resources.files("grokfast.paper")
     files = {entry.name.removesuffix(".csv") for entry in folder.iterdir() if entry.name.endswith(".csv")}
     assert files == set(panels())
     assert len(files) == 39
