@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from grokfast.errors import InputError
-from grokfast.figures.choose import by_scale, counted, regime, scale_of, split_by, title_of
+from grokfast.figures.choose import by_scale, counted, regime, scale_of, split_by, task_of, title_of
 from grokfast.figures.style import GROKKING, LEARNING, NEUTRAL, band
 from grokfast.runs import Run
 
@@ -22,7 +22,10 @@ STUDIES = ("geometry-diagonal", "geometry")
 _LOOK = re.compile(r"geometry:[^:]+:(?P<step>\d+):(?P<stiff>[^:]+)")
 _LENGTH = re.compile(r"geometry_([a-z]+_(?:all|\d+)(?:_full)?)_length")
 
-_SHOWN = ("logit-16", "softmax-all")
+PAPERS_METRIC = "logit-16"
+"""The metric of the published code."""
+
+_SHOWN = (PAPERS_METRIC, "softmax-all")
 
 
 @dataclass(frozen=True)
@@ -133,6 +136,11 @@ def panels(runs: Sequence[Run]) -> list[tuple[list[Run], str]]:
 def column(metric: str, what: str) -> str:
     """Name of a history column, such as ``geometry_logit_16_stiff_cosine``."""
     return f"geometry_{metric.replace('-', '_')}_{what}"
+
+
+def panel_label(runs: Sequence[Run], metric: str, what: str) -> str:
+    """Label of the axes that show one task in one metric, by which the paper's curves find them."""
+    return f"{task_of(runs[0])} {metric} {what}"
 
 
 def metric_title(metric: str) -> str:

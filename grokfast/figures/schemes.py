@@ -9,7 +9,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from grokfast.endmodel import curve_name, kept_pruning, layers
-from grokfast.figures.choose import by_scale, ends, split_by, title_of
+from grokfast.figures.choose import by_scale, ends, split_by, task_of, title_of
+from grokfast.figures.overlay import Digitised
 from grokfast.figures.spec import FigureSpec, register_figure
 from grokfast.figures.style import GROKKING, LEARNING, NEUTRAL, band, new_figure, scale_colors
 from grokfast.pruning import Scheme, layers_of, weight_names
@@ -102,6 +103,7 @@ def _draw_global_fisher(runs: Sequence[Run]) -> Figure:
     figure = new_figure(len(parts), 2, width=8.4, height=3.2 * len(parts))
     for row, members in enumerate(parts):
         accuracy, loss = figure.axes[2 * row : 2 * row + 2]
+        accuracy.set_label(f"{task_of(members[0])} accuracy")
         curves_by_w0(accuracy, members, Scheme.FISHER_GLOBAL)
         curves_by_w0(loss, members, Scheme.FISHER_GLOBAL, loss=True)
         accuracy.set(ylabel="test accuracy", title=f"{title_of(members)}: Fisher pruning, all layers together")
@@ -143,6 +145,7 @@ register_figure(
         _TASKS,
         kept=(curve_name(Scheme.FISHER_GLOBAL),),
         apart="task",
+        paper={"ising accuracy": (Digitised("fig21a"),)},
     )
 )
 for _name, _study, _what, _draw in (

@@ -27,7 +27,7 @@ from grokfast.measures.geometry import (
     stiffest_parameters,
 )
 from grokfast.measures.gini import gini, gini_of
-from grokfast.measures.grokking import GrokkingTimes, grokking_times, plateau
+from grokfast.measures.grokking import GrokkingTimes, grokking_times, plateau, plateau_from
 from grokfast.measures.ipr import (
     FourierBasis,
     InputBlocks,
@@ -120,6 +120,7 @@ __all__ = [
     "origin_similarity",
     "output_ipr",
     "plateau",
+    "plateau_from",
     "progress_losses",
     "proportion",
     "regression_slope",

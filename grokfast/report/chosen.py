@@ -38,9 +38,14 @@ def runs_of(
     (wanted,) = find_study(study).settings
     groups = [group for group in groups_of(table, columns, curves) if group.runs]
     groups = [group for group in groups if _task(group.setting) == _task(wanted)]
-    alike = [group for group in groups if _without_task(group.setting) == _without_task(wanted)]
+    alike = [group for group in groups if is_alike(group.setting, wanted)]
     chosen: Sequence[Group] = alike if alike or exact else groups
     return the_one(name, chosen, table, {wanted}).runs if chosen else []
+
+
+def is_alike(setting: Setting, wanted: Setting) -> bool:
+    """Whether a setting is the one that is wanted, but for its length and the size of the task."""
+    return _task(setting) == _task(wanted) and _without_task(setting) == _without_task(wanted)
 
 
 def missing_runs(what: str, table: RunTable, study: str, runs: Sequence[Run] = ()) -> MissingRunsError:

@@ -3,6 +3,7 @@
 from grokfast.store.derived import derived, derived_keys, derived_names, read_derived
 from grokfast.store.index import indexed_rows
 from grokfast.store.layout import STORE_FORMAT
+from grokfast.store.packed import about_packed, pack, unpack
 from grokfast.store.store import Store
 from grokfast.store.upgrade import Pruned, Upgrade, prune_versions, upgrade_store
 
@@ -11,11 +12,14 @@ __all__ = [
     "Pruned",
     "Store",
     "Upgrade",
+    "about_packed",
     "derived",
     "derived_keys",
     "derived_names",
     "indexed_rows",
+    "pack",
     "prune_versions",
     "read_derived",
+    "unpack",
     "upgrade_store",
 ]

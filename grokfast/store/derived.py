@@ -65,16 +65,22 @@ def derived(store: Store, key: str, name: str, version: str, compute: Callable[[
 
 def read_derived(store: Store, key: str, name: str, version: str | None) -> Arrays | None:
     """The arrays of an entry, or None if there is none that is whole and up to date; of any version if None."""
+    found = read_entry(store, key, name)
+    return None if found is None or version not in (None, found[1]) else found[0]
+
+
+def read_entry(store: Store, key: str, name: str) -> tuple[Arrays, str] | None:
+    """The arrays of an entry of any version, and the version; None if there is none that is whole."""
     try:
         run = store.path(key).name
         with safe_open(_file(store, key, name), framework="np") as file:
             about = file.metadata() or {}
-            if about.get("run") != run or version not in (None, about.get("version")):
+            if about.get("run") != run or "version" not in about:
                 return None
             arrays = {label: file.get_tensor(label) for label in file.keys()}  # noqa: SIM118
     except (OSError, SafetensorError, StoreError):
         return None
-    return arrays if about.get("sha256") == _digest(arrays) else None
+    return (arrays, about["version"]) if about.get("sha256") == _digest(arrays) else None
 
 
 def derived_keys(store: Store) -> list[str]:
