@@ -105,5 +105,5 @@ def test_the_listing_names_every_study_with_its_figures_and_sizes() -> None:
     lines = listing().splitlines()
     assert len(lines) == 2 * len(STUDIES)
     assert lines[lines.index(f"main-text: {STUDIES['main-text'].title}") + 1] == (
-        "    quick 10 runs, laptop 40 runs, paper 140 runs; figures fig02b, fig05c, fig10, fig15, fig21, fig22"
+        "    quick 10 runs, laptop 40 runs, paper 160 runs; figures fig02b, fig05c, fig10, fig15, fig21, fig22"
     )
