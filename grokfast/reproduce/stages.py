@@ -11,6 +11,7 @@ from grokfast.errors import ConfigError
 from grokfast.figures import FIGURES
 from grokfast.figures.choose import is_measurable
 from grokfast.report.claims import CLAIMS
+from grokfast.report.page.content import PAPERS
 from grokfast.studies import STUDIES
 from grokfast.training import RunConfig
 from grokfast.training.stored import united
@@ -86,11 +87,11 @@ def wanted_studies(only: Sequence[str]) -> set[str]:
         ConfigError: If there is no claim, figure or study of a name.
     """
     if not only:
-        owned = {study.name for study in STUDIES.values() if study.figures}
+        owned = {study.name for study in STUDIES.values() if set(study.figures) & set(PAPERS)}
         claimed = {name for claim in CLAIMS.values() for name in claim.studies}
         return {*owned, *claimed} - set(APART)
     found: set[str] = set()
-    known = [*CLAIMS, *(name for name in FIGURES if name.startswith("fig")), *STUDIES]
+    known = [*CLAIMS, *PAPERS, *STUDIES]
     for name in only:
         if name in CLAIMS:
             found |= set(CLAIMS[name].studies) - set(APART)

@@ -139,12 +139,18 @@ def _color(runs: Sequence[Run]) -> Chart:
         "field": "w0",
         "type": "nominal",
         "scale": {"domain": scales, "scheme": {"name": "viridis", "extent": [0, 0.88]}},
-        "legend": {"orient": "bottom", "title": "w0", "columns": 7},
+        "legend": {"orient": "bottom", "title": "w0", "columns": "@columns"},
     }
 
 
 def _frame(runs: Sequence[Run], content: Chart) -> Chart:
-    config = {"view": {"stroke": None}, "axis": {"gridOpacity": 0.4}, "font": "sans-serif", "background": None}
+    config = {
+        "view": {"stroke": None},
+        "axis": {"gridOpacity": 0.4},
+        "legend": {"layout": {"bottom": {"direction": "vertical", "anchor": "start"}}},
+        "font": "sans-serif",
+        "background": None,
+    }
     return {"$schema": _SCHEMA, "config": config, **content}
 
 
@@ -163,7 +169,7 @@ def _lines(runs: Sequence[Run], rows: Sequence[Sequence[object]], panels: Sequen
             "title": name,
             "scale": {"type": "log"} if name == "loss" else {"zero": False},
         }
-        dashes = {"field": "curve", "type": "nominal", "legend": {"orient": "bottom", "title": None}}
+        dashes = {"field": "curve", "type": "nominal", "legend": {"orient": "bottom", "title": None, "columns": "@few"}}
         base = {"x": x, "y": y, "color": _color(runs), "detail": {"field": "run"}}
         layers: list[Chart] = [
             {"mark": "line", "encoding": {**base, "strokeDash": dashes, "opacity": _opacity(0.85)}},

@@ -123,7 +123,7 @@ def test_charts_are_what_the_library_takes(page):
     vl_convert = pytest.importorskip("vl_convert", reason="NO CHART LIBRARY (pip install '.[page]')")
     for figure in page[1]["figures"]:
         if figure.chart:
-            spec = json.loads(json.dumps(figure.chart).replace('"@width"', "300"))
+            spec = json.loads(re.sub(r'"@\w+"', "3", json.dumps(figure.chart)))
             compiled = vl_convert.vegalite_to_vega(spec)
             assert compiled["marks"], figure.name
             signals = {signal["name"] for signal in compiled["signals"]}

@@ -32,7 +32,8 @@ async function show(details) {
   const name = details.dataset.chart, place = details.querySelector(".vega");
   let width = Math.max(120, place.clientWidth - 90);
   for (let tries = 0; tries < 2; tries++) {
-    const spec = JSON.parse(JSON.stringify(charts[name]), (key, value) => value === "@width" ? width : value);
+    const sizes = { "@width": width, "@columns": Math.max(2, Math.floor(width / 60)), "@few": Math.max(1, Math.floor(width / 200)) };
+    const spec = JSON.parse(JSON.stringify(charts[name]), (key, value) => sizes[value] ?? value);
     views[name]?.finalize();
     views[name] = await draw(place, spec, { actions: false, renderer: "canvas" });
     const over = place.querySelector("canvas").clientWidth - place.clientWidth;
