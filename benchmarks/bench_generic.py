@@ -1,6 +1,7 @@
 """Any network through NetworkTask, against a plain PyTorch loop over the members and against JAX, per member.
 
-An epoch of training without a test pass, with recorded steps, as after a run's first 500. JAX (``pip install jax``) is skipped where it is not installed.
+An epoch of training without a test pass, with recorded steps, as after a run's first 500. JAX (``pip install jax``)
+is skipped where it is not installed.
 """
 
 from __future__ import annotations
