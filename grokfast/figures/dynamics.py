@@ -15,7 +15,7 @@ from grokfast.figures.kept import described, history_names
 from grokfast.figures.overlay import Digitised
 from grokfast.figures.spec import FigureSpec, register_figure
 from grokfast.figures.style import FEATURE_COLORS, GROKKING, LEARNING, NEUTRAL, new_figure, note
-from grokfast.measures import plateau
+from grokfast.measures import plateau_from
 from grokfast.runs import Run
 
 QUANTITIES = {"energy": "E", "magnetization": "M", "abs_magnetization": "|M|"}
@@ -31,6 +31,12 @@ def last_hidden(run: Run) -> str:
     return "hidden" if count == 1 else f"hidden{count}"
 
 
+def plateau_of(run: Run) -> tuple[int, int]:
+    """First and last epoch of the plateau of a run with a t_train, by :func:`grokfast.measures.plateau`."""
+    start = int(run.summary["t_train"])
+    return start, plateau_from(start, *run.seen("test_accuracy"))
+
+
 def mark_times(panels: Iterable[Axes], members: Sequence[Run], labelled: Axes | None = None) -> None:
     """Vertical lines at the medians over seeds of t_train, the end of the plateau and t_test.
 
@@ -43,8 +49,7 @@ def mark_times(panels: Iterable[Axes], members: Sequence[Run], labelled: Axes | 
     for run in members:
         if run.summary.get("t_train") is None:
             continue
-        train, (tested, test) = run.seen("train_accuracy")[1], run.seen("test_accuracy")
-        bounds = (run.summary["t_train"], plateau(train, test, test_epochs=tested)[1], run.summary["t_test"])
+        bounds = (*plateau_of(run), run.summary["t_test"])
         for values, bound in zip(found.values(), bounds, strict=True):
             values.append(bound)
     for (name, values), dashes in zip(found.items(), (":", "-.", "--"), strict=True):

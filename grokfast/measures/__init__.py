@@ -25,7 +25,7 @@ from grokfast.measures.geometry import (
     stiffest_parameters,
 )
 from grokfast.measures.gini import gini, gini_of
-from grokfast.measures.grokking import GrokkingTimes, grokking_times, plateau
+from grokfast.measures.grokking import GrokkingTimes, grokking_times, plateau, plateau_from
 from grokfast.measures.ipr import (
     FourierBasis,
     InputBlocks,
@@ -78,6 +78,7 @@ __all__ = [
     "origin_similarity",
     "output_ipr",
     "plateau",
+    "plateau_from",
     "restrict",
     "sign_losses",
     "step_between",

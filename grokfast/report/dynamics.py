@@ -8,7 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from grokfast.figures.choose import by_scale, seed_of
-from grokfast.measures import linear_fit, mean_interval, plateau
+from grokfast.figures.dynamics import plateau_of
+from grokfast.measures import linear_fit, mean_interval
 from grokfast.report.chosen import missing_runs, runs_of
 from grokfast.report.ledger import Row, claims_table, is_above_zero, verdict
 from grokfast.runs import Run, RunTable
@@ -81,12 +82,6 @@ def dynamics_report(table: RunTable) -> str:
     if missing:
         lines += ["", f"Not measured, for want of runs like those of `{command}`:", "", *missing]
     return "\n".join([*lines, ""])
-
-
-def plateau_of(run: Run) -> tuple[int, int]:
-    """First and last epoch of the plateau, by :func:`grokfast.measures.plateau`."""
-    tested, accuracy = run.seen("test_accuracy")
-    return plateau(run.seen("train_accuracy")[1], accuracy, test_epochs=tested)
 
 
 def inside(run: Run, column: str, bounds: tuple[int, int]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:

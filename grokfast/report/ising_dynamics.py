@@ -7,9 +7,9 @@ from collections.abc import Sequence
 import numpy as np
 
 from grokfast.errors import InputError
-from grokfast.figures.dynamics import last_hidden
+from grokfast.figures.dynamics import last_hidden, plateau_of
 from grokfast.measures import linear_fit, mean_interval
-from grokfast.report.dynamics import inside, overshoot_rows, plateau_of
+from grokfast.report.dynamics import inside, overshoot_rows
 from grokfast.report.ledger import Row, verdict
 from grokfast.runs import Run
 

@@ -10,11 +10,11 @@ from grokfast.studies import STUDIES, find_study, listing, setting_of, varying
 from grokfast.sweep import read_sweep
 
 
-def test_twelve_studies_of_different_contents() -> None:
-    assert len(STUDIES) == 12
+def test_thirteen_studies_of_different_contents() -> None:
+    assert len(STUDIES) == 13
     contents = {tuple(study.sweep(size).configs for size in study.sizes) for study in STUDIES.values()}
-    assert len(contents) == 12
-    assert len({study.title for study in STUDIES.values()}) == 12
+    assert len(contents) == 13
+    assert len({study.title for study in STUDIES.values()}) == 13
 
 
 @pytest.mark.parametrize("name", sorted(STUDIES))
@@ -101,7 +101,7 @@ def test_a_study_knows_its_settings() -> None:
 
 def test_the_listing_names_every_study_with_its_figures_and_sizes() -> None:
     lines = listing().splitlines()
-    assert len(lines) == 24
+    assert len(lines) == 26
     assert lines[lines.index(f"main-text: {STUDIES['main-text'].title}") + 1] == (
         "    quick 10 runs, laptop 40 runs, paper 140 runs; figures fig02b, fig05c, fig10, fig15, fig21, fig22"
     )

@@ -112,7 +112,15 @@ class Case:
         return values_of(self.runs if runs is None else runs, column)
 
     def finding(
-        self, quantity: str, found: Estimate | ArrayLike | None, kind: str = "ratio", unit: str = "", **more: str
+        self,
+        quantity: str,
+        found: Estimate | ArrayLike | None,
+        kind: str = "ratio",
+        unit: str = "",
+        *,
+        given: Mapping[str, float] | None = None,
+        place: str = "",
+        **more: str,
     ) -> Finding:
         """A quantity beside what the paper has of it on this task.
 
@@ -121,18 +129,34 @@ class Case:
             found: Its estimate; or values, of which the mean is taken, those that are not finite left out.
             kind: Of margin.
             unit: Its unit.
+            given: Where the paper's curve is read, if that depends on the runs.
+            place: What is said of that behind the quantity: ``w0 = 2``.
             more: ``of``, ``spec`` and ``note`` of the finding.
         """
         if found is not None and not isinstance(found, Estimate):
             values = np.asarray(found, dtype=np.float64)
             values = values[np.isfinite(values)]
             found = mean_interval(values) if values.size else None
-        expected = expected_of(self.task).get(self.claim, {}).get(quantity, NOTHING)
-        if self.study is None:
-            expected = NOTHING
+        expected = NOTHING
+        if self.study is not None:
+            expected = expected_of(self.task).get(self.claim, {}).get(quantity, NOTHING).at(**(given or {}))
+        name = f"{quantity}, {place}" if place else quantity
         return Finding(
-            self.claim, self.task, quantity, found, kind, unit, expected=expected, grid=tuple(self.scales), **more
+            self.claim, self.task, name, found, kind, unit, expected=expected, grid=tuple(self.scales), **more
         )
+
+    def curve_of(
+        self, runs: Sequence[Run], column: str, reduce: Callable[..., float], **given: float
+    ) -> NDArray[np.float64]:
+        """A number of every run's curve ``[n]``, of those that have one; ``since`` and ``until`` bound its epochs."""
+        since, until = given.pop("since", -np.inf), given.pop("until", np.inf)
+        found = []
+        for run in runs:
+            x, y = (np.asarray(values, dtype=np.float64) for values in run.seen(column))
+            inside = (x >= since) & (x <= until)
+            if inside.any():
+                found.append(reduce(x[inside], y[inside], **given))
+        return np.array(found)
 
 
 Measure: TypeAlias = Callable[[Case], Iterator[Finding]]
@@ -167,6 +191,7 @@ class Claim:
         studies: Studies whose runs it is measured on; one case each.
         measure: Gives its findings on a case.
         needs: What those runs must have.
+        tasks: Of a study with several, the tasks it speaks of; all if empty.
         only: Why it means nothing on runs of another setting or task; empty where it does.
     """
 
@@ -178,6 +203,7 @@ class Claim:
     measure: Measure
     needs: Needs = Needs()
     only: str = ""
+    tasks: tuple[str, ...] = ()
 
     @property
     def function(self) -> str:
@@ -185,10 +211,11 @@ class Claim:
         return f"{self.measure.__module__}:{self.measure.__qualname__}"
 
 
+_LETTERS = "GFCDIM"
 _FOUND: dict[str, Claim] = {}
 
 CLAIMS: Mapping[str, Claim] = _FOUND
-"""The registered claims by name, in the order of the ledger once all are imported."""
+"""The registered claims by name, in the order of the ledger: the paper's by letter and number, then one's own."""
 
 
 def claim(
@@ -200,6 +227,7 @@ def claim(
     studies: tuple[str, ...],
     needs: Needs = Needs(),
     only: str = "",
+    tasks: tuple[str, ...] = (),
 ) -> Callable[[Measure], Measure]:
     """Register the function that measures a claim.
 
@@ -211,19 +239,47 @@ def claim(
         studies: Whose runs it is measured on.
         needs: What those must have.
         only: Why it means nothing on other runs.
+        tasks: Of those of the studies, the tasks it speaks of.
 
     Raises:
         ConfigError: If another function measures a claim of that name.
     """
 
     def register(measure: Measure) -> Measure:
-        found = Claim(name, title, topic, figures, studies, measure, needs, only)
+        found = Claim(name, title, topic, figures, studies, measure, needs, only, tasks)
         if name in _FOUND and _FOUND[name].function != found.function:
             raise ConfigError(f"claim {name} is measured by {_FOUND[name].function} already: give yours another name")
         _FOUND[name] = found
+        ordered = sorted(_FOUND.items(), key=lambda item: _place(item[0]))
+        _FOUND.clear()
+        _FOUND.update(ordered)
         return measure
 
     return register
+
+
+def _place(name: str) -> tuple[int, int, str]:
+    letter, number = name[:1], name[1:]
+    ours = letter in _LETTERS and number.isdecimal()
+    return (_LETTERS.index(letter), int(number), "") if ours else (len(_LETTERS), 0, name)
+
+
+def share_of(hits: Sequence[bool]) -> Estimate | None:
+    """Share of runs of which something holds, with Wilson's 95 % interval; None without any."""
+    count = len(hits)
+    if not count:
+        return None
+    z, share = 1.959964, float(np.mean(hits))
+    middle = (share + z**2 / (2 * count)) / (1 + z**2 / count)
+    half = z / (1 + z**2 / count) * np.sqrt(share * (1 - share) / count + z**2 / (4 * count**2))
+    return Estimate(share, max(0.0, float(middle - half)), min(1.0, float(middle + half)), count)
+
+
+def paired(one: Sequence[Run], other: Sequence[Run], column: str) -> NDArray[np.float64]:
+    """Differences of a number, other less one, of the seeds that both have ``[n]``."""
+    first = dict(zip(map(seed_of, one), values_of(one, column), strict=True))
+    second = dict(zip(map(seed_of, other), values_of(other, column), strict=True))
+    return np.array([second[seed] - first[seed] for seed in sorted(first.keys() & second.keys())])
 
 
 def median_range(values: ArrayLike) -> Estimate | None:

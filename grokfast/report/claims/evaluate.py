@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import cache
 
 from grokfast.errors import InputError
 from grokfast.figures.choose import Group, groups_of, task_of, title_of
@@ -11,7 +12,7 @@ from grokfast.report.chosen import is_alike
 from grokfast.report.claims.claim import CLAIMS, Case, Claim, Finding
 from grokfast.report.claims.verdict import Verdict, together
 from grokfast.runs import RunTable
-from grokfast.studies import find_study
+from grokfast.studies import Setting, find_study
 
 
 @dataclass(frozen=True)
@@ -95,12 +96,15 @@ def evaluate(claim: Claim, table: RunTable) -> ClaimResult:
     parts: list[Part] = []
     missing: list[str] = []
     for name in claim.studies:
-        ours = [group for group in groups if _belongs(group, name)]
-        able = [group for group in ours if group.scales >= needs.scales and group.runs]
-        if able:
-            parts.append(_part(claim, max(able, key=_size), name))
-        else:
-            missing.append(f"{name}: {_lack(claim, ours)}; {find_study(name).command}")
+        for task in sorted({str(setting.fields["task.name"]) for setting in find_study(name).settings}):
+            if claim.tasks and task not in claim.tasks:
+                continue
+            ours = [group for group in groups if group.setting.fields["task.name"] == task and _belongs(group, name)]
+            able = [group for group in ours if group.scales >= needs.scales and group.runs]
+            if able:
+                parts.append(_part(claim, max(able, key=_size), name))
+            else:
+                missing.append(f"{name}, {task}: {_lack(claim, ours)}; {find_study(name).command}")
     for group in groups:
         if not _of_a_study(group):
             reason = claim.only or ("" if group.runs and group.scales >= needs.scales else _lack(claim, [group]))
@@ -111,13 +115,19 @@ def evaluate(claim: Claim, table: RunTable) -> ClaimResult:
     return ClaimResult(claim, tuple(parts), tuple(dict.fromkeys(missing)))
 
 
+@cache
+def _settings() -> frozenset[Setting]:
+    """The settings of all studies that claims name."""
+    names = dict.fromkeys(name for claim in CLAIMS.values() for name in claim.studies)
+    return frozenset(setting for name in names for setting in find_study(name).settings)
+
+
 def _belongs(group: Group, study: str) -> bool:
     return any(is_alike(group.setting, setting) for setting in find_study(study).settings)
 
 
 def _of_a_study(group: Group) -> bool:
-    names = dict.fromkeys(name for claim in CLAIMS.values() for name in claim.studies)
-    return any(_belongs(group, name) for name in names)
+    return any(is_alike(group.setting, setting) for setting in _settings())
 
 
 def _size(group: Group) -> tuple[int, int, float]:

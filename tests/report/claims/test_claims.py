@@ -79,7 +79,7 @@ def test_what_is_missing_is_said_with_its_command(tmp_path):
     table = load(tmp_path / "runs")
     c1 = evaluate(CLAIMS["C1"], table)
     assert c1.parts == ()
-    assert c1.missing == ("main-text: no finished runs; grokfast sweep main-text --size laptop",)
+    assert c1.missing == ("main-text, modular-addition: no finished runs; grokfast sweep main-text --size laptop",)
     assert c1.against_figures is Verdict.NONE
     g1 = evaluate(CLAIMS["G1"], table)
     assert [part.case.task for part in g1.parts] == ["ising"]
