@@ -20,7 +20,7 @@ STUDIES = ("geometry-diagonal", "geometry")
 """The studies that figures of geometry show."""
 
 _LOOK = re.compile(r"geometry:[^:]+:(?P<step>\d+):(?P<stiff>[^:]+)")
-_LENGTH = re.compile(r"geometry_([a-z]+_(?:all|\d+)(?:_full)?)_length")
+_LENGTH = re.compile(r"geometry_([a-z]+_(?:all|\d+)(?:_train)?(?:_full)?)_length")
 
 PAPERS_METRIC = "logit-16"
 """The metric of the published code."""
@@ -145,8 +145,9 @@ def panel_label(runs: Sequence[Run], metric: str, what: str) -> str:
 
 def metric_title(metric: str) -> str:
     """In words: ``logit-16`` is "logit Fisher, 16 samples"."""
-    fisher, samples, *full = metric.split("-")
-    return f"{fisher} Fisher{', whole matrix' if full else ''}, {'all' if samples == 'all' else samples} samples"
+    fisher, samples, *more = metric.split("-")
+    of = "training samples" if "train" in more else "samples"
+    return f"{fisher} Fisher{', whole matrix' if 'full' in more else ''}, {samples} {of}"
 
 
 def draw_curves(

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from grokfast.store.identity import identity
+from grokfast.store.identity import declared_defaults, identity
 from grokfast.tasks import TASKS
 
 APART = ("w0", "seed")
@@ -47,8 +47,10 @@ def setting_of(training: Mapping[str, Any]) -> Setting:
         training: What was trained as plain values: ``config`` of its record, or :meth:`RunConfig.training`. Fields that
             the optimiser does not read are no part of a setting, nor are those that say where the task's data lie.
     """
-    unkeyed = getattr(TASKS.get(training["task"]["name"]), "unkeyed", ())
-    values = identity(training, defaults={}, unkeyed=unkeyed)
+    kind = TASKS.get(training["task"]["name"])
+    # A run stored before its task gained a field was trained with that field's default.
+    whole = {**training, "task": {**(declared_defaults(kind) if kind else {}), **training["task"]}}
+    values = identity(whole, defaults={}, unkeyed=getattr(kind, "unkeyed", ()))
     task = values.pop("task")
     return _setting(
         {
