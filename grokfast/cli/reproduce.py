@@ -19,7 +19,8 @@ from grokfast.cli.reproduce_progress import ReproduceDisplay
 from grokfast.cli.sweep_progress import duration, size
 from grokfast.errors import ConfigError
 from grokfast.report.page import build_page
-from grokfast.reproduce import SIZES, Carried, PartCost, Stage, costs, places, reproduce, stages_of
+from grokfast.reproduce import SIZES, Carried, PartCost, Stage, costs, places, stages_of
+from grokfast.reproduce import reproduce as carry_out
 from grokfast.store import Store
 
 _HERE = Carried()
@@ -29,10 +30,10 @@ SizeName = Annotated[str, tyro.conf.arg(name="size")]
 
 def main(arguments: Sequence[str]) -> None:
     """The command."""
-    tyro.cli(run, args=list(arguments), prog="grokfast reproduce")
+    tyro.cli(reproduce, args=list(arguments), prog="grokfast reproduce")
 
 
-def run(
+def reproduce(
     size_name: SizeName = "quick",
     only: tuple[str, ...] = (),
     folder: Annotated[Path, tyro.conf.arg(name="runs")] = Path("reproduction"),
@@ -73,7 +74,7 @@ def run(
         return
     command = shlex.join(["grokfast", *sys.argv[1:]])
     with ReproduceDisplay(console, parts) as display:
-        result = reproduce(stages, folder, size_name, command, carried, display)
+        result = carry_out(stages, folder, size_name, command, carried, display)
     for key, reason in result.failed.items():
         console.print(f"failed: {key}: {reason}", soft_wrap=True)
     if result.page is None:
