@@ -138,7 +138,8 @@ def _tell_ledger(console: Console, values: dict[str, Any]) -> None:
     counts = values["counts"]
     console.print(
         f"{counts['figures']['agrees']} of {counts['figures']['all']} claims agree with the paper's figures, "
-        f"{counts['prose']['agrees']} of {counts['prose']['all']} with its text; "
+        f"{counts['prose']['agrees']} of {counts['prose']['all']} with its text; of {counts['values']['all']} values "
+        f"of its figures {counts['values']['agrees']} agree, {counts['values']['differs']} differ; "
         f"{drawn} of {len(values['figures'])} figures drawn",
         soft_wrap=True,
     )
