@@ -14,7 +14,7 @@ from numpy.typing import ArrayLike, NDArray
 from grokfast.errors import ConfigError
 from grokfast.figures.choose import by_scale, seed_of
 from grokfast.figures.kept import measured
-from grokfast.measures import Estimate, mean_interval
+from grokfast.measures import Estimate, mean_interval, proportion
 from grokfast.report.claims.expected import NOTHING, Expected, expected_of
 from grokfast.report.claims.verdict import Verdict, find_margin, judge
 from grokfast.runs import Run
@@ -270,14 +270,8 @@ def _place(name: str) -> tuple[int, int, str]:
 
 
 def share_of(hits: Sequence[bool]) -> Estimate | None:
-    """Share of runs of which something holds, with Wilson's 95 % interval; None without any."""
-    count = len(hits)
-    if not count:
-        return None
-    z, share = 1.959964, float(np.mean(hits))
-    middle = (share + z**2 / (2 * count)) / (1 + z**2 / count)
-    half = z / (1 + z**2 / count) * np.sqrt(share * (1 - share) / count + z**2 / (4 * count**2))
-    return Estimate(share, max(0.0, float(middle - half)), min(1.0, float(middle + half)), count)
+    """Share of runs of which something holds, with its exact 95 % interval; None without any."""
+    return proportion(sum(map(bool, hits)), len(hits)) if len(hits) else None
 
 
 def paired(one: Sequence[Run], other: Sequence[Run], column: str) -> NDArray[np.float64]:
