@@ -71,16 +71,27 @@ def verdict_text(figure: Verdict, prose: Verdict) -> str:
     return ", ".join(f"{name} {verdict}" for name, verdict in found.items())
 
 
-def headline(findings: Sequence[Finding], most: int = 3) -> str:
-    """The first findings that are compared with the paper, in a line.
+def headline(parts: Sequence[Part], most: int = 3) -> str:
+    """The first findings of each setting that are compared with the paper, in a line.
 
     Args:
-        findings: A claim's.
-        most: How many.
+        parts: A claim's.
+        most: How many, of one setting; fewer of each where there are several.
     """
-    compared = [finding for finding in findings if finding.expected.figure or finding.expected.prose]
-    shown = [finding for finding in compared if finding.estimate is not None][:most]
-    return "; ".join(f"{finding.quantity}: {measured(finding)}" for finding in shown) or "-"
+    texts = []
+    for part in parts:
+        compared = [finding for finding in part.findings if finding.expected.figure or finding.expected.prose]
+        shown = [finding for finding in compared if finding.estimate is not None][: most - (len(parts) > 1)]
+        text = "; ".join(f"{finding.quantity}: {measured(finding)}" for finding in shown)
+        if text:
+            texts.append(f"*{_where(part, parts)}*: {text}" if len(parts) > 1 else text)
+    return ". ".join(texts) or "-"
+
+
+def _where(part: Part, parts: Sequence[Part]) -> str:
+    """What tells a setting from the others: the task, or the study where the task is the same."""
+    alike = [other for other in parts if other.case.task == part.case.task]
+    return part.case.title if len(alike) == 1 else part.case.study or part.case.title
 
 
 def _caption(part: Part) -> str:

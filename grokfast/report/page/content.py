@@ -18,7 +18,7 @@ from grokfast.report.page.charts import chart_of
 from grokfast.report.page.describe import numbers_of, text_of
 from grokfast.report.page.summaries import Summaries
 from grokfast.report.page.svg import inline_svg
-from grokfast.report.page.wording import measured
+from grokfast.report.wording import measured
 from grokfast.runs import Run, RunTable, regime_of
 from grokfast.studies import STUDIES, find_study, setting_of
 
