@@ -7,7 +7,7 @@ import json
 import shutil
 import tempfile
 import weakref
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -21,7 +21,7 @@ from grokfast.errors import InputError, StoreError
 from grokfast.measures import Column
 from grokfast.models import Params
 from grokfast.query import export, select
-from grokfast.rows import ROWS, row_of
+from grokfast.rows import ROWS, row_of, summary_of
 from grokfast.store import Store, derived_keys, derived_names, indexed_rows, packed_files, read_derived, unpack
 from grokfast.tasks import Split, fresh_module, load_parameters
 from grokfast.training import SCHEMA, RunConfig, config_of
@@ -62,7 +62,7 @@ class Run:
     @property
     def summary(self) -> dict[str, Any]:
         """End results: grokking times, end metrics, compressibility, features."""
-        return dict(self.record["summary"])
+        return summary_of(self.record)
 
     @cached_property
     def history(self) -> dict[str, NDArray[Any]]:
@@ -278,23 +278,6 @@ def _unpacked(files: Sequence[Path]) -> Store:
     for file in files:
         unpack(file, root)
     return store
-
-
-def regime_of(summary: Mapping[str, Any]) -> str:
-    """``"groks"`` or ``"learns"`` by definition 2, or ``"not generalised"``.
-
-    The definition compares each accuracy with its own maximum and so says nothing about a run whose test accuracy
-    never rose; one that ends below half its train accuracy is called not generalised.
-
-    Args:
-        summary: A run's summary, or its row in a table.
-    """
-    # Runs of the first schema may have taken the accuracy of the whole train split alone.
-    taken = "_full" if summary.get("end_train_accuracy") is None and "end_train_accuracy_full" in summary else ""
-    learned = summary.get(f"t_train{taken}") is not None
-    if not learned or summary["end_test_accuracy"] < 0.5 * summary[f"end_train_accuracy{taken}"]:
-        return "not generalised"
-    return "groks" if summary[f"groks{taken}"] else "learns"
 
 
 def kept_measures(store: Store, key: str, but: str = "") -> dict[str, float | None]:
