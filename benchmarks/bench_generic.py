@@ -1,6 +1,7 @@
 """Any network through NetworkTask, against a plain PyTorch loop over the members and against JAX, per member.
 
-An epoch of training without a test pass. JAX (``pip install jax``) is skipped where it is not installed.
+An epoch of training without a test pass, with recorded steps, as after a run's first 500. JAX (``pip install jax``)
+is skipped where it is not installed.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from generic_tasks import TransformerSum, TwoLayerSum, jax_epoch, jax_mlp, jax_t
 from torch import nn
 
 from grokfast.models import member
-from grokfast.tasks import load_parameters, stream
+from grokfast.tasks import bound, load_parameters, stream
 from grokfast.training import RunConfig, initial_stack
 from grokfast.training.steps import train_pass
 
@@ -106,8 +107,9 @@ def with_jax(problem):
 
 @pytest.mark.parametrize("rival", [plain_loop, with_jax], ids=["loop", "jax"])
 @pytest.mark.parametrize("case", list(CASES))
-def test_an_epoch_of_any_network(side_by_side, quick, case, rival):
+def test_an_epoch_of_any_network(monkeypatch, side_by_side, quick, case, rival):
     """Per member; every member's loss compared after as many epochs on both sides."""
+    monkeypatch.setattr(bound, "RECORD_AFTER", 0)
     problem = Problem(case, quick)
     names = {plain_loop: "a loop over nn.Modules, fused Adam", with_jax: "jax.jit(vmap(scan))"}
     mine, theirs = side_by_side(

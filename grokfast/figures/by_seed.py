@@ -10,6 +10,7 @@ from matplotlib.figure import Figure
 from grokfast.figures.choose import by_scale, scale_of
 from grokfast.figures.curves import loss_label
 from grokfast.figures.kept import values_of
+from grokfast.figures.overlay import Digitised
 from grokfast.figures.spec import FigureSpec, register_figure
 from grokfast.figures.style import GROKKING, LEARNING, NEUTRAL, new_figure
 from grokfast.runs import Run
@@ -34,6 +35,8 @@ def _scatter(axes: Axes, runs: Sequence[Run], name: str, color: str, marker: str
 def _draw(runs: Sequence[Run]) -> Figure:
     figure = new_figure(1, 3, width=10, height=3.2)
     times, accuracy, loss = figure.axes
+    for axes, name in ((times, "times"), (accuracy, "accuracy"), (loss, "loss")):
+        axes.set_label(name)
     for name, color, marker, label in _TIMES:
         _scatter(times, runs, name, color, marker, label)
     for axes, metric in ((accuracy, "accuracy"), (loss, "loss")):
@@ -48,10 +51,22 @@ def _draw(runs: Sequence[Run]) -> Figure:
     return figure
 
 
-_NEEDED = tuple(name for name, *_ in _TIMES) + tuple(
+NEEDED = tuple(name for name, *_ in _TIMES) + tuple(
     f"end_{split}_{metric}" for metric in ("accuracy", "loss") for split, *_ in _SPLITS
 )
+"""Columns of the summary that both figures show."""
+
+_ISING = {
+    "times": (Digitised("fig09c"), Digitised("fig09d")),
+    "accuracy": (Digitised("fig09a", factor=0.01),),
+    "loss": (Digitised("fig09b"), Digitised("fig09b_seeds", points=True)),
+}
+_MODULAR = {
+    "times": (Digitised("fig10c"), Digitised("fig10d")),
+    "accuracy": (Digitised("fig10a"),),
+    "loss": (Digitised("fig10b"),),
+}
 _SHOWN = "learning times, end accuracies and end losses of every seed"
 
-register_figure(FigureSpec("fig09", f"{_SHOWN} of the Ising task, by w0", _draw, "ising", _NEEDED))
-register_figure(FigureSpec("fig10", f"{_SHOWN}, by w0", _draw, "main-text", _NEEDED))
+register_figure(FigureSpec("fig09", f"{_SHOWN} of the Ising task, by w0", _draw, "ising", NEEDED, paper=_ISING))
+register_figure(FigureSpec("fig10", f"{_SHOWN}, by w0", _draw, "main-text", NEEDED, paper=_MODULAR))

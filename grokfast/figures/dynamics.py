@@ -12,9 +12,10 @@ from grokfast.errors import InputError
 from grokfast.figures.choose import counted, ends, regime
 from grokfast.figures.curves import curve, loss_label
 from grokfast.figures.kept import described, history_names
+from grokfast.figures.overlay import Digitised
 from grokfast.figures.spec import FigureSpec, register_figure
 from grokfast.figures.style import FEATURE_COLORS, GROKKING, LEARNING, NEUTRAL, new_figure, note
-from grokfast.measures import plateau
+from grokfast.measures import plateau_from
 from grokfast.runs import Run
 
 QUANTITIES = {"energy": "E", "magnetization": "M", "abs_magnetization": "|M|"}
@@ -30,6 +31,12 @@ def last_hidden(run: Run) -> str:
     return "hidden" if count == 1 else f"hidden{count}"
 
 
+def plateau_of(run: Run) -> tuple[int, int]:
+    """First and last epoch of the plateau of a run with a t_train, by :func:`grokfast.measures.plateau`."""
+    start = int(run.summary["t_train"])
+    return start, plateau_from(start, *run.seen("test_accuracy"))
+
+
 def mark_times(panels: Iterable[Axes], members: Sequence[Run], labelled: Axes | None = None) -> None:
     """Vertical lines at the medians over seeds of t_train, the end of the plateau and t_test.
 
@@ -42,8 +49,7 @@ def mark_times(panels: Iterable[Axes], members: Sequence[Run], labelled: Axes | 
     for run in members:
         if run.summary.get("t_train") is None:
             continue
-        train, (tested, test) = run.seen("train_accuracy")[1], run.seen("test_accuracy")
-        bounds = (run.summary["t_train"], plateau(train, test, test_epochs=tested)[1], run.summary["t_test"])
+        bounds = (*plateau_of(run), run.summary["t_test"])
         for values, bound in zip(found.values(), bounds, strict=True):
             values.append(bound)
     for (name, values), dashes in zip(found.items(), (":", "-.", "--"), strict=True):
@@ -63,8 +69,12 @@ def draw_dynamics(runs: Sequence[Run], features: Features, ylabel: str) -> Figur
     sides = list(ends(runs).items())
     figure = new_figure(4, len(sides), width=4.2 * len(sides), height=8.4, sharex=True, sharey="row")
     grid = np.array(figure.axes).reshape(4, len(sides))
-    for column, (w0, members), color in zip(grid.T, sides, (LEARNING, GROKKING), strict=False):
+    for column, (w0, members), color, side in zip(
+        grid.T, sides, (LEARNING, GROKKING), ("learning", "grokking"), strict=False
+    ):
         _column(list(column), members, features, color)
+        for axes, row in zip(column, ("features", "compressibility", "accuracy", "loss"), strict=True):
+            axes.set_label(f"{row} {side}")
         column[0].set_title(f"$w_0$ = {w0:g}: {regime(members)} ({counted(len(members))})")
     labels = (ylabel, "compressibility $c$", "accuracy", f"{loss_label(runs)},\ngeometric mean")
     for axes, name in zip(grid[:, 0], labels, strict=True):
@@ -126,19 +136,30 @@ def headline_features(runs: Sequence[Run], most: int = len(FEATURE_COLORS)) -> F
     return {declared[name].heading if name in declared else name: name for name in shown}
 
 
+def features_of(runs: Sequence[Run]) -> Features:
+    """The features that the paper's figure of these runs' task shows, or the headline features of another task.
+
+    Args:
+        runs: Runs of one setting.
+    """
+    task = runs[0].record["config"]["task"]["name"]
+    if task == "modular-addition":
+        return {"output": "ipr_output", "input, both blocks": "ipr_input", "input, each block": "ipr_input_separate"}
+    if task == "ising":
+        return {label: f"{last_hidden(runs[0])}_weighted_{name}" for name, label in QUANTITIES.items()}
+    return headline_features(runs)
+
+
 def _draw_any(runs: Sequence[Run]) -> Figure:
     return draw_dynamics(runs, headline_features(runs), "features")
 
 
 def _draw_modular(runs: Sequence[Run]) -> Figure:
-    features = {"output": "ipr_output", "input, both blocks": "ipr_input", "input, each block": "ipr_input_separate"}
-    return draw_dynamics(runs, features, "mean IPR (real basis)")
+    return draw_dynamics(runs, features_of(runs), "mean IPR (real basis)")
 
 
 def _draw_ising(runs: Sequence[Run]) -> Figure:
-    layer = last_hidden(runs[0])
-    features = {label: f"{layer}_weighted_{name}" for name, label in QUANTITIES.items()}
-    return draw_dynamics(runs, features, "weighted mean |r|\n(last hidden layer)")
+    return draw_dynamics(runs, features_of(runs), "weighted mean |r|\n(last hidden layer)")
 
 
 _MODULAR = ("ipr_output", "ipr_input", "ipr_input_separate", "compressibility")
@@ -158,6 +179,12 @@ register_figure(
         "main-text-dynamics",
         curves=_MODULAR,
         scales=2,
+        paper={
+            "features learning": (Digitised("fig06b"),),
+            "features grokking": (Digitised("fig06a"),),
+            "compressibility learning": (Digitised("fig06d"),),
+            "compressibility grokking": (Digitised("fig06c"),),
+        },
     )
 )
 register_figure(
@@ -168,5 +195,13 @@ register_figure(
         "ising-ends",
         curves=_ISING,
         scales=2,
+        paper={
+            # The paper's dashed curves of learning repeat those of grokking: they are no data.
+            "features learning": (Digitised("fig07b", ("solid",)),),
+            "features grokking": (Digitised("fig07a"),),
+            "compressibility learning": (Digitised("fig07d"),),
+            "compressibility grokking": (Digitised("fig07c"),),
+            "accuracy grokking": (Digitised("fig07e"),),
+        },
     )
 )

@@ -8,16 +8,19 @@ from matplotlib.figure import Figure
 
 from grokfast.figures.choose import title_of
 from grokfast.figures.geometry import (
+    PAPERS_METRIC,
     STUDIES,
     column,
     draw_curves,
     mark_learning,
     metric_title,
+    panel_label,
     panels,
     sides,
     title,
     zero_line,
 )
+from grokfast.figures.overlay import Digitised
 from grokfast.figures.spec import FigureSpec, register_figure
 from grokfast.figures.style import new_figure
 from grokfast.runs import Run
@@ -34,6 +37,7 @@ def _draw(runs: Sequence[Run]) -> Figure:
                 draw_curves(axes, side, f"geometry_euclidean_{what}", linestyle="--", linewidth=0.7, alpha=0.7)
                 mark_learning(axes, side)
             zero_line(axes)
+            axes.set_label(panel_label(mine, metric, what))
             axes.set(ylim=(-1.05, 1.05), xlabel="epoch")
             if row == 0:
                 axes.set_title(f"{title_of(mine)}\n{metric_title(metric)}")
@@ -52,5 +56,11 @@ register_figure(
         STUDIES,
         curves=("geometry_*_cosine", "geometry_*_origin"),
         apart="task",
+        paper={
+            f"ising {PAPERS_METRIC} cosine": (Digitised("fig08a"),),
+            f"modular-addition {PAPERS_METRIC} cosine": (Digitised("fig08b"),),
+            f"ising {PAPERS_METRIC} origin": (Digitised("fig08c"),),
+            f"modular-addition {PAPERS_METRIC} origin": (Digitised("fig08d"),),
+        },
     )
 )

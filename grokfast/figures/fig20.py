@@ -8,7 +8,17 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from grokfast.figures.choose import title_of
-from grokfast.figures.geometry import STUDIES, by_task, look_of, metric_title, shown_metrics, sides
+from grokfast.figures.geometry import (
+    PAPERS_METRIC,
+    STUDIES,
+    by_task,
+    look_of,
+    metric_title,
+    panel_label,
+    shown_metrics,
+    sides,
+)
+from grokfast.figures.overlay import Digitised
 from grokfast.figures.spec import FigureSpec, register_figure
 from grokfast.figures.style import NEUTRAL, band, new_figure
 from grokfast.runs import Run
@@ -32,6 +42,7 @@ def _draw(runs: Sequence[Run]) -> Figure:
             shown = (spectra > 0).all(0)
             label = f"{side.label}, {share:.1%} from {start:g}"
             band(axes, ranks[shown], spectra[:, shown], color=side.color, label=label)
+        axes.set_label(panel_label(mine, metric, "spectrum"))
         axes.axhline(0.1, color=NEUTRAL, linestyle="--", linewidth=0.8)
         axes.set(xscale="log", yscale="log", xlabel="rank", title=f"{title_of(mine)}\n{metric_title(metric)}")
         low, high = axes.get_ylim()
@@ -50,5 +61,10 @@ register_figure(
         columns=("spectrum_ranks", "stiff_share_*"),
         curves=("geometry_*_length",),
         apart="task",
+        # The paper counts parameters from the smallest value.
+        paper={
+            f"ising {PAPERS_METRIC} spectrum": (Digitised("fig20a", ranks=6_797),),
+            f"modular-addition {PAPERS_METRIC} spectrum": (Digitised("fig20b", ranks=174_193),),
+        },
     )
 )

@@ -8,15 +8,18 @@ from matplotlib.figure import Figure
 
 from grokfast.figures.choose import title_of
 from grokfast.figures.geometry import (
+    PAPERS_METRIC,
     STUDIES,
     column,
     draw_curves,
     mark_learning,
     metric_title,
+    panel_label,
     panels,
     sides,
     title,
 )
+from grokfast.figures.overlay import Digitised
 from grokfast.figures.spec import FigureSpec, register_figure
 from grokfast.figures.style import new_figure
 from grokfast.runs import Run
@@ -35,6 +38,8 @@ def _draw(runs: Sequence[Run]) -> Figure:
             )
             for axes in (whole, split):
                 mark_learning(axes, side)
+        whole.set_label(panel_label(mine, metric, "whole"))
+        split.set_label(panel_label(mine, metric, "split"))
         whole.set(yscale="log", xlabel="epoch", title=f"{title_of(mine)}\n{metric_title(metric)}")
         split.set(yscale="log", xlabel="epoch")
         whole.legend()
@@ -58,5 +63,10 @@ register_figure(
         STUDIES,
         curves=("geometry_*_length", "geometry_*_stiff_length", "geometry_*_sloppy_length"),
         apart="task",
+        paper={
+            f"ising {PAPERS_METRIC} whole": (Digitised("fig32a"),),
+            f"modular-addition {PAPERS_METRIC} whole": (Digitised("fig32b"),),
+            f"modular-addition {PAPERS_METRIC} split": (Digitised("fig32d"),),
+        },
     )
 )

@@ -10,15 +10,18 @@ from matplotlib.figure import Figure
 
 from grokfast.figures.choose import title_of
 from grokfast.figures.geometry import (
+    PAPERS_METRIC,
     STUDIES,
     Side,
     column,
     metric_title,
+    panel_label,
     panels,
     sides,
     title,
     zero_line,
 )
+from grokfast.figures.overlay import Digitised
 from grokfast.figures.spec import FigureSpec, register_figure
 from grokfast.figures.style import new_figure
 from grokfast.measures import discrete_gradient, largest_bump
@@ -59,6 +62,7 @@ def _draw(runs: Sequence[Run]) -> Figure:
         # Grokking first: it is what the paper shows.
         for row, side in enumerate(reversed(sides(mine))):
             axes = figure.axes[row * len(columns) + k]
+            axes.set_label(panel_label(mine, metric, side.name))
             _panel(axes, side, metric)
             if row == 0:
                 head = f"{title_of(mine)}, {metric_title(metric)}"
@@ -79,5 +83,10 @@ register_figure(
         STUDIES,
         curves=("geometry_*_length",),
         apart="task",
+        paper={
+            f"{task} {PAPERS_METRIC} {side}": (Digitised(panel, (side,)),)
+            for task, panel in (("ising", "fig33a"), ("modular-addition", "fig33b"))
+            for side in ("learning", "grokking")
+        },
     )
 )

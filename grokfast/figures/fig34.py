@@ -8,16 +8,19 @@ from matplotlib.figure import Figure
 
 from grokfast.figures.choose import title_of
 from grokfast.figures.geometry import (
+    PAPERS_METRIC,
     STUDIES,
     column,
     draw_curves,
     mark_learning,
     metric_title,
+    panel_label,
     panels,
     sides,
     title,
     zero_line,
 )
+from grokfast.figures.overlay import Digitised
 from grokfast.figures.spec import FigureSpec, register_figure
 from grokfast.figures.style import new_figure
 from grokfast.runs import Run
@@ -30,6 +33,7 @@ def _draw(runs: Sequence[Run]) -> Figure:
     for k, (mine, metric) in enumerate(columns):
         for row, side in enumerate(sides(mine)):
             axes = figure.axes[row * len(columns) + k]
+            axes.set_label(panel_label(mine, metric, side.name))
             draw_curves(axes, side, column(metric, "stiff_cosine"), "stiff")
             draw_curves(axes, side, column(metric, "sloppy_cosine"), "sloppy", linestyle="--", alpha=0.8)
             mark_learning(axes, side)
@@ -54,5 +58,10 @@ register_figure(
         STUDIES,
         curves=("geometry_*_stiff_cosine", "geometry_*_sloppy_cosine"),
         apart="task",
+        paper={
+            f"{task} {PAPERS_METRIC} {side}": (Digitised(panel, (f"{side} stiff", f"{side} sloppy")),)
+            for task, panel in (("ising", "fig34a"), ("modular-addition", "fig34b"))
+            for side in ("learning", "grokking")
+        },
     )
 )

@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from grokfast.errors import InputError
-from grokfast.figures.choose import by_scale, counted, regime, scale_of, split_by, title_of
+from grokfast.figures.choose import by_scale, counted, regime, scale_of, split_by, task_of, title_of
 from grokfast.figures.style import GROKKING, LEARNING, NEUTRAL, band
 from grokfast.runs import Run
 
@@ -20,9 +20,12 @@ STUDIES = ("geometry-diagonal", "geometry")
 """The studies that figures of geometry show."""
 
 _LOOK = re.compile(r"geometry:[^:]+:(?P<step>\d+):(?P<stiff>[^:]+)")
-_LENGTH = re.compile(r"geometry_([a-z]+_(?:all|\d+)(?:_full)?)_length")
+_LENGTH = re.compile(r"geometry_([a-z]+_(?:all|\d+)(?:_train)?(?:_full)?)_length")
 
-_SHOWN = ("logit-16", "softmax-all")
+PAPERS_METRIC = "logit-16"
+"""The metric of the published code."""
+
+_SHOWN = (PAPERS_METRIC, "softmax-all")
 
 
 @dataclass(frozen=True)
@@ -135,10 +138,16 @@ def column(metric: str, what: str) -> str:
     return f"geometry_{metric.replace('-', '_')}_{what}"
 
 
+def panel_label(runs: Sequence[Run], metric: str, what: str) -> str:
+    """Label of the axes that show one task in one metric, by which the paper's curves find them."""
+    return f"{task_of(runs[0])} {metric} {what}"
+
+
 def metric_title(metric: str) -> str:
     """In words: ``logit-16`` is "logit Fisher, 16 samples"."""
-    fisher, samples, *full = metric.split("-")
-    return f"{fisher} Fisher{', whole matrix' if full else ''}, {'all' if samples == 'all' else samples} samples"
+    fisher, samples, *more = metric.split("-")
+    of = "training samples" if "train" in more else "samples"
+    return f"{fisher} Fisher{', whole matrix' if 'full' in more else ''}, {samples} {of}"
 
 
 def draw_curves(

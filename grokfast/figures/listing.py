@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from matplotlib.figure import Figure
 from rich import box
@@ -10,10 +10,11 @@ from rich.table import Table
 
 from grokfast.errors import InputError, MissingRunsError
 from grokfast.figures.choose import choose, condition, groups_of
-from grokfast.figures.spec import FIGURES, find_figure
+from grokfast.figures.overlay import lay_over
+from grokfast.figures.spec import FIGURES, FigureSpec, find_figure
 from grokfast.figures.style import NEUTRAL, style
-from grokfast.runs import RunTable, load
-from grokfast.studies import STUDIES
+from grokfast.runs import Run, RunTable, load
+from grokfast.studies import STUDIES, find_study, setting_of
 
 
 def draw(name: str, table: RunTable, where: str | None = None) -> Figure:
@@ -37,10 +38,18 @@ def draw(name: str, table: RunTable, where: str | None = None) -> Figure:
     choice = choose(spec, table, where)
     with style():
         figure = spec.draw(choice.runs)
+        if spec.paper and is_papers(spec, choice.runs):
+            lay_over(figure, spec.paper)
         if choice.left_out:
             reasons = ", ".join(dict.fromkeys(choice.left_out.values()))
             figure.supxlabel(f"{len(choice.left_out)} runs left out: {reasons}", fontsize=6, color=NEUTRAL)
     return figure
+
+
+def is_papers(spec: FigureSpec, runs: Sequence[Run]) -> bool:
+    """Whether all runs have a setting of the figure's studies, at any length: the paper's."""
+    known = {setting for name in spec.studies for setting in find_study(name).settings}
+    return {setting_of(run.record["config"]).of_any_length for run in runs} <= known
 
 
 def draw_all(table: RunTable, where: str | None = None) -> Iterator[tuple[str, Figure | str]]:

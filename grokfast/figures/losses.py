@@ -11,6 +11,7 @@ from matplotlib.ticker import MaxNLocator
 from grokfast.figures.choose import by_scale, regime, title_of
 from grokfast.figures.curves import loss_label
 from grokfast.figures.kept import values_of
+from grokfast.figures.overlay import Digitised
 from grokfast.figures.spec import FigureSpec, register_figure
 from grokfast.figures.style import draw_fit, new_figure, scale_colors
 from grokfast.measures import LinearFit
@@ -65,6 +66,7 @@ def _finish(axes: Axes, runs: Sequence[Run], split: str) -> None:
 def _draw_below_onset(runs: Sequence[Run]) -> Figure:
     figure = new_figure(1, 1, width=5.6, height=4.0)
     (axes,) = figure.axes
+    axes.set_label("main")
     fitted = below_onset(runs)
     _points(axes, runs, "end_train_loss", {run.key for run in fitted})
     fit = _fit(axes, fitted, "end_train_loss")
@@ -125,6 +127,7 @@ register_figure(
         "main-text",
         _NEEDED,
         scales=2,
+        paper={"main": (Digitised("fig14c", points=True),)},
     )
 )
 register_figure(

@@ -10,6 +10,7 @@ from matplotlib.figure import Figure
 
 from grokfast.figures.choose import by_scale, counted, split_by, title_of
 from grokfast.figures.kept import values_of
+from grokfast.figures.overlay import Digitised
 from grokfast.figures.spec import FigureSpec, register_figure
 from grokfast.figures.style import NEUTRAL, band, new_figure, scale_colors
 from grokfast.runs import Run
@@ -37,6 +38,7 @@ def draw_pruning(runs: Sequence[Run], floor: float = -0.02, chance: float | None
     """
     figure = new_figure(1, 1, width=5.6, height=4.0)
     (axes,) = figure.axes
+    axes.set_label("main")
     _panel(axes, runs, floor)
     if chance is not None:
         axes.axhline(chance, color=NEUTRAL, linewidth=0.7, linestyle=":")
@@ -67,10 +69,12 @@ def _draw_with_inset(runs: Sequence[Run]) -> Figure:
     parts = sorted(split_by(runs, "weight_decay").items(), key=lambda part: float(part[0]))
     figure = new_figure(1, 1, width=5.6, height=4.0)
     (axes,) = figure.axes
+    axes.set_label("main")
     _panel(axes, parts[0][1])
     if len(parts) > 1:
         decay, members = parts[1]
         inset = axes.inset_axes((0.12, 0.44, 0.4, 0.42))  # left of where the curves fall
+        inset.set_label("inset")
         curves_by_scale(inset, members)
         inset.set_title(f"weight decay {float(decay):g}", fontsize=8)
         inset.tick_params(labelsize=7)
@@ -85,6 +89,7 @@ def _draw_batches(runs: Sequence[Run]) -> Figure:
     figure = new_figure(1, len(parts), width=4.2 * len(parts) + 0.4, height=3.6)
     for axes, (batch, members) in zip(figure.axes, parts, strict=True):
         curves_by_scale(axes, members)
+        axes.set_label(f"batch {batch}")
         axes.set(title=f"batch {batch}", xlabel=_SHARE, ylim=(-0.02, 1.04))
         axes.legend(title="$w_0$", loc="lower left")
     figure.axes[0].set_ylabel("test accuracy")
@@ -102,6 +107,7 @@ register_figure(
         "weight-decays",
         _NEEDED,
         apart="weight_decay",
+        paper={"main": (Digitised("fig14a"),), "inset": (Digitised("fig18a"),)},
     )
 )
 register_figure(FigureSpec("fig05b", "pruning curves of the Ising task by w0", _draw_ising, "ising", _NEEDED))
@@ -113,8 +119,16 @@ register_figure(
         "batch-sizes",
         _NEEDED,
         apart="batch_size",
+        paper={"batch 64": (Digitised("fig14a"),), "batch 200": (Digitised("fig14b"),)},
     )
 )
 register_figure(
-    FigureSpec("fig18", "pruning curves by w0 at weight decay 3e-4", _draw_with_line, "strong-decay", _NEEDED)
+    FigureSpec(
+        "fig18",
+        "pruning curves by w0 at weight decay 3e-4",
+        _draw_with_line,
+        "strong-decay",
+        _NEEDED,
+        paper={"main": (Digitised("fig18a"),)},
+    )
 )

@@ -12,6 +12,7 @@ from matplotlib.lines import Line2D
 
 from grokfast.figures.choose import by_scale, scale_of, task_of, title_of
 from grokfast.figures.kept import described, measured, values_of
+from grokfast.figures.overlay import Digitised
 from grokfast.figures.spec import FigureSpec, register_figure
 from grokfast.figures.style import draw_fit, new_figure, note, scale_colors
 from grokfast.runs import Run
@@ -51,6 +52,7 @@ def draw_scatter(runs: Sequence[Run], panels: Mapping[str, str]) -> Figure:
     colors = scale_colors(list(by_scale(runs)))
     grid = list(figure.axes)
     for k, (axes, (name, label)) in enumerate(zip(grid, panels.items(), strict=False)):
+        axes.set_label(name)
         _panel(axes, runs, colors, name)
         axes.set_xlabel(label)
         if k % _COLUMNS == 0:
@@ -80,8 +82,13 @@ def _panel(axes: Axes, runs: Sequence[Run], colors: Mapping[float, object], name
     axes.locator_params(axis="x", nbins=4)
 
 
+def panels_of(runs: Sequence[Run]) -> dict[str, str]:
+    """What the paper's figures of these runs have on their abscissae, with labels."""
+    return {**_COMMON, **_FEATURES.get(task_of(runs[0]), {})}
+
+
 def _draw_paper(runs: Sequence[Run]) -> Figure:
-    return draw_scatter(runs, {**_COMMON, **_FEATURES.get(task_of(runs[0]), {})})
+    return draw_scatter(runs, panels_of(runs))
 
 
 def _draw_any(runs: Sequence[Run]) -> Figure:
@@ -109,6 +116,13 @@ def every_measure(runs: Sequence[Run]) -> dict[str, str]:
 
 
 _NEEDED = ("compressibility", *_LOSSES, "gini_weights", "gini_fisher")
+_DIGITISED = {
+    "fig15": {
+        "end_train_loss": (Digitised("fig14c", points=True),),
+        "ipr_input": (Digitised("fig15h", points=True),),
+    },
+    "fig16": {"end_train_loss": (Digitised("fig14d", points=True),)},
+}
 _TITLE = "compressibility against losses, Gini coefficients and features"
 
 register_figure(
@@ -120,4 +134,6 @@ for _name, _study, _what in (
     ("fig17", "ising", "Ising"),
     ("fig19", "strong-decay-scatter", "weight decay 3e-4"),
 ):
-    register_figure(FigureSpec(_name, f"{_TITLE}, {_what}", _draw_paper, _study, _NEEDED))
+    register_figure(
+        FigureSpec(_name, f"{_TITLE}, {_what}", _draw_paper, _study, _NEEDED, paper=_DIGITISED.get(_name, {}))
+    )

@@ -9,11 +9,13 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from grokfast.endmodel import curve_name, kept_pruning, layers
-from grokfast.figures.choose import by_scale, ends, split_by, title_of
+from grokfast.figures.choose import by_scale, ends, split_by, task_of, title_of
+from grokfast.figures.overlay import Digitised
 from grokfast.figures.spec import FigureSpec, register_figure
 from grokfast.figures.style import GROKKING, LEARNING, NEUTRAL, band, new_figure, scale_colors
 from grokfast.pruning import Scheme, layers_of, weight_names
 from grokfast.runs import Run
+from grokfast.tasks import fresh_module
 
 _LOOKS = {
     Scheme.LAYERWISE: (LEARNING, "-"),
@@ -25,7 +27,7 @@ _LOOKS = {
 
 def layer_title(run: Run, layer: str) -> str:
     """``layer 1 (512x226)``: which layer of the network, and the shape of its weights."""
-    params = run.checkpoint()
+    params = dict(fresh_module(run.config.task).named_parameters())
     (name, *_) = layers_of(weight_names(params, stacked=False))[layer]
     return f"layer {layers(run).index(layer) + 1} ({'×'.join(map(str, params[name].shape))})"
 
@@ -102,6 +104,7 @@ def _draw_global_fisher(runs: Sequence[Run]) -> Figure:
     figure = new_figure(len(parts), 2, width=8.4, height=3.2 * len(parts))
     for row, members in enumerate(parts):
         accuracy, loss = figure.axes[2 * row : 2 * row + 2]
+        accuracy.set_label(f"{task_of(members[0])} accuracy")
         curves_by_w0(accuracy, members, Scheme.FISHER_GLOBAL)
         curves_by_w0(loss, members, Scheme.FISHER_GLOBAL, loss=True)
         accuracy.set(ylabel="test accuracy", title=f"{title_of(members)}: Fisher pruning, all layers together")
@@ -143,6 +146,7 @@ register_figure(
         _TASKS,
         kept=(curve_name(Scheme.FISHER_GLOBAL),),
         apart="task",
+        paper={"ising accuracy": (Digitised("fig21a"),)},
     )
 )
 for _name, _study, _what, _draw in (

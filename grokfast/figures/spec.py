@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib import metadata
 from typing import Any
 
@@ -13,6 +13,7 @@ from matplotlib.figure import Figure
 
 from grokfast._checks import check_at_least, nearest
 from grokfast.errors import ConfigError, InputError
+from grokfast.figures.overlay import Overlays
 from grokfast.runs import Run
 
 ENTRY_POINTS = "grokfast.figures"
@@ -38,6 +39,7 @@ class FigureSpec:
         kept: Curves of stored end models that it needs (``pruning-global``): ``grokfast measure`` makes them.
         scales: How many different w0 it needs.
         apart: A field (``"task"`` too) whose values it shows apart, each in a panel of its own.
+        paper: The paper's own curves, laid over runs of the paper's setting: by the label that ``draw`` gives the axes.
 
     Raises:
         ConfigError: If the name is no word of letters, digits, dots, hyphens and underscores.
@@ -52,6 +54,7 @@ class FigureSpec:
     kept: tuple[str, ...] = ()
     scales: int = 1
     apart: str | None = None
+    paper: Overlays = field(default_factory=dict, hash=False)
 
     def __post_init__(self) -> None:
         if not isinstance(self.name, str) or not _NAME.fullmatch(self.name) or self.name.lower() == "all":
@@ -60,9 +63,9 @@ class FigureSpec:
                 f"{self.name!r}"
             )
         check_at_least("scales", self.scales, 1, error=ConfigError)
-        for field in ("columns", "curves", "kept"):
-            if isinstance(getattr(self, field), str):
-                raise ConfigError(f"{field} of figure {self.name} must be a tuple of names, got one text")
+        for name in ("columns", "curves", "kept"):
+            if isinstance(getattr(self, name), str):
+                raise ConfigError(f"{name} of figure {self.name} must be a tuple of names, got one text")
 
     @property
     def studies(self) -> tuple[str, ...]:

@@ -29,25 +29,36 @@ class GeometryMeter:
         inputs: What the Fisher information averages over: one tensor of model inputs ``[N, ...]`` a member, or one
             for all.
         variants: The metrics.
+        train_inputs: The same of training inputs, for metrics that average over those.
         forgiving: Give NaN with a warning, not an error, for members whose Fisher information cannot be had
             (activations that are not finite, a model so saturated that it vanishes).
 
     Raises:
-        InputError: If a metric asks for more samples than there are.
+        InputError: If a metric asks for more samples than there are, or for training inputs that were not given.
     """
 
     def __init__(
-        self, model: nn.Module, inputs: Sequence[Tensor], variants: Sequence[Variant], forgiving: bool = False
+        self,
+        model: nn.Module,
+        inputs: Sequence[Tensor],
+        variants: Sequence[Variant],
+        forgiving: bool = False,
+        *,
+        train_inputs: Sequence[Tensor] = (),
     ) -> None:
         self.forgiving = forgiving
-        self.model, self.inputs, self.variants = model, list(inputs), tuple(variants)
+        self.model, self.variants = model, tuple(variants)
+        self.inputs = list(inputs)
+        self._inputs = {False: self.inputs, True: list(train_inputs)}
         self.names = [name for name, p in model.named_parameters() if p.requires_grad]
         if not self.names:
             raise InputError("the model has no trainable parameter, so that it moves nowhere")
-        if not self.inputs:
+        if not inputs:
             raise InputError("expected inputs of at least one member, got none")
         for variant in self.variants:
-            for x in self.inputs:
+            if not self._inputs[variant.train]:
+                raise InputError(f"the metric {variant} needs training inputs, got none")
+            for x in self._inputs[variant.train]:
                 if not 1 <= max(1, variant.samples) <= len(x):
                     raise InputError(f"the metric {variant} needs at least that many samples, got {len(x)}")
         self.split: dict[Variant, Mask] = {}
@@ -103,11 +114,11 @@ class GeometryMeter:
             threshold: 0.1 in the paper.
         """
         self.split = {}
-        for samples in {variant.samples for variant in self.variants}:
-            logit = Variant(MetricFisher.LOGIT, samples)
+        for samples, train in {(variant.samples, variant.train) for variant in self.variants}:
+            logit = Variant(MetricFisher.LOGIT, samples, train=train)
             marks = stiff_parameters(_zeros_for_nan(self.diagonals(final, logit)), threshold)
             self.split[logit] = [mark.to(torch.uint8) for mark in marks.values()]
-            softmax = Variant(MetricFisher.SOFTMAX, samples)
+            softmax = Variant(MetricFisher.SOFTMAX, samples, train=train)
             if softmax in [variant.diagonal for variant in self.variants]:
                 counts = torch.stack([mark.reshape(len(mark), -1).sum(1) for mark in marks.values()]).sum(0)
                 marks = stiffest_parameters(_zeros_for_nan(self.diagonals(final, softmax)), counts)
@@ -174,7 +185,8 @@ class GeometryMeter:
             warnings.warn(f"geometry in the metric {variant} is NaN at times: {error}", RuntimeWarning, stacklevel=4)
 
     def _samples(self, variant: Variant, e: int) -> Tensor:
-        x = self.inputs[e] if len(self.inputs) > 1 else self.inputs[0]
+        inputs = self._inputs[variant.train]
+        x = inputs[e] if len(inputs) > 1 else inputs[0]
         return x[: variant.samples] if variant.samples else x
 
 

@@ -9,7 +9,10 @@ from grokfast._checks import check_at_least, parse_choice
 from grokfast.errors import ConfigError
 from grokfast.fisher import Likelihood
 
-_FORM = "'FISHER-SAMPLES' or 'FISHER-SAMPLES-full', such as 'logit-16', 'softmax-all' or 'softmax-all-full'"
+_FORM = (
+    "'FISHER-SAMPLES' with '-train' or '-full' behind it where they are meant, such as 'logit-16', 'softmax-all-train' "
+    "or 'softmax-all-full'"
+)
 
 
 class MetricFisher(StrEnum):
@@ -34,6 +37,8 @@ class Variant:
         fisher: ``"softmax"`` or ``"logit"``.
         samples: The first so many of the inputs; 0 is all of them.
         full: The whole Fisher matrix in place of its diagonal.
+        train: The expectation is over training inputs, as the paper's text has it, and not over test inputs, as its
+            published code.
 
     Raises:
         ConfigError: If a value is out of range.
@@ -42,6 +47,7 @@ class Variant:
     fisher: MetricFisher = MetricFisher.SOFTMAX
     samples: int = 0
     full: bool = False
+    train: bool = False
 
     def __post_init__(self) -> None:
         fisher = parse_choice("the metric's Fisher information", self.fisher, MetricFisher, error=ConfigError)
@@ -49,12 +55,12 @@ class Variant:
         check_at_least("samples of the metric", self.samples, 0, error=ConfigError)
 
     def __str__(self) -> str:
-        return f"{self.fisher}-{self.samples or 'all'}" + ("-full" if self.full else "")
+        return f"{self.fisher}-{self.samples or 'all'}" + "-train" * self.train + "-full" * self.full
 
     @property
     def diagonal(self) -> Variant:
         """The same with the diagonal only."""
-        return Variant(self.fisher, self.samples)
+        return Variant(self.fisher, self.samples, train=self.train)
 
 
 def parse_variants(text: str) -> tuple[Variant, ...]:
@@ -76,8 +82,12 @@ def parse_variants(text: str) -> tuple[Variant, ...]:
 
 def _parse(name: str) -> Variant:
     parts = name.split("-")
-    full = parts[2:] == ["full"]
-    if len(parts) != 2 + full or not (parts[1] == "all" or (parts[1].isdecimal() and int(parts[1]) > 0)):
+    train, full = "train" in parts[2:], parts[2:][-1:] == ["full"]
+    if (
+        parts[2:] != ["train"] * train + ["full"] * full
+        or len(parts) < 2
+        or not (parts[1] == "all" or (parts[1].isdecimal() and int(parts[1]) > 0))
+    ):
         raise ConfigError(f"a metric must be {_FORM}, got {name!r}")
     fisher = parse_choice("the metric's Fisher information", parts[0], MetricFisher, error=ConfigError)
-    return Variant(fisher, 0 if parts[1] == "all" else int(parts[1]), full)
+    return Variant(fisher, 0 if parts[1] == "all" else int(parts[1]), full, train)

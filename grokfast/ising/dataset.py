@@ -169,23 +169,27 @@ def phases(temperatures: npt.ArrayLike, J: float = 1.0) -> npt.NDArray[np.int64]
 
 
 def train_test_split(
-    dataset: IsingDataset, train: int = 300, test: int = 1000, *, seed: int
+    dataset: IsingDataset, train: int = 300, test: int = 1000, *, seed: int, stratified: bool = True
 ) -> tuple[IsingDataset, IsingDataset]:
     """Two disjoint random parts, each with as many ordered as disordered snapshots.
 
     Args:
         dataset: What to draw from.
-        train: Snapshots of the first part, even.
-        test: Snapshots of the second part, even.
+        train: Snapshots of the first part, even if stratified.
+        test: Snapshots of the second part, even if stratified.
         seed: Integer of at least 0.
+        stratified: Half of each phase in both parts, as the paper's text has it; False draws from all snapshots alike,
+            as its published code does.
 
     Returns:
         The training and the test part, each in random order.
 
     Raises:
-        InputError: If a size is odd or there are too few snapshots of a phase.
+        InputError: If a stratified size is odd, or there are too few snapshots (of a phase).
     """
     check_at_least("seed", seed, 0)
+    if not stratified:
+        return _plain_split(dataset, train, test, seed)
     for name, size in (("train", train), ("test", test)):
         check_at_least(name, size, 0)
         if size % 2:
@@ -204,6 +208,16 @@ def train_test_split(
         parts[1].append(chosen[train // 2 :])
     first, second = (dataset.subset(generator.permutation(np.concatenate(part))) for part in parts)
     return first, second
+
+
+def _plain_split(dataset: IsingDataset, train: int, test: int, seed: int) -> tuple[IsingDataset, IsingDataset]:
+    for name, size in (("train", train), ("test", test)):
+        check_at_least(name, size, 0)
+    count = len(dataset.labels)
+    if count < train + test:
+        raise InputError(f"the split needs {train + test} snapshots, the data set has {count}")
+    order = np.random.default_rng(seed).permutation(count)
+    return dataset.subset(order[:train]), dataset.subset(order[train : train + test])
 
 
 def snapshot_quantities(

@@ -104,16 +104,34 @@ def plateau(
     Returns:
         First and last epoch, the last not before the first.
     """
-    check_fraction("share", share)
     train, test, tested = _series(train_accuracy, test_accuracy, threshold, test_epochs)
     start = _first(train >= threshold * train.max()) + 1
-    after = test[tested >= start]
+    return start, plateau_from(start, tested, test, share=share)
+
+
+def plateau_from(t_train: int, test_epochs: ArrayLike, test_accuracy: ArrayLike, *, share: float = 0.25) -> int:
+    """The last epoch of the plateau, as :func:`plateau`, where t_train is known.
+
+    Args:
+        t_train: The first epoch of it.
+        test_epochs: ``[n]``, rising.
+        test_accuracy: ``[n]``, finite.
+        share: In (0, 1).
+
+    Raises:
+        InputError: If shapes differ or an accuracy is not finite.
+    """
+    check_fraction("share", share)
+    tested, test = np.asarray(test_epochs, dtype=np.int64), np.asarray(test_accuracy, dtype=np.float64)
+    if tested.ndim != 1 or tested.shape != test.shape or not np.isfinite(test).all():
+        raise InputError(f"expected one finite accuracy an epoch, got shapes {tested.shape} and {test.shape}")
+    after = test[tested >= t_train]
     if after.size == 0:
-        return start, start
+        return t_train
     left = after > after[0] + share * (test.max() - after[0])
     inside = np.flatnonzero(~left)
     last = inside[-1] if left.any() and inside.size else 0
-    return start, max(start, int(tested[tested >= start][last]))
+    return max(t_train, int(tested[tested >= t_train][last]))
 
 
 def _series(

@@ -1,11 +1,18 @@
 """Everything that is measured: one protocol, one registry, and the measures that come with the package."""
 
+from grokfast.observe.alignment import cka
 from grokfast.observe.compressibility import CompressibilityMeasure, stack_pruning_curve
+from grokfast.observe.effective_rank import EffectiveRankMeasure
 from grokfast.observe.ends import Ends, describe
 from grokfast.observe.features import FeaturesMeasure
+from grokfast.observe.flatness import FlatnessMeasure, hessian_product
 from grokfast.observe.geometry import PAPER_THRESHOLD, GeometryMeasure
 from grokfast.observe.gini import GiniFisherMeasure, GiniMeasure, NormsMeasure
+from grokfast.observe.hidden import Hidden, last_hidden
+from grokfast.observe.logit_scale import LogitScaleMeasure
+from grokfast.observe.mutual_information import InformationMeasure
 from grokfast.observe.names import ENDS, FULL_ENDS, FULL_TIMES, FULL_TRAIN, METRICS, RESERVED, THRESHOLDS, TIMES
+from grokfast.observe.progress import ProgressMeasure
 from grokfast.observe.protocol import (
     Closes,
     FunctionMeasure,
@@ -23,12 +30,27 @@ from grokfast.observe.registry import MEASURES, find_measure, observer_of, regis
 from grokfast.observe.schedule import canonical_schedule, check_schedule, covers, schedule_epochs, union
 from grokfast.observe.sign_losses import SignLossesMeasure
 from grokfast.observe.snapshot import Dated, Seen, Snapshot
+from grokfast.observe.superposition import SuperpositionMeasure
 from grokfast.observe.watch import Watch, checked_values, is_built_in, reserved_names
 
 FEATURES = FeaturesMeasure()
 COMPRESSIBILITY = CompressibilityMeasure()
 
-for _measure in (FEATURES, COMPRESSIBILITY, GiniMeasure(), GiniFisherMeasure(), NormsMeasure(), SignLossesMeasure()):
+for _measure in (
+    FEATURES,
+    COMPRESSIBILITY,
+    GiniMeasure(),
+    GiniFisherMeasure(),
+    NormsMeasure(),
+    SignLossesMeasure(),
+    SuperpositionMeasure(),
+    EffectiveRankMeasure(),
+    LogitScaleMeasure(),
+    FlatnessMeasure(),
+    ProgressMeasure(),
+    InformationMeasure(),
+    cka,
+):
     register_measure(_measure)
 
 __all__ = [
@@ -47,30 +69,40 @@ __all__ = [
     "Closes",
     "CompressibilityMeasure",
     "Dated",
+    "EffectiveRankMeasure",
     "Ends",
     "FeaturesMeasure",
+    "FlatnessMeasure",
     "FunctionMeasure",
     "GeometryMeasure",
     "GiniFisherMeasure",
     "GiniMeasure",
     "HasArrays",
+    "Hidden",
+    "InformationMeasure",
+    "LogitScaleMeasure",
     "LooksAround",
     "Measure",
     "Need",
     "NormsMeasure",
     "Observer",
+    "ProgressMeasure",
     "Remembers",
     "Seen",
     "SignLossesMeasure",
     "Snapshot",
+    "SuperpositionMeasure",
     "Watch",
     "canonical_schedule",
     "check_schedule",
     "checked_values",
+    "cka",
     "covers",
     "describe",
     "find_measure",
+    "hessian_product",
     "is_built_in",
+    "last_hidden",
     "measure",
     "measure_name",
     "observe_quantities",

@@ -135,7 +135,8 @@ class GeometryMeasure:
         if self._stream is None:
             like = next(iter(snapshot.params.values()))
             module = fresh_module(snapshot.task).to(like.device, like.dtype).eval()
-            meter = GeometryMeter(module, self._inputs(snapshot, like.dtype), self.variants, forgiving=True)
+            test, train = (self._inputs(snapshot, like.dtype, train) for train in (False, True))
+            meter = GeometryMeter(module, test, self.variants, forgiving=True, train_inputs=train)
             self._stream = GeometryStream(meter, self._points, self.step, self._last)
             if self._memory:
                 self._stream.load_state_dict(self._memory)
@@ -144,14 +145,19 @@ class GeometryMeasure:
                 self._stream.take(0, {name: t.to(like.device) for name, t in stack_members(drawn).items()})
         return self._stream
 
-    def _inputs(self, snapshot: Snapshot, dtype: torch.dtype) -> list[Tensor]:
-        """What the model takes for each member's test inputs, as many as any metric needs; shared where equal."""
-        samples = [variant.samples for variant in self.variants]
-        most = None if 0 in samples else max(samples, default=0)
+    def _inputs(self, snapshot: Snapshot, dtype: torch.dtype, train: bool) -> list[Tensor]:
+        """What the model takes for each member's inputs, as many as any metric needs; shared where equal.
+
+        Of training inputs none where no metric averages over them; of test inputs one at least.
+        """
+        samples = [variant.samples for variant in self.variants if variant.train == train]
+        if train and not samples:
+            return []
+        most = None if 0 in samples else max(samples, default=1)
+        raws = [(split.train_inputs if train else split.test_inputs)[:most] for split in snapshot.splits]
         encoded: list[Tensor] = []
-        for e, split in enumerate(snapshot.splits):
-            raw = split.test_inputs[:most]
-            twin = next((k for k in range(e) if torch.equal(snapshot.splits[k].test_inputs[:most], raw)), None)
+        for e, raw in enumerate(raws):
+            twin = next((k for k in range(e) if torch.equal(raws[k], raw)), None)
             encoded.append(snapshot.task.encode(raw, dtype) if twin is None else encoded[twin])
         return encoded
 

@@ -58,12 +58,18 @@ def derived(store: Store, key: str, name: str, version: str, compute: Callable[[
 
 def read_derived(store: Store, key: str, name: str, version: str | None) -> Arrays | None:
     """The arrays of an entry, or None if there is none that is whole and up to date; of any version if None."""
+    found = read_entry(store, key, name)
+    return None if found is None or version not in (None, found[1]) else found[0]
+
+
+def read_entry(store: Store, key: str, name: str) -> tuple[Arrays, str] | None:
+    """The arrays of an entry of any version, and the version; None if there is none that is whole."""
     try:
         run = store.path(key).name
         about, arrays = _read(_file(store, key, name))
     except (OSError, ValueError):
         return None
-    return arrays if about["run"] == run and version in (None, about["version"]) else None
+    return (arrays, about["version"]) if about["run"] == run else None
 
 
 def derived_damage(store: Store, key: str, name: str) -> str | None:

@@ -60,6 +60,17 @@ def plain(name: str, value: Any) -> Any:
     raise ConfigError(f"{name} must be a finite number, a text, a truth value or a list of such, got {value!r}")
 
 
+def declared_defaults(cls: Any) -> dict[str, Any]:
+    """Declared defaults of the fields of a task's class, as JSON values."""
+    found = {}
+    for declared in dataclasses.fields(cls):
+        if declared.default is not dataclasses.MISSING:
+            found[declared.name] = plain(declared.name, declared.default)
+        elif declared.default_factory is not dataclasses.MISSING:
+            found[declared.name] = plain(declared.name, declared.default_factory())
+    return found
+
+
 def canonical(value: Any) -> Any:
     """JSON values with one spelling of each number: 1 for 1.0, 0 for -0.0."""
     if isinstance(value, Mapping):

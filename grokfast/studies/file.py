@@ -236,7 +236,8 @@ def _values(field: str, values: Any) -> Sequence[Any]:
         first, count = values.get("first", 0), values.get("count")
         if type(first) is not int or type(count) is not int or not 1 <= count <= MOST_RUNS:
             raise ConfigError(
-                f"grid.{field} must be a list, or {{ first = 0, count = 5 }} with a count in 1 .. {MOST_RUNS}, got {values!r}"
+                f"grid.{field} must be a list, or {{ first = 0, count = 5 }} with a count in 1 .. {MOST_RUNS}, "
+                f"got {values!r}"
             )
         return range(first, first + count)
     if not isinstance(values, list):

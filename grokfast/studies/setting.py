@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from grokfast.store.identity import identity
+from grokfast.store.identity import declared_defaults, identity
 from grokfast.tasks import TASKS
 
 APART = ("w0", "seed")
@@ -47,8 +47,10 @@ def setting_of(training: Mapping[str, Any]) -> Setting:
         training: What was trained as plain values: ``config`` of its record, or :meth:`RunConfig.training`. Fields that
             the optimiser does not read are no part of a setting, nor are those that say where the task's data lie.
     """
-    unkeyed = getattr(TASKS.get(training["task"]["name"]), "unkeyed", ())
-    values = identity(training, defaults={}, unkeyed=unkeyed)
+    kind = TASKS.get(training["task"]["name"])
+    # A run stored before its task gained a field was trained with that field's default.
+    whole = {**training, "task": {**(declared_defaults(kind) if kind else {}), **training["task"]}}
+    values = identity(whole, defaults={}, unkeyed=getattr(kind, "unkeyed", ()))
     task = values.pop("task")
     return _setting(
         {
@@ -56,6 +58,18 @@ def setting_of(training: Mapping[str, Any]) -> Setting:
             **{f"task.{name}": value for name, value in task.items()},
         }
     )
+
+
+def is_alike(setting: Setting, wanted: Setting) -> bool:
+    """Whether a setting is the one that is wanted, but for its length and the size of the task."""
+    return setting.fields["task.name"] == wanted.fields["task.name"] and _without_task(setting) == _without_task(wanted)
+
+
+def _without_task(setting: Setting) -> Setting:
+    """But for its length and the task's own fields; a batch of the whole train split is one at any size of it."""
+    fields = setting.of_any_length.fields
+    whole = ["batch_size"] if fields.get("task.train_size") == fields["batch_size"] else []
+    return setting.of_any_length.without(*whole, *(name for name in fields if name.startswith("task.")))
 
 
 def varying(settings: Sequence[Setting]) -> list[str]:

@@ -44,12 +44,14 @@ class Ising:
         temperatures: Number of temperatures in [Tc - 1, Tc + 1].
         snapshots: For each temperature.
         data_seed: Seed of the sampler; the split of the snapshots is drawn by the run's seed.
-        train_size: Training snapshots, half of each phase.
-        test_size: Test snapshots, half of each phase, none of which is trained on.
+        train_size: Training snapshots, half of each phase if stratified.
+        test_size: Test snapshots, half of each phase if stratified, none of which is trained on.
         label_noise: Share of the training labels replaced by the wrong phase, in [0, 1].
         data_file: Take the snapshots from this file instead: what ``grokfast.ising.save_dataset`` wrote, or the
             pickle that the paper's authors published. Where it lies is not part of a run's identity.
         data_hash: Hash of the file's snapshots, which is; taken from the file when left empty.
+        stratified: Half of each phase in both parts, as the paper's text has it; False shuffles all snapshots and takes
+            the first, as its published code does.
 
     Raises:
         ConfigError: If a value is out of range or there are fewer snapshots of a phase than the sizes ask for.
@@ -80,6 +82,7 @@ class Ising:
     label_noise: float = 0.0
     data_file: str = ""
     data_hash: str = ""
+    stratified: bool = True
 
     def __post_init__(self) -> None:
         for name, least in (("kernel", 1), ("sweeps", 0), ("temperatures", 1), ("snapshots", 1), ("data_seed", 0)):
@@ -99,8 +102,10 @@ class Ising:
             )
         for name in ("train_size", "test_size"):
             check_at_least(name, getattr(self, name), 2, error=ConfigError)
-            if getattr(self, name) % 2:
-                raise ConfigError(f"{name} must be even to hold half of each phase, got {getattr(self, name)}")
+            if self.stratified and getattr(self, name) % 2:
+                raise ConfigError(
+                    f"{name} must be even to hold half of each phase (or stratified false), got {getattr(self, name)}"
+                )
         check_fraction("label_noise", self.label_noise, closed=True, error=ConfigError)
         object.__setattr__(self, "dynamics", parse_choice("dynamics", self.dynamics, Dynamics, error=ConfigError))
         if not self.dynamics.is_local:
@@ -111,6 +116,8 @@ class Ising:
         for name in ("channels", "hidden"):
             object.__setattr__(self, name, tuple(int(width) for width in getattr(self, name)))
         object.__setattr__(self, "label_noise", float(self.label_noise))
+        if not isinstance(self.stratified, bool):
+            raise ConfigError(f"stratified must be true or false, got {self.stratified!r}")
         self._check_data()
 
     def _check_data(self) -> None:
@@ -129,6 +136,13 @@ class Ising:
             self._data()
 
     def _check_enough(self, counts: Any, source: str) -> None:
+        if not self.stratified:
+            if sum(counts) < self.train_size + self.test_size:
+                raise ConfigError(
+                    f"train_size {self.train_size} and test_size {self.test_size} need as many snapshots together, "
+                    f"{source} {sum(counts)}"
+                )
+            return
         needed = (self.train_size + self.test_size) // 2
         for phase in Phase:
             if counts[phase] < needed:
@@ -182,7 +196,8 @@ class Ising:
 
     def split(self, seed: int) -> Split:
         """Snapshots int8 ``[n, 1, L, L]`` of ±1 and labels int64 ``[n]``, 0 for ordered and 1 for disordered."""
-        train, test = train_test_split(self._data(), self.train_size, self.test_size, seed=seed)
+        sizes = (self.train_size, self.test_size)
+        train, test = train_test_split(self._data(), *sizes, seed=seed, stratified=self.stratified)
         return Split(train.spins[:, None], self._noisy(train.labels, seed), test.spins[:, None], test.labels)
 
     def _noisy(self, labels: Tensor, seed: int) -> Tensor:

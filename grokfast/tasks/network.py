@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-import operator
 import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, ClassVar, TypeVar
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -20,13 +19,10 @@ from grokfast.errors import ConfigError
 from grokfast.measures import Column
 from grokfast.models import Params
 from grokfast.tasks.base import Features, Split
-from grokfast.tasks.modules import bind, check_module, named
+from grokfast.tasks.bound import Bound
+from grokfast.tasks.modules import check_module, named
 from grokfast.tasks.outputs import Judged, Loss, LossFunction, are_labels, judge
 from grokfast.tasks.streams import stream
-
-_T = TypeVar("_T")
-_Member = tuple[nn.Module, list[nn.Parameter]]
-_STACKS_AT_ONCE = 64  # a stack in training is handed over member by member
 
 _DRAWING = threading.Lock()  # torch's default initialisation draws from the one global generator
 
@@ -219,10 +215,15 @@ class NetworkTask:
         dtype = next(iter(params.values())).dtype
         members, slots = self._here.members(self, params), self._here.slots(params, out)
         for e, (module, parameters) in enumerate(members):
-            outputs = module(self.encode(inputs[e], dtype))
+            encoded = self.encode(inputs[e], dtype)
+            recorded = self._here.recorded(e, self, params, out, encoded)
+            outputs = module(encoded) if recorded is None else recorded.forward(encoded)
             judged = self.judge(outputs.detach(), labels[e], with_gradient=True)
-            gradients = torch.autograd.grad(outputs, parameters, judged.gradient)
-            torch._foreach_copy_(slots[e], gradients)
+            if recorded is None or judged.gradient is None:
+                gradients = torch.autograd.grad(outputs, parameters, judged.gradient)
+                torch._foreach_copy_(slots[e], gradients)
+            else:
+                recorded.backward(judged.gradient)
             found.append(judged)
         return _columns(found)
 
@@ -236,10 +237,10 @@ class NetworkTask:
         return self.loss if callable(self.loss) else parse_choice("loss", self.loss, Loss, error=ConfigError)
 
     @property
-    def _here(self) -> _Bound:
+    def _here(self) -> Bound:
         """This thread's modules: a module that takes a stack's parameters serves one thread at a time."""
         threads = self.__dict__.setdefault("_threads", {})
-        return threads.setdefault(threading.get_ident(), _Bound())  # type: ignore[no-any-return]
+        return threads.setdefault(threading.get_ident(), Bound())  # type: ignore[no-any-return]
 
 
 def _facts(task: NetworkTask) -> tuple[int, bool]:
@@ -256,56 +257,6 @@ def _look_up(task: NetworkTask) -> tuple[int, bool]:
 
 
 _looked_up = functools.lru_cache(maxsize=64)(_look_up)
-
-
-class _Bound:
-    """The modules that one thread needs for the stacks it has in hand."""
-
-    def __init__(self) -> None:
-        self._skeleton: nn.Module | None = None
-        self._members: dict[int, tuple[list[Tensor], list[_Member]]] = {}
-        self._slots: dict[int, tuple[list[Tensor], list[list[Tensor]]]] = {}
-
-    def skeleton(self, task: NetworkTask, params: Mapping[str, Tensor]) -> nn.Module:
-        """The network, on the device and of the type of the parameters."""
-        like = next(iter(params.values()))
-        own = None if self._skeleton is None else next(self._skeleton.parameters())
-        if self._skeleton is None or own is None or own.dtype != like.dtype or own.device != like.device:
-            self._skeleton = task.draw(0).to(like.device, like.dtype)
-        return self._skeleton
-
-    def members(self, task: NetworkTask, params: Mapping[str, Tensor]) -> list[_Member]:
-        """One module a member, on the memory of the parameters, and its parameters in the order of theirs."""
-        tensors = list(params.values())
-        known = _known(self._members, tensors)
-        if known is not None:
-            return known
-        modules = [(module, dict(module.named_parameters())) for module in bind(self.skeleton(task, params), params)]
-        found = [(module, [own[name] for name in params]) for module, own in modules]
-        _keep(self._members, tensors, found)
-        return found
-
-    def slots(self, params: Mapping[str, Tensor], out: Mapping[str, Tensor]) -> list[list[Tensor]]:
-        """For each member its part of the gradients' buffers, in the order of the parameters."""
-        tensors = [out[name] for name in params]
-        known = _known(self._slots, tensors)
-        if known is None:
-            known = [[tensor[e] for tensor in tensors] for e in range(len(tensors[0]))]
-            _keep(self._slots, tensors, known)
-        return known
-
-
-def _known(kept: Mapping[int, tuple[list[Tensor], _T]], tensors: list[Tensor]) -> _T | None:
-    """What belongs to these very tensors."""
-    found = kept.get(id(tensors[0]))
-    same = found is not None and len(found[0]) == len(tensors) and all(map(operator.is_, found[0], tensors))
-    return found[1] if found is not None and same else None
-
-
-def _keep(kept: dict[int, tuple[list[Tensor], _T]], tensors: list[Tensor], value: _T) -> None:
-    while len(kept) >= _STACKS_AT_ONCE:
-        del kept[next(iter(kept))]
-    kept[id(tensors[0])] = tensors, value
 
 
 def _columns(found: Sequence[Judged]) -> tuple[Tensor, Tensor]:

@@ -22,7 +22,7 @@ from grokfast._checks import (
 from grokfast.errors import ConfigError
 from grokfast.geometry import parse_variants
 from grokfast.observe import check_schedule
-from grokfast.store.identity import family_of, identity, key_of, plain
+from grokfast.store.identity import declared_defaults, family_of, identity, key_of, plain
 from grokfast.tasks import TASKS, ModularAddition, Task, task_from_dict, task_to_dict
 from grokfast.training.fields import INTRODUCED, check_of
 from grokfast.training.looks import LOOK_FIELDS, looks_of
@@ -245,7 +245,7 @@ class RunConfig:
         for added in dataclasses.fields(self):
             if INTRODUCED in added.metadata and values.get(added.name) == added.metadata[INTRODUCED]:
                 del values[added.name]
-        return identity(values, defaults=_task_defaults(type(self.task)), unkeyed=self.task.unkeyed)
+        return identity(values, defaults=declared_defaults(type(self.task)), unkeyed=self.task.unkeyed)
 
 
 _OF_TASK = ("epochs", "batch_size", "learning_rate", "weight_decay")
@@ -273,14 +273,3 @@ def _task_of(values: Any) -> Task:
     if not isinstance(values, Mapping):
         raise ConfigError(f"task must be one of {sorted(TASKS)} with its fields, got {values!r}")
     return task_from_dict({"name": ModularAddition.name, **values})
-
-
-def _task_defaults(cls: Any) -> dict[str, Any]:
-    """Declared defaults of the task's fields, as JSON values."""
-    found = {}
-    for declared in dataclasses.fields(cls):
-        if declared.default is not dataclasses.MISSING:
-            found[declared.name] = plain(declared.name, declared.default)
-        elif declared.default_factory is not dataclasses.MISSING:
-            found[declared.name] = plain(declared.name, declared.default_factory())
-    return found

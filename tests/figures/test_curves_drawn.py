@@ -10,7 +10,7 @@ from made_runs import EPOCHS, FRACTIONS, LOOKS, QUANTITIES, RunConfig, main_stor
 from grokfast import load
 from grokfast.figures import draw, scale_colors
 from grokfast.figures.style import FEATURE_COLORS, GROKKING, LEARNING
-from grokfast.measures import plateau
+from grokfast.measures import plateau_from
 from grokfast.store import Store
 
 ALL = range(1, EPOCHS + 1)
@@ -118,7 +118,11 @@ def main_task():
 
 def _times(runs):
     """Medians of t_train, the end of the plateau and t_test."""
-    ends = [plateau(run.history["train_accuracy"], run.history["test_accuracy"])[1] for run in runs]
+    ends = [
+        plateau_from(run.summary["t_train"], np.arange(1, len(test) + 1), test)
+        for run in runs
+        for test in [run.history["test_accuracy"]]
+    ]
     return [
         np.median([run.summary["t_train"] for run in runs]),
         np.median(ends),

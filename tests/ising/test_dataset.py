@@ -396,3 +396,13 @@ def test_damaged_pickles_are_refused(tmp_path, content):
         import_published_pickle(path)
     with pytest.raises(FileNotFoundError):
         import_published_pickle(tmp_path / "none.pickle")
+
+
+def test_a_plain_split_takes_all_snapshots_alike(dataset):
+    train, test = train_test_split(dataset, 21, 30, seed=3, stratified=False)
+    assert (len(train), len(test)) == (21, 30)
+    order = np.random.default_rng(3).permutation(1200)
+    np.testing.assert_array_equal(train.spins, dataset.spins[order[:21]])
+    np.testing.assert_array_equal(test.spins, dataset.spins[order[21:51]])
+    with pytest.raises(InputError, match="needs 1300 snapshots, the data set has 1200"):
+        train_test_split(dataset, 300, 1000, seed=3, stratified=False)

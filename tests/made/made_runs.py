@@ -136,11 +136,18 @@ def ising(config: RunConfig) -> Made:
     return made
 
 
-def main_store(folder: Path) -> list[Made]:
-    """Both tasks at one setting each: modular addition at w0 0.5, 2 and 8 and two seeds, Ising at 1 and 4 and three."""
+def main_store(folder: Path, addition: ModularAddition = MODULAR, phases: Ising = ISING, **fields: Any) -> list[Made]:
+    """Both tasks at one setting each: modular addition at w0 0.5, 2 and 8 and two seeds, Ising at 1 and 4 and three.
+
+    Args:
+        folder: The store.
+        addition: Modular addition of which size.
+        phases: Ising of which size.
+        fields: Further fields of the runs of modular addition.
+    """
     shared = {"epochs": EPOCHS, **GEOMETRY}
-    runs = [modular(RunConfig(task=MODULAR, w0=w0, seed=k, **shared)) for w0 in (0.5, 2, 8) for k in (0, 1)]
-    runs += [ising(RunConfig(task=ISING, w0=w0, seed=k, **shared)) for w0 in (1, 4) for k in (0, 1, 2)]
+    runs = [modular(RunConfig(task=addition, w0=w0, seed=k, **shared, **fields)) for w0 in (0.5, 2, 8) for k in (0, 1)]
+    runs += [ising(RunConfig(task=phases, w0=w0, seed=k, **shared)) for w0 in (1, 4) for k in (0, 1, 2)]
     for run in reversed(runs):  # the order in which they are stored is not that of w0 and seed
         run.publish(Store(folder))
     return runs

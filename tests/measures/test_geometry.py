@@ -163,6 +163,24 @@ def test_crossings_alternate_and_bracket(values):
         assert values[int(crossing.before)] * values[int(crossing.after)] < 0
 
 
+@pytest.mark.parametrize("rho", [0.0, 0.5, 0.9])
+def test_cosine_of_stationary_fluctuations(rho):
+    """S = -(1 - rho) / 2 where training scatters around a point: -1/2 without correlation, 0 for diffusion alone."""
+    generator = torch.Generator().manual_seed(0)
+    size = 200_000
+    noise = torch.randn(3, size, generator=generator, dtype=torch.float64)
+    here = [noise[0]]
+    for fresh in noise[1:]:
+        here.append(rho * here[-1] + math.sqrt(1 - rho**2) * fresh)
+    points = [{"w": point[None]} for point in here]
+    metric = {"w": torch.rand(1, size, generator=generator, dtype=torch.float64)}
+    before, after = step_between(points[0], points[1]), step_between(points[1], points[2])
+    for weights in (None, metric):
+        assert cosine(before, after, weights).item() == pytest.approx(-(1 - rho) / 2, abs=0.01)
+    walk = {"w": noise[1][None]}, {"w": noise[2][None]}
+    assert cosine(*walk, metric).item() == pytest.approx(0, abs=0.01)
+
+
 def test_bad_input():
     u = _draw(0)
     with pytest.raises(InputError, match="v must have the names and shapes"):

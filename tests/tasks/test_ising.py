@@ -207,3 +207,21 @@ def test_both_readings_of_the_maps(task):
         "output": 2,
     }
     torch.testing.assert_close(found["channels2"], z["conv2"].mean((3, 4)))
+
+
+def test_a_plain_split_is_another_training_of_the_same_snapshots():
+    fields = {"L": 8, "temperatures": 6, "snapshots": 40, "hidden": (5,)}
+    whole = Ising(**fields, train_size=40, test_size=60)
+    plain = Ising(**fields, train_size=40, test_size=60, stratified=False)
+    assert (
+        RunConfig(task=whole).key == RunConfig(task=Ising(**fields, train_size=40, test_size=60, stratified=True)).key
+    )
+    assert RunConfig(task=whole).key != RunConfig(task=plain).key
+    assert int(whole.split(0).train_labels.sum()) == 20
+    counts = {int(plain.split(seed).train_labels.sum()) for seed in range(8)}
+    assert len(counts) > 1
+    assert Ising(**fields, train_size=41, test_size=61, stratified=False).split(0).train_labels.shape == (41,)
+    with pytest.raises(ConfigError, match="need as many snapshots together"):
+        Ising(**fields, train_size=140, test_size=160, stratified=False)
+    with pytest.raises(ConfigError, match="stratified must be true or false"):
+        Ising(stratified=1)

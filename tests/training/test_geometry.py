@@ -10,6 +10,7 @@ import pytest
 import torch
 
 from grokfast import GeometryMeasure, ModularAddition, Observer, RunConfig, Store, load, train_runs, trajectory_measures
+from grokfast.errors import InputError
 from grokfast.sweep.shard import Job, run_shard
 from grokfast.sweep.shards import Shard
 from grokfast.training import Interrupted, StackState, StateKeeper, train_stack
@@ -49,6 +50,33 @@ def test_streamed_equals_stored(step: int, schedule: str, stiff: float) -> None:
             ]
             if not name.endswith("_undefined"):
                 np.testing.assert_allclose(values[[e - 1 for e in points]], stored[name][at].numpy(), rtol=1e-6)
+
+
+def test_the_expectation_over_training_inputs() -> None:
+    """Metrics of training inputs are those of the same checkpoints on the train split, beside those of test inputs."""
+    configs = _configs(geometry="logit-5-train+softmax-all-train+softmax-all", geometry_stiff=0.01)
+    for config, result in zip(configs, train_stack(configs), strict=True):
+        checkpoints = {0: config.task.initial(config.seed, config.w0, torch.float32)}
+        for name, values in result.tensors["checkpoints"].items():
+            epoch, parameter = name.split("/", 1)
+            checkpoints.setdefault(int(epoch), {})[parameter] = torch.from_numpy(values)
+        split = config.task.split(config.seed)
+        for inputs, metrics, suffix in (
+            (split.train_inputs, "logit-5+softmax-all", "_train"),
+            (split.test_inputs, "softmax-all", ""),
+        ):
+            x = config.task.encode(inputs, torch.float32)
+            stored = trajectory_measures(config.task.module(), checkpoints, x, metrics, stiff=0.01)
+            for name, values in stored.items():
+                if name == "epoch" or "euclidean" in name or name.endswith("_undefined"):
+                    continue
+                metric = next(m for m in ("logit_5", "softmax_all") if m in name)
+                streamed = result.history[name.replace(metric, f"{metric}{suffix}")]
+                np.testing.assert_allclose(streamed[:8], values[1:9].numpy(), rtol=1e-6, err_msg=name)
+        assert "spectrum_logit_5_train" in result.tensors["arrays"]
+        assert "stiff_share_softmax_all_train" in result.record["summary"]
+    with pytest.raises(InputError, match="needs training inputs"):
+        trajectory_measures(config.task.module(), checkpoints, x, "logit-all-train")
 
 
 @pytest.mark.parametrize("fields", [{}, {"geometry_step": 2, "geometry_schedule": "every:3", "geometry_stiff": 0.1}])

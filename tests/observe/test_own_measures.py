@@ -1,0 +1,161 @@
+"""Measures of end models: their columns, and that they agree with slow definitions on real networks."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import pytest
+import torch
+from torch import nn
+
+from grokfast import Ising, ModularAddition
+from grokfast.errors import InputError
+from grokfast.measures import linear_cka, logit_scale
+from grokfast.models import stack_members
+from grokfast.observe import MEASURES, Snapshot, hessian_product, last_hidden
+from grokfast.tasks import Loss, NetworkTask
+
+ADDITION = ModularAddition(P=7, hidden=(10,))
+ISING = Ising(L=4, channels=(2,), hidden=(6,), temperatures=4, snapshots=60, sweeps=5, train_size=20, test_size=60)
+
+
+@dataclass(frozen=True)
+class Line(NetworkTask):
+    """A regression with one hidden layer."""
+
+    name: ClassVar[str] = "line"
+    loss: ClassVar[Loss] = Loss.MEAN_SQUARED_ERROR
+
+    def data(self):
+        x = torch.linspace(-1, 1, 20)[:, None]
+        return x, x**2
+
+    def module(self):
+        return nn.Sequential(nn.Linear(1, 4), nn.Tanh(), nn.Linear(4, 1))
+
+
+def snapshot(task, seeds=(0, 1), w0=1.0, dtype=torch.float64):
+    params = stack_members([task.initial(seed, w0, dtype) for seed in seeds])
+    return Snapshot(1, task, params, [task.split(seed) for seed in seeds])
+
+
+NEW = ("superposition", "effective_rank", "logit_scale", "flatness", "progress", "mutual_information")
+
+
+@pytest.mark.parametrize("task", [ADDITION, ISING, Line()], ids=lambda task: task.name)
+@pytest.mark.parametrize("name", NEW)
+def test_gives_what_it_declares_member_by_member(name, task):
+    measure, both = MEASURES[name], snapshot(task)
+    found = measure(both)
+    assert sorted(found) == sorted(column.name for column in measure.columns(task))
+    for e in (0, 1):
+        alone = measure(snapshot(task, seeds=(e,)))
+        for column, values in found.items():
+            assert values.shape == (2,)
+            torch.testing.assert_close(values[e].double(), alone[column][0].double(), rtol=1e-5, atol=1e-9)
+
+
+def _hessian(task, seen):
+    model, split = seen.model(0), seen.splits[0]
+    parameters = dict(model.named_parameters())
+    names, sizes = list(parameters), [p.numel() for p in parameters.values()]
+    inputs = task.encode(split.train_inputs, torch.float64)
+
+    def loss(flat):
+        parts = torch.split(flat, sizes)
+        own = {n: part.reshape(parameters[n].shape) for n, part in zip(names, parts, strict=True)}
+        outputs = torch.func.functional_call(model, own, (inputs,))
+        if task.has_accuracy:
+            return nn.functional.cross_entropy(outputs, split.train_labels)
+        return nn.functional.mse_loss(outputs, split.train_labels.double())
+
+    flat = torch.cat([p.detach().flatten() for p in parameters.values()])
+    return torch.autograd.functional.hessian(loss, flat)
+
+
+@pytest.mark.parametrize("task", [ADDITION, Line()], ids=lambda task: task.name)
+def test_flatness_equals_whole_matrices(task):
+    seen = snapshot(task, seeds=(0,))
+    found = {name: values.item() for name, values in MEASURES["flatness"](seen).items()}
+    hessian = _hessian(task, seen)
+    product = hessian_product(seen.model(0), task, seen.splits[0])
+    probe = torch.randn(len(hessian), dtype=torch.float64)
+    torch.testing.assert_close(product(probe), hessian @ probe)
+    assert found["hessian_largest"] == pytest.approx(torch.linalg.eigvalsh(hessian)[-1].item(), rel=1e-4)
+    signs = torch.randint(0, 2, (16, len(hessian)), generator=torch.Generator().manual_seed(0)).double() * 2 - 1
+    if len(hessian) < 20:  # the stream's signs are drawn one probe after the other
+        drawn = torch.stack([signs[k] for k in range(16)])
+        assert found["hessian_trace"] == pytest.approx((drawn @ hessian * drawn).sum(1).mean().item())
+    # J^T M J from the whole Jacobian.
+    model, inputs = seen.model(0), task.encode(seen.splits[0].test_inputs, torch.float64)
+    outputs = model(inputs)
+    rows = [
+        torch.cat([g.flatten() for g in torch.autograd.grad(one, list(model.parameters()), retain_graph=True)])
+        for one in outputs.flatten()
+    ]
+    jacobian = torch.stack(rows).reshape(*outputs.shape, -1)
+    logit = torch.einsum("nci,ncj->ij", jacobian, jacobian) / len(inputs)
+    assert found["logit_fisher_trace"] == pytest.approx(logit.trace().item(), rel=1e-9)
+    assert found["logit_fisher_largest"] == pytest.approx(torch.linalg.eigvalsh(logit)[-1].item(), rel=1e-4)
+    if task.has_accuracy:
+        p = outputs.softmax(-1).detach()
+        metric = torch.diag_embed(p) - p[:, :, None] * p[:, None, :]
+        softmax = torch.einsum("nci,ncd,ndj->ij", jacobian, metric, jacobian) / len(inputs)
+        assert found["fisher_trace"] == pytest.approx(softmax.trace().item(), rel=1e-9)
+        assert found["fisher_largest"] == pytest.approx(torch.linalg.eigvalsh(softmax)[-1].item(), rel=1e-4)
+
+
+def test_last_hidden_is_what_the_last_matrix_takes():
+    seen = snapshot(ADDITION)
+    model, inputs = seen.model(1), seen.splits[1].test_inputs
+    found = last_hidden(model, ADDITION, inputs)
+    torch.testing.assert_close(found.hidden @ model[2].weight.T + model[2].bias, found.outputs)
+    with pytest.raises(InputError, match="runs no linear layer"):
+        last_hidden(nn.Conv2d(1, 1, 1).double(), ISING, ISING.split(0).test_inputs)
+
+
+def test_cka_of_the_same_network_is_one_and_of_others_is_not():
+    one, other = snapshot(ADDITION), snapshot(ADDITION, seeds=(5, 6))
+    same = MEASURES["cka"](one, one)
+    assert same["cka"].tolist() == pytest.approx([1, 1])
+    found = MEASURES["cka"](one, other)
+    inputs = one.splits[0].test_inputs
+    hidden = [last_hidden(seen.model(0), ADDITION, inputs).hidden for seen in (one, other)]
+    assert found["cka"][0].item() == pytest.approx(linear_cka(*hidden).item())
+    assert found["cka_outputs"][0] < 0.9
+
+
+def test_a_pure_wave_is_its_own_solution():
+    """A network whose neurons are one wave each: one frequency a neuron, all key waves."""
+    size, hidden = 7, 24
+    seen = snapshot(ModularAddition(P=size, hidden=(hidden,)), seeds=(0,))
+    angles = 2 * torch.pi * torch.arange(size).double() / size
+    phases = 2 * torch.pi * torch.arange(hidden).double() / hidden
+    first = torch.cat([torch.cos(angles + phase / 2)[None] for phase in phases])
+    params = {
+        "0.weight": torch.cat([first, first], 1)[None],
+        "0.bias": torch.zeros(1, hidden).double(),
+        "2.weight": torch.cos(angles[:, None] + phases)[None],
+        "2.bias": torch.zeros(1, size).double(),
+    }
+    seen = Snapshot(1, seen.task, params, seen.splits)
+    found = MEASURES["superposition"](seen)
+    assert found["frequencies_per_neuron"].item() == pytest.approx(1)
+    assert found["live_neurons"].item() == hidden
+    # Two features with weights, at right angles: each has a dimension of its own.
+    assert found["feature_packing"].item() == pytest.approx(2 / hidden)
+    assert found["feature_interference"].item() == pytest.approx(0, abs=1e-12)
+    progress = MEASURES["progress"](seen)
+    assert progress["key_frequencies"].item() == 1
+    assert progress["trigonometric_loss"] < progress["excluded_loss"]
+    logits = seen.task.logits(params, seen.test_inputs())
+    assert MEASURES["logit_scale"](seen)["logit_scale"].item() == pytest.approx(logit_scale(logits[0]).item())
+
+
+def test_information_of_a_neuron_that_is_the_energy():
+    seen = snapshot(ISING, seeds=(0,))
+    found = MEASURES["mutual_information"](seen)
+    assert 0 < found["informed_neurons"].item() <= 6
+    assert found["information_energy"].item() > -0.05
+    assert found["linear_information_energy"].item() >= 0
