@@ -14,7 +14,7 @@ from grokfast.store.lock import is_held
 from grokfast.sweep.shards import SHARDS, Shard, adopt, read_shard
 from grokfast.training import Observer, RunConfig, missing_looks, plan_stacks
 from grokfast.training.looks import observer_looks
-from grokfast.training.memory import check_memory, free_memory, member_bytes
+from grokfast.training.memory import free_memory, member_bytes
 from grokfast.training.stored import outstanding, united, warn_unseen
 from grokfast.training.train import STACK_SIZE
 
@@ -188,7 +188,6 @@ def part_of(configs: Sequence[RunConfig], i: int, n: int, stack_size: int = STAC
 
 
 def _grouped(configs: Sequence[RunConfig], workers: int, stack_size: int | None) -> list[list[RunConfig]]:
-    check_memory(configs)
     groups: dict[str, list[RunConfig]] = {}
     for config in configs:
         groups.setdefault(config.stack_key, []).append(config)
