@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 
-from grokfast.report.claims import ClaimResult, Finding, Part, Verdict, find_margin
+from grokfast.report.claims import Case, ClaimResult, Finding, Part, Verdict, find_margin
 from grokfast.report.wording import interval, measured
+from grokfast.store.identity import declared_defaults
+from grokfast.tasks import TASKS
 
 HEADING = ("quantity", "measured", "n", "paper's figure", "paper's text", "verdict")
 
@@ -98,11 +100,20 @@ def _caption(part: Part) -> str:
     case = part.case
     config = case.runs[0].record["config"]
     scales = ", ".join(f"{w0:g}" for w0 in case.scales)
+    own = {name: value for name, value in config["task"].items() if name != "name" and value != _usual(case, name)}
+    fields = ", ".join(f"{name} = {value}" for name, value in own.items())
     study = f"`{case.study}`" if case.study else "a setting of its own, without the paper's values"
+    study += f"; {fields}" if fields else ""
     return (
         f"**{case.title}** ({study}): {len(case.runs)} runs, w0 in {{{scales}}}, {len(case.seeds)} seeds, "
         f"{config['epochs']:,} epochs, batch {config['batch_size']}, weight decay {config['weight_decay']:g}."
     )
+
+
+def _usual(case: Case, name: str) -> object:
+    """What a field of the task is by default."""
+    kind = TASKS.get(case.task)
+    return declared_defaults(kind).get(name) if kind else None
 
 
 def _table(findings: Sequence[Finding]) -> list[str]:
