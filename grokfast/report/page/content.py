@@ -18,8 +18,9 @@ from grokfast.report.page.charts import chart_of
 from grokfast.report.page.describe import numbers_of, text_of
 from grokfast.report.page.summaries import Summaries
 from grokfast.report.page.svg import inline_svg
-from grokfast.report.page.wording import measured
-from grokfast.runs import Run, RunTable, regime_of
+from grokfast.report.wording import measured
+from grokfast.rows import regime_of
+from grokfast.runs import Run, RunTable
 from grokfast.studies import STUDIES, find_study, setting_of
 
 PAPERS = tuple(name for name in FIGURES if name.startswith("fig"))

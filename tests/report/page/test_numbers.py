@@ -13,7 +13,7 @@ from grokfast.figures.overlay import PAPER, Digitised, lay_over
 from grokfast.measures import Estimate
 from grokfast.report.page.describe import numbers_of, plain, text_of
 from grokfast.report.page.svg import inline_svg
-from grokfast.report.page.wording import digits, duration, interval
+from grokfast.report.wording import digits, duration, interval
 
 
 @pytest.mark.parametrize(
