@@ -88,7 +88,9 @@ def test_the_picture_stands_inline(figure):
     assert svg.startswith("<svg viewBox=")
     assert "says &quot;a &lt; b&quot;</title>" in svg
     assert "decay 0.00031234" in svg, "text is no coordinate"
-    assert not re.search(r' d="[^"]*\d\.\d{3}', svg)
+    numbers = [float(number) for path in re.findall(r' d="([^"]*)"', svg) for number in re.findall(r"-?\d+\.\d+", path)]
+    assert numbers
+    assert all(round(number, 1) == number for number in numbers if abs(number) >= 1)
     ids = re.findall(r'\bid="([^"]+)"', svg)
     assert all(name.startswith("fig99-") for name in ids)
     assert set(re.findall(r"url\(#([^)]+)\)", svg)) | set(re.findall(r'href="#([^"]+)"', svg)) <= set(ids)
