@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 
+from grokfast.report.beyond import beyond_report
 from grokfast.report.dynamics import dynamics_report
 from grokfast.report.geometry import geometry_report
 from grokfast.report.ising import ising_report
@@ -10,6 +11,7 @@ from grokfast.report.pruning import pruning_report
 from grokfast.runs import RunTable
 
 REPORTS: dict[str, Callable[[RunTable], str]] = {
+    "beyond": beyond_report,
     "dynamics": dynamics_report,
     "geometry": geometry_report,
     "ising": ising_report,
