@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import importlib.util
 import json
-from collections.abc import Iterator, Mapping
+import shutil
+import tempfile
+import weakref
+from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -19,7 +22,7 @@ from grokfast.measures import Column
 from grokfast.models import Params
 from grokfast.query import export, select
 from grokfast.rows import ROWS, row_of
-from grokfast.store import Store, derived_keys, derived_names, indexed_rows, read_derived
+from grokfast.store import Store, derived_keys, derived_names, indexed_rows, packed_files, read_derived, unpack
 from grokfast.tasks import Split, fresh_module, load_parameters
 from grokfast.training import SCHEMA, RunConfig, config_of
 
@@ -248,15 +251,17 @@ def load(folder: str | Path) -> RunTable:
     Damaged runs do not hide the others: they are left out and named in ``RunTable.damaged``.
 
     Args:
-        folder: The folder that ``grokfast train --runs`` or ``Store`` wrote.
+        folder: The folder that ``grokfast train --runs`` or ``Store`` wrote; or a packed file of runs, or a folder of
+            packed files (:func:`grokfast.store.pack`), which are unpacked for as long as the table is used.
 
     Returns:
         The table, in the order of w0 and seed.
 
     Raises:
-        StoreError: If the folder does not exist.
+        StoreError: If the folder does not exist, or a packed file cannot be read.
     """
-    store = Store(folder)
+    packed = packed_files(Path(folder))
+    store = _unpacked(packed) if packed else Store(folder)
     rows, damaged = indexed_rows(store, row_of, f"{ROWS}-{SCHEMA}")
     measured = set(derived_keys(store))
     for row in rows:
@@ -264,6 +269,15 @@ def load(folder: str | Path) -> RunTable:
             row |= kept_measures(store, row["key"])
     rows.sort(key=lambda row: (row["task"], row["weight_decay"], row["batch_size"], row["w0"], row["seed"]))
     return RunTable(store, rows, damaged)
+
+
+def _unpacked(files: Sequence[Path]) -> Store:
+    root = Path(tempfile.mkdtemp(prefix="grokfast-runs-"))
+    store = Store(root)
+    weakref.finalize(store, shutil.rmtree, root, ignore_errors=True)
+    for file in files:
+        unpack(file, root)
+    return store
 
 
 def regime_of(summary: Mapping[str, Any]) -> str:

@@ -33,6 +33,7 @@ class Command:
 
 
 COMMANDS: dict[str, Command] = {
+    "reproduce": Command("grokfast.cli.reproduce", "main", "Every figure and claim of the paper, on one page."),
     "demo": Command("grokfast.cli.demo", "main", "Train a steady learner and a grokker, in minutes."),
     "train": Command("grokfast.cli.train", "main", "Train runs of one task over initialisation scales and seeds."),
     "sweep": Command("grokfast.cli.sweep", "main", "Train all runs of a study or of a file of your own; resumable."),

@@ -10,8 +10,9 @@ import tyro
 
 from grokfast._checks import nearest
 from grokfast.cli.common import Runs, load_runs
-from grokfast.errors import MissingRunsError, StoreError
+from grokfast.errors import ConfigError, MissingRunsError, StoreError
 from grokfast.report import REPORTS, listing
+from grokfast.runs import RunTable
 
 
 def main(arguments: Sequence[str]) -> None:
@@ -25,25 +26,51 @@ def report(
     where: str = "",
     out: Path | None = None,
 ) -> None:
-    """Write the table of measured against claimed values, as Markdown; without a name, list the reports.
+    """Write a page of measured against claimed values, as Markdown; without a name, list the pages.
 
     Args:
-        name: Such as modular-addition, ising, geometry or pruning.
-        folder: Folder of runs.
-        where: SQL condition on the runs, where the folder holds several settings.
-        out: File to write; standard output by default.
+        name: Such as claims, modular-addition, ising, pruning, dynamics or geometry; all for every page that these
+            runs have something for, each in its own file of the folder --out.
+        folder: Folder of runs, a packed file of runs, or a folder of such files.
+        where: SQL condition on the runs.
+        out: File to write, with all a folder; standard output by default.
     """
     if not name:
         print(listing())
         return
-    if name not in REPORTS:
-        raise MissingRunsError(f"report must be one of {sorted(REPORTS)}, got {name!r}{nearest(name, REPORTS)}")
-    text = REPORTS[name](load_runs(folder, where))
-    if out is None:
-        print(text)
+    if name == "all":
+        _write_all(load_runs(folder, where), out)
         return
-    try:
-        out.write_text(text)
-    except OSError as error:
-        raise StoreError(f"{out} cannot be written: {error.strerror or error}") from error
+    if name not in REPORTS:
+        known = [*sorted(REPORTS), "all"]
+        raise MissingRunsError(f"report must be one of {known}, got {name!r}{nearest(name, known)}")
+    text = REPORTS[name].write(load_runs(folder, where))
+    if out is None:
+        print(text, end="")
+        return
+    _write(out, text)
     print(f"report: {out.resolve()}")
+
+
+def _write_all(table: RunTable, out: Path | None) -> None:
+    if out is None:
+        raise ConfigError("report all needs --out, the folder that the pages are written into")
+    pages: dict[Path, str] = {}
+    for found in REPORTS.values():
+        try:
+            pages[out / found.file] = found.write(table)
+        except MissingRunsError as error:
+            print(f"left out: {error}")
+    if not pages:
+        raise MissingRunsError(f"no report can be written of the runs in {table.store.root}")
+    for file, text in pages.items():
+        _write(file, text)
+        print(f"report: {file.resolve()}")
+
+
+def _write(file: Path, text: str) -> None:
+    try:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(text)
+    except OSError as error:
+        raise StoreError(f"{file} cannot be written: {error.strerror or error}") from error

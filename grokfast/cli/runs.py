@@ -12,7 +12,8 @@ import tyro
 from grokfast.cli.common import Runs, load_runs
 from grokfast.cli.progress import make_console
 from grokfast.cli.tables import summary_table
-from grokfast.store import Store, prune_versions, upgrade_store
+from grokfast.errors import ConfigError
+from grokfast.store import Store, pack, prune_versions, upgrade_store
 
 
 def main(arguments: Sequence[str]) -> None:
@@ -26,6 +27,7 @@ def runs(
     sort: str = "",
     sql: str = "",
     export: Path | None = None,
+    pack_into: Annotated[Path | None, tyro.conf.arg(name="pack")] = None,
     whole: Annotated[bool, tyro.conf.arg(name="all"), tyro.conf.FlagCreatePairsOff] = False,
     prune: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False,
     upgrade: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False,
@@ -38,6 +40,8 @@ def runs(
         sort: SQL order, such as "compressibility DESC, seed".
         sql: A whole SQL query on the table `runs`, printed as DuckDB prints it.
         export: Write all columns to this .csv or .parquet file instead of listing.
+        pack_into: Write what figures and reports need of these runs, thinned, to this one small .parquet file, which
+            --runs takes in place of a folder.
         whole: Show every column.
         prune: Remove the older versions of runs that were trained again.
         upgrade: Rewrite what an earlier version of grokfast stored; it is read as it is without that, too.
@@ -63,6 +67,12 @@ def runs(
     if export is not None:
         table.export(export)
         print(f"{len(table)} runs: {export.resolve()}")
+        return
+    if pack_into is not None:
+        if pack_into.suffix != ".parquet":
+            raise ConfigError(f"--pack must name a .parquet file, got {pack_into}")
+        pack(table.store, [row["key"] for row in table.rows], pack_into, {"command": "grokfast runs --pack"})
+        print(f"{len(table)} runs, {pack_into.stat().st_size / 1e6:.2f} MB: {pack_into.resolve()}")
         return
     if sql:
         print(table.sql(sql))

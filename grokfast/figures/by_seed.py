@@ -51,9 +51,11 @@ def _draw(runs: Sequence[Run]) -> Figure:
     return figure
 
 
-_NEEDED = tuple(name for name, *_ in _TIMES) + tuple(
+NEEDED = tuple(name for name, *_ in _TIMES) + tuple(
     f"end_{split}_{metric}" for metric in ("accuracy", "loss") for split, *_ in _SPLITS
 )
+"""Columns of the summary that both figures show."""
+
 _ISING = {
     "times": (Digitised("fig09c"), Digitised("fig09d")),
     "accuracy": (Digitised("fig09a", factor=0.01),),
@@ -66,5 +68,5 @@ _MODULAR = {
 }
 _SHOWN = "learning times, end accuracies and end losses of every seed"
 
-register_figure(FigureSpec("fig09", f"{_SHOWN} of the Ising task, by w0", _draw, "ising", _NEEDED, paper=_ISING))
-register_figure(FigureSpec("fig10", f"{_SHOWN}, by w0", _draw, "main-text", _NEEDED, paper=_MODULAR))
+register_figure(FigureSpec("fig09", f"{_SHOWN} of the Ising task, by w0", _draw, "ising", NEEDED, paper=_ISING))
+register_figure(FigureSpec("fig10", f"{_SHOWN}, by w0", _draw, "main-text", NEEDED, paper=_MODULAR))

@@ -129,7 +129,7 @@ def groups_of(
             group.left_out[run.key] = f"without {', '.join([*lacks, *unkept])}"
             if not group.lacks:
                 group.lacks = [*lacks, *unkept]
-                group.measurable = all(_measurable(name) for name in lacks)
+                group.measurable = all(is_measurable(name) for name in lacks)
         else:
             group.runs.append(run)
     for group in groups.values():
@@ -223,7 +223,8 @@ def _missing(spec: FigureSpec, table: RunTable, where: str | None, groups: Seque
     return MissingRunsError("\n".join([f"{text}; make them with", *make]))
 
 
-def _measurable(name: str) -> bool:
+def is_measurable(name: str) -> bool:
+    """Whether ``grokfast measure`` gives a column."""
     return name.startswith(("gini_", "norm_", "loss_", "odd_share"))
 
 

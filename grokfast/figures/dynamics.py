@@ -136,19 +136,30 @@ def headline_features(runs: Sequence[Run], most: int = len(FEATURE_COLORS)) -> F
     return {declared[name].heading if name in declared else name: name for name in shown}
 
 
+def features_of(runs: Sequence[Run]) -> Features:
+    """The features that the paper's figure of these runs' task shows, or the headline features of another task.
+
+    Args:
+        runs: Runs of one setting.
+    """
+    task = runs[0].record["config"]["task"]["name"]
+    if task == "modular-addition":
+        return {"output": "ipr_output", "input, both blocks": "ipr_input", "input, each block": "ipr_input_separate"}
+    if task == "ising":
+        return {label: f"{last_hidden(runs[0])}_weighted_{name}" for name, label in QUANTITIES.items()}
+    return headline_features(runs)
+
+
 def _draw_any(runs: Sequence[Run]) -> Figure:
     return draw_dynamics(runs, headline_features(runs), "features")
 
 
 def _draw_modular(runs: Sequence[Run]) -> Figure:
-    features = {"output": "ipr_output", "input, both blocks": "ipr_input", "input, each block": "ipr_input_separate"}
-    return draw_dynamics(runs, features, "mean IPR (real basis)")
+    return draw_dynamics(runs, features_of(runs), "mean IPR (real basis)")
 
 
 def _draw_ising(runs: Sequence[Run]) -> Figure:
-    layer = last_hidden(runs[0])
-    features = {label: f"{layer}_weighted_{name}" for name, label in QUANTITIES.items()}
-    return draw_dynamics(runs, features, "weighted mean |r|\n(last hidden layer)")
+    return draw_dynamics(runs, features_of(runs), "weighted mean |r|\n(last hidden layer)")
 
 
 _MODULAR = ("ipr_output", "ipr_input", "ipr_input_separate", "compressibility")

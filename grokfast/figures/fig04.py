@@ -5,33 +5,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
-import torch
 from matplotlib.figure import Figure
 
 from grokfast.figures.choose import counted, ends, regime, seed_of
+from grokfast.figures.frequencies import frequency_shares
 from grokfast.figures.spec import FigureSpec, register_figure
 from grokfast.figures.style import GROKKING, LEARNING, new_figure
-from grokfast.measures import fourier_power
 from grokfast.runs import Run
 
 BINS = [k / 40 for k in range(41)]
-
-
-def frequency_share(weight: torch.Tensor) -> np.ndarray:
-    """Share of each frequency in each live neuron's output weights: ``[H live, frequencies]``, sorted for display.
-
-    Args:
-        weight: ``[P, H]``.
-    """
-    power = fourier_power(weight.T.double())
-    size = weight.shape[0]
-    waves = size // 2 + 1
-    share = power[:, :waves].clone()
-    share[:, 1 : 1 + power.shape[1] - waves] += power[:, waves:]
-    live = share.sum(1) > 0
-    share = share[live] / share[live].sum(1, keepdim=True)
-    order = np.lexsort((-share.amax(1).numpy(), share.argmax(1).numpy()))
-    return share.numpy()[order]
 
 
 def _draw(runs: Sequence[Run]) -> Figure:
@@ -39,8 +21,7 @@ def _draw(runs: Sequence[Run]) -> Figure:
     figure = new_figure(1, 3, width=10, height=3.4)
     maps, histogram = figure.axes[:2], figure.axes[2]
     for axes, (w0, members), color in zip(maps, groups.items(), (LEARNING, GROKKING), strict=True):
-        layer = max(int(name.split(".")[0]) for name in members[0].checkpoint())
-        share = frequency_share(members[0].checkpoint()[f"{layer}.weight"])
+        share = frequency_shares(members[0])
         image = axes.imshow(share.T, aspect="auto", origin="lower", cmap="viridis", vmin=0, vmax=1)
         axes.grid(False)
         axes.set(

@@ -5,7 +5,7 @@ Nothing is computed here, nothing written.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from fnmatch import fnmatchcase
 from typing import Any
 
@@ -47,11 +47,12 @@ def lacking(run: Run, columns: Sequence[str] = (), curves: Sequence[str] = ()) -
         columns: Names; ``*`` stands for anything.
         curves: Names of columns of the history, in the same way.
     """
+    found = measured(run) if columns else {}
     for name in columns:
-        if not _has(run, name):
+        if not _has(run, name, found):
             yield name
     for name in curves:
-        names = [column for column in run.history if fnmatchcase(column, name)] if "*" in name else [name]
+        names = _matching(run, name) if "*" in name else [name]
         if not any(_looks(run, column) >= 2 for column in names):
             yield f"{name} at two epochs or more"
 
@@ -63,8 +64,14 @@ def lacking_kept(run: Run, names: Sequence[str]) -> Iterator[str]:
             yield name
 
 
-def _has(run: Run, pattern: str) -> bool:
-    if any(fnmatchcase(name, pattern) for name in measured(run)):
+def _matching(run: Run, pattern: str) -> list[str]:
+    """Columns that match, by the record if it names any: a whole history is long to read."""
+    known = [name for name in described(run) if fnmatchcase(name, pattern)]
+    return known or [name for name in run.history if fnmatchcase(name, pattern)]
+
+
+def _has(run: Run, pattern: str, found: Collection[str]) -> bool:
+    if any(fnmatchcase(name, pattern) for name in found):
         return True
     return any(
         fnmatchcase(name, pattern) and not _is_unknown(values)

@@ -82,8 +82,13 @@ def _panel(axes: Axes, runs: Sequence[Run], colors: Mapping[float, object], name
     axes.locator_params(axis="x", nbins=4)
 
 
+def panels_of(runs: Sequence[Run]) -> dict[str, str]:
+    """What the paper's figures of these runs have on their abscissae, with labels."""
+    return {**_COMMON, **_FEATURES.get(task_of(runs[0]), {})}
+
+
 def _draw_paper(runs: Sequence[Run]) -> Figure:
-    return draw_scatter(runs, {**_COMMON, **_FEATURES.get(task_of(runs[0]), {})})
+    return draw_scatter(runs, panels_of(runs))
 
 
 def _draw_any(runs: Sequence[Run]) -> Figure:

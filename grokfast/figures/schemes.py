@@ -15,6 +15,7 @@ from grokfast.figures.spec import FigureSpec, register_figure
 from grokfast.figures.style import GROKKING, LEARNING, NEUTRAL, band, new_figure, scale_colors
 from grokfast.pruning import Scheme, layers_of, weight_names
 from grokfast.runs import Run
+from grokfast.tasks import fresh_module
 
 _LOOKS = {
     Scheme.LAYERWISE: (LEARNING, "-"),
@@ -26,7 +27,7 @@ _LOOKS = {
 
 def layer_title(run: Run, layer: str) -> str:
     """``layer 1 (512x226)``: which layer of the network, and the shape of its weights."""
-    params = run.checkpoint()
+    params = dict(fresh_module(run.config.task).named_parameters())
     (name, *_) = layers_of(weight_names(params, stacked=False))[layer]
     return f"layer {layers(run).index(layer) + 1} ({'×'.join(map(str, params[name].shape))})"
 

@@ -6,14 +6,13 @@ from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
 from grokfast.fisher import fisher_diag, fisher_vector_product
 from grokfast.geometry import MetricFisher
 from grokfast.measures import Column, hutchinson_trace, largest_eigenvalue
 from grokfast.observe.protocol import Need
 from grokfast.observe.snapshot import Seen, Snapshot
-from grokfast.tasks import Loss, Split, Task
+from grokfast.tasks import Loss, Split, Task, mean_loss
 
 _PROBES = 16
 _FISHERS = {MetricFisher.SOFTMAX: "fisher", MetricFisher.LOGIT: "logit_fisher"}
@@ -92,7 +91,7 @@ def hessian_product(model: nn.Module, task: Task, split: Split) -> Callable[[Ten
     parameters = list(model.parameters())
     inputs = task.encode(split.train_inputs, parameters[0].dtype)
     with torch.enable_grad():
-        loss = _mean_loss(task, model(inputs), split.train_labels)
+        loss = mean_loss(getattr(task, "loss_function", Loss.CROSS_ENTROPY), model(inputs), split.train_labels)
         slopes = torch.autograd.grad(loss, parameters, create_graph=True)
         slope = torch.cat([part.flatten() for part in slopes])
 
@@ -101,16 +100,6 @@ def hessian_product(model: nn.Module, task: Task, split: Split) -> Callable[[Ten
         return torch.cat([part.flatten() for part in image])
 
     return product
-
-
-def _mean_loss(task: Task, outputs: Tensor, labels: Tensor) -> Tensor:
-    kind = getattr(task, "loss_function", Loss.CROSS_ENTROPY)
-    if kind is Loss.CROSS_ENTROPY:
-        return functional.cross_entropy(outputs, labels)
-    if kind is Loss.MEAN_SQUARED_ERROR:
-        targets = labels if labels.is_floating_point() else functional.one_hot(labels, outputs.shape[-1])
-        return functional.mse_loss(outputs, targets.to(outputs.dtype))
-    return kind(outputs, labels).mean()  # type: ignore[no-any-return]
 
 
 def _kinds(task: Task) -> list[MetricFisher]:

@@ -1,51 +1,57 @@
-"""One line of the claims ledger."""
+"""The ledger: every claim in a line, with its verdict against the paper's figures and against its text."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Mapping, Sequence
 
-from grokfast.measures import Estimate
+from grokfast.report.claims import ClaimResult, Verdict
+from grokfast.report.markdown import headline, markdown_table
+
+_HEADING = ("claim", "what the paper says", "what came out", "figures", "text", "table")
+_WORDS = {Verdict.AGREES: "agree", Verdict.DIFFERS: "differ", Verdict.OPEN: "are open", Verdict.NONE: "have no value"}
 
 
-@dataclass(frozen=True)
-class Row:
-    """One line of the ledger.
+def ledger_lines(results: Sequence[ClaimResult], tables: Mapping[str, Sequence[str]]) -> list[str]:
+    """Counts, a table with a line a claim, and what was not measured, with the commands that make the runs.
 
-    Attributes:
-        claim: Its name in the list of the paper's claims.
-        quantity: What was measured.
-        paper: What the paper says.
-        measured: With its interval.
-        verdict: ``"yes"``, ``"no"``, or ``"-"`` where the paper says nothing or too little was measured.
+    Args:
+        results: Of the claims, in the order of the ledger.
+        tables: Links to the pages that have all numbers of a claim, by its name.
     """
-
-    claim: str
-    quantity: str
-    paper: str
-    measured: str
-    verdict: str
-
-
-def markdown_table(heading: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
-    """Lines of a Markdown table; bars inside cells are escaped."""
-    lines = [heading, ["---"] * len(heading), *rows]
-    return ["| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |" for line in lines]
-
-
-def claims_table(rows: Sequence[Row]) -> list[str]:
-    """The ledger as lines of a Markdown table."""
-    return markdown_table(
-        ("claim", "quantity", "paper", "measured", "agrees"),
-        [(row.claim, row.quantity, row.paper, row.measured, row.verdict) for row in rows],
-    )
+    measured = [result for result in results if result.findings]
+    lines = [
+        f"Of {len(results)} claims {len(measured)} were measured. Against the paper's figures "
+        f"{_counts(measured, True)}; against its text {_counts(measured, False)}. A claim of several parts agrees "
+        "where all of them do and differs where one does: its table tells which.",
+        "",
+        *markdown_table(_HEADING, [_row(result, tables) for result in measured]),
+        "",
+    ]
+    missing: dict[str, list[str]] = {}
+    for result in results:
+        for reason in result.missing:
+            missing.setdefault(reason, []).append(result.claim.name)
+    rows = [f"- {', '.join(names)}: {reason}" for reason, names in missing.items()]
+    return [*lines, "Not measured:", "", *rows, ""] if rows else lines
 
 
-def is_above_zero(value: Estimate) -> bool:
-    """Whether the interval lies above 0; of one value, which has none, the value."""
-    return value.mean > 0 if value.count < 2 else value.low > 0
+def _row(result: ClaimResult, tables: Mapping[str, Sequence[str]]) -> list[str]:
+    claim = result.claim
+    return [
+        claim.name,
+        claim.title,
+        headline(result.findings),
+        _verdict(result.against_figures),
+        _verdict(result.against_prose),
+        ", ".join(tables.get(claim.name, ())) or "-",
+    ]
 
 
-def verdict(agrees: bool) -> str:
-    """``"yes"`` or ``"no"``."""
-    return "yes" if agrees else "no"
+def _verdict(verdict: Verdict) -> str:
+    return "no value" if verdict is Verdict.NONE else str(verdict)
+
+
+def _counts(results: Sequence[ClaimResult], figures: bool) -> str:
+    found = Counter(result.against_figures if figures else result.against_prose for result in results)
+    return ", ".join(f"{found[verdict]} {words}" for verdict, words in _WORDS.items() if found[verdict])

@@ -3,7 +3,7 @@
 from grokfast.store.derived import derived, derived_keys, derived_names, read_derived
 from grokfast.store.index import indexed_rows
 from grokfast.store.layout import STORE_FORMAT
-from grokfast.store.packed import about_packed, pack, unpack
+from grokfast.store.packed import about_packed, pack, packed_files, unpack
 from grokfast.store.store import Store
 from grokfast.store.upgrade import Pruned, Upgrade, prune_versions, upgrade_store
 
@@ -18,6 +18,7 @@ __all__ = [
     "derived_names",
     "indexed_rows",
     "pack",
+    "packed_files",
     "prune_versions",
     "read_derived",
     "unpack",

@@ -99,6 +99,13 @@ def about_packed(file: Path) -> dict[str, Any]:
     return about
 
 
+def packed_files(path: Path) -> list[Path]:
+    """The packed files that a path means: itself, or those in a folder that is no store; none where it is one."""
+    if path.is_file():
+        return [path]
+    return [] if (path / "store.json").exists() else sorted(path.glob("*.parquet"))
+
+
 def unpack(file: Path, root: Path) -> list[str]:
     """Write the runs of a packed file into a store, and return their keys.
 

@@ -1,7 +1,7 @@
 """Studies: a setting, its sizes and its command, shared by sweeps, figures and reports."""
 
 from grokfast.studies.file import Sweep, read_sweep, sizes_of, sweep_of
-from grokfast.studies.setting import Setting, setting_of, varying
+from grokfast.studies.setting import Setting, is_alike, setting_of, varying
 from grokfast.studies.stored import Stored, stored_runs
 from grokfast.studies.study import STUDIES, Study, find_study, listing, read_study
 
@@ -12,6 +12,7 @@ __all__ = [
     "Study",
     "Sweep",
     "find_study",
+    "is_alike",
     "listing",
     "read_study",
     "read_sweep",

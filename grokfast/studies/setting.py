@@ -60,6 +60,18 @@ def setting_of(training: Mapping[str, Any]) -> Setting:
     )
 
 
+def is_alike(setting: Setting, wanted: Setting) -> bool:
+    """Whether a setting is the one that is wanted, but for its length and the size of the task."""
+    return setting.fields["task.name"] == wanted.fields["task.name"] and _without_task(setting) == _without_task(wanted)
+
+
+def _without_task(setting: Setting) -> Setting:
+    """But for its length and the task's own fields; a batch of the whole train split is one at any size of it."""
+    fields = setting.of_any_length.fields
+    whole = ["batch_size"] if fields.get("task.train_size") == fields["batch_size"] else []
+    return setting.of_any_length.without(*whole, *(name for name in fields if name.startswith("task.")))
+
+
 def varying(settings: Sequence[Setting]) -> list[str]:
     """Names of the fields in which settings differ."""
     fields = [setting.fields for setting in settings]

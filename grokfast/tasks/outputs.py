@@ -21,6 +21,9 @@ class Loss(StrEnum):
     MEAN_SQUARED_ERROR = "mean-squared-error"
     """Squared difference from the targets, or from one-hot labels, averaged over the outputs too:
     ``torch.nn.MSELoss``."""
+    STABLEMAX = "stablemax"
+    """Cross entropy with probabilities ``s(f_c) / Σ s(f)``, ``s(x) = x + 1`` from zero up and ``1 / (1 - x)`` below:
+    no softmax that saturates (Prieto et al. 2025, arXiv 2501.04697)."""
 
 
 LossFunction = Callable[[Tensor, Tensor], Tensor]
@@ -63,6 +66,8 @@ def judge(loss: Loss | LossFunction, outputs: Tensor, labels: Tensor, with_gradi
             targets = torch.nn.functional.one_hot(labels, outputs.shape[-1]).to(outputs.dtype)
         difference = outputs - targets
         return Judged(difference.square().mean(), correct, difference * (2 / difference.numel()))
+    if loss is Loss.STABLEMAX:
+        loss = _stablemax
     if not with_gradient:
         return Judged(_own(loss, outputs, labels), correct, None)
     leaf = outputs.detach().requires_grad_()
@@ -71,6 +76,31 @@ def judge(loss: Loss | LossFunction, outputs: Tensor, labels: Tensor, with_gradi
     if not mean.requires_grad:
         raise ConfigError("a loss must depend on the outputs in a way that can be differentiated")
     return Judged(mean.detach(), correct, torch.autograd.grad(mean, leaf)[0])
+
+
+def mean_loss(loss: Loss | LossFunction, outputs: Tensor, labels: Tensor) -> Tensor:
+    """Mean loss of one network's outputs, a scalar that autograd can follow to the outputs, twice too.
+
+    Args:
+        loss: Which.
+        outputs: ``[N, ...]``.
+        labels: int64 ``[N]``, or float targets ``[N, ...]``.
+    """
+    if loss is Loss.CROSS_ENTROPY:
+        return torch.nn.functional.cross_entropy(outputs, labels)
+    if loss is Loss.MEAN_SQUARED_ERROR:
+        targets = labels if labels.is_floating_point() else torch.nn.functional.one_hot(labels, outputs.shape[-1])
+        return torch.nn.functional.mse_loss(outputs, targets.to(outputs.dtype))
+    return _own(_stablemax if loss is Loss.STABLEMAX else loss, outputs, labels)
+
+
+def _stablemax(outputs: Tensor, labels: Tensor) -> Tensor:
+    if not are_labels(labels):
+        raise ConfigError(f"the stablemax loss takes classes, int64 [N], got {labels.dtype} {list(labels.shape)}")
+    # log s(x), of x >= 0 and of x < 0; the other branch sees 0, so that no gradient of it can be NaN
+    above, below = outputs.clamp_min(0), outputs.clamp_max(0)
+    logs = torch.where(outputs >= 0, torch.log1p(above), -torch.log1p(-below))
+    return logs.logsumexp(-1) - logs.gather(-1, labels[:, None])[:, 0]
 
 
 def _own(loss: LossFunction, outputs: Tensor, labels: Tensor) -> Tensor:

@@ -76,7 +76,7 @@ def test_looking_at_what_is_not_there(tmp_path, capsys, runs_folder):
 def test_report(runs_folder, tmp_path, capsys):
     main(["report", "modular-addition", "--runs", str(runs_folder), "--out", str(tmp_path / "page.md")])
     page = (tmp_path / "page.md").read_text()
-    assert "| G1 | onset of grokking" in page
+    assert "| onset of grokking, w0 |" in page
     assert " nan" not in page
 
 
@@ -148,7 +148,9 @@ def test_train_ising_then_runs_then_report(tmp_path, capsys):
     main(["runs", "--runs", folder])
     assert "r~ of E, hidden layer" in " ".join(capsys.readouterr().out.split())
     main(["report", "ising", "--runs", folder])
-    assert "| G2 | test accuracy" in capsys.readouterr().out
+    out = capsys.readouterr().out
+    assert "## G2: " in out
+    assert "| test accuracy at the end, learning |" in out
 
 
 @pytest.mark.parametrize(

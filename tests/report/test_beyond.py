@@ -275,7 +275,7 @@ def test_what_is_missing_is_said_with_its_command(tmp_path):
     assert stored_runs(table, "beyond-only").size == "quick"
     missing = {found.experiment.number for found in decide_all(table) if found.outcome is None}
     assert {2, 4, 5, 6, 7, 8} <= missing
-    text = REPORTS["beyond"](table)
+    text = REPORTS["beyond"].write(table)
     assert "grokfast sweep beyond-motion --size laptop" in text
 
 

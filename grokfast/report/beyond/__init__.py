@@ -12,7 +12,7 @@ from grokfast.report.beyond.experiment import (
     decide,
     experiment,
 )
-from grokfast.report.ledger import markdown_table
+from grokfast.report.markdown import markdown_table
 from grokfast.runs import RunTable
 
 TOPICS = (only, superposition, borders, features, motion, phases, flatness)

@@ -6,14 +6,15 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TypeAlias
+from weakref import WeakKeyDictionary
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from grokfast.errors import ConfigError
 from grokfast.figures.choose import by_scale, seed_of
-from grokfast.figures.kept import values_of
-from grokfast.measures import Estimate, mean_interval
+from grokfast.figures.kept import measured
+from grokfast.measures import Estimate, mean_interval, proportion
 from grokfast.report.claims.expected import NOTHING, Expected, expected_of
 from grokfast.report.claims.verdict import Verdict, find_margin, judge
 from grokfast.runs import Run
@@ -35,6 +36,7 @@ class Finding:
         expected: The paper's values.
         grid: Values of w0 of the runs, rising.
         note: What else a reader should know, such as by seed.
+        apart: The table of an appendix that it stands in, such as that of a metric; empty for the claim's own.
     """
 
     claim: str
@@ -48,6 +50,7 @@ class Finding:
     expected: Expected = NOTHING
     grid: tuple[float, ...] = ()
     note: str = ""
+    apart: str = ""
 
     @property
     def against_prose(self) -> Verdict:
@@ -70,6 +73,7 @@ class Case:
         title: The task's title.
         study: The study whose setting the runs have; None for any other.
         runs: In the order of w0 and seed.
+        apart: The appendix that its findings stand in, where nothing is compared; empty for the claim's own table.
     """
 
     claim: str
@@ -77,6 +81,7 @@ class Case:
     title: str
     study: str | None
     runs: Sequence[Run]
+    apart: str = ""
 
     @cached_property
     def scales(self) -> dict[float, list[Run]]:
@@ -109,7 +114,8 @@ class Case:
 
     def values(self, column: str, runs: Sequence[Run] | None = None) -> NDArray[np.float64]:
         """A number of the summary, or a kept measure, of every run ``[n]``; NaN where a run has none."""
-        return values_of(self.runs if runs is None else runs, column)
+        chosen = self.runs if runs is None else runs
+        return np.array([_scalars(run).get(column, np.nan) for run in chosen])
 
     def finding(
         self,
@@ -138,12 +144,11 @@ class Case:
             values = values[np.isfinite(values)]
             found = mean_interval(values) if values.size else None
         expected = NOTHING
-        if self.study is not None:
+        if self.study is not None and not self.apart:
             expected = expected_of(self.task).get(self.claim, {}).get(quantity, NOTHING).at(**(given or {}))
-        name = f"{quantity}, {place}" if place else quantity
-        return Finding(
-            self.claim, self.task, name, found, kind, unit, expected=expected, grid=tuple(self.scales), **more
-        )
+        name = ", ".join(part for part in (quantity, place, self.apart) if part)
+        shown = {"expected": expected, "grid": tuple(self.scales), "apart": self.apart}
+        return Finding(self.claim, self.task, name, found, kind, unit, **shown, **more)  # type: ignore[arg-type]
 
     def curve_of(
         self, runs: Sequence[Run], column: str, reduce: Callable[..., float], **given: float
@@ -265,21 +270,24 @@ def _place(name: str) -> tuple[int, int, str]:
 
 
 def share_of(hits: Sequence[bool]) -> Estimate | None:
-    """Share of runs of which something holds, with Wilson's 95 % interval; None without any."""
-    count = len(hits)
-    if not count:
-        return None
-    z, share = 1.959964, float(np.mean(hits))
-    middle = (share + z**2 / (2 * count)) / (1 + z**2 / count)
-    half = z / (1 + z**2 / count) * np.sqrt(share * (1 - share) / count + z**2 / (4 * count**2))
-    return Estimate(share, max(0.0, float(middle - half)), min(1.0, float(middle + half)), count)
+    """Share of runs of which something holds, with its exact 95 % interval; None without any."""
+    return proportion(sum(map(bool, hits)), len(hits)) if len(hits) else None
 
 
 def paired(one: Sequence[Run], other: Sequence[Run], column: str) -> NDArray[np.float64]:
     """Differences of a number, other less one, of the seeds that both have ``[n]``."""
-    first = dict(zip(map(seed_of, one), values_of(one, column), strict=True))
-    second = dict(zip(map(seed_of, other), values_of(other, column), strict=True))
+    first, second = ({seed_of(run): _scalars(run).get(column, np.nan) for run in runs} for runs in (one, other))
     return np.array([second[seed] - first[seed] for seed in sorted(first.keys() & second.keys())])
+
+
+_SCALARS: WeakKeyDictionary[Run, dict[str, float]] = WeakKeyDictionary()
+
+
+def _scalars(run: Run) -> dict[str, float]:
+    """The run's numbers, read from its files once."""
+    if run not in _SCALARS:
+        _SCALARS[run] = measured(run)
+    return _SCALARS[run]
 
 
 def median_range(values: ArrayLike) -> Estimate | None:

@@ -6,13 +6,12 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
 
-from grokfast.errors import InputError
+from grokfast.errors import InputError, MissingRunsError
 from grokfast.figures.choose import Group, groups_of, task_of, title_of
-from grokfast.report.chosen import is_alike
 from grokfast.report.claims.claim import CLAIMS, Case, Claim, Finding
 from grokfast.report.claims.verdict import Verdict, together
-from grokfast.runs import RunTable
-from grokfast.studies import Setting, find_study
+from grokfast.runs import Run, RunTable
+from grokfast.studies import Setting, find_study, is_alike
 
 
 @dataclass(frozen=True)
@@ -77,7 +76,17 @@ def evaluate_all(table: RunTable, only: Sequence[str] = ()) -> list[ClaimResult]
     unknown = [name for name in only if name not in CLAIMS]
     if unknown:
         raise InputError(f"claims must be among {', '.join(CLAIMS)}, got {', '.join(unknown)}")
-    return [evaluate(found, table) for name, found in CLAIMS.items() if not only or name in only]
+    read = _Read(table.store, table.rows, table.damaged)
+    return [evaluate(found, read) for name, found in CLAIMS.items() if not only or name in only]
+
+
+class _Read(RunTable):
+    """A table whose runs are the same objects each time: what one claim has read of them is there for the next."""
+
+    def __iter__(self) -> Iterator[Run]:
+        if not hasattr(self, "_runs"):
+            self._runs = list(super().__iter__())
+        return iter(self._runs)
 
 
 def evaluate(claim: Claim, table: RunTable) -> ClaimResult:
@@ -143,7 +152,7 @@ def _part(claim: Claim, group: Group, study: str | None) -> Part:
 def _measured(claim: Claim, case: Case) -> Iterator[Finding]:
     try:
         yield from claim.measure(case)
-    except InputError as error:
+    except (InputError, MissingRunsError) as error:
         yield Finding(claim.name, case.task, "not measured", None, note=str(error))
 
 

@@ -17,6 +17,9 @@ from grokfast.measures import Estimate
 from grokfast.paper import Curve, paper_curve
 from grokfast.report.claims.reduce import find_reduction
 from grokfast.report.claims.verdict import Reference
+from grokfast.report.wording import digits, interval
+
+_READ = 0.01  # of a value read from a curve, for its digits: three or four
 
 
 @dataclass(frozen=True)
@@ -125,8 +128,8 @@ def _from_curve(fields: Mapping[str, Any]) -> Reference | None:
         return None
     found = find_reduction(take)(x[inside], y[inside], **fields)
     if isinstance(found, Estimate):
-        return Reference(found.low, found.high, says or f"{found:.3g}", source=panel)
-    return Reference(found, found, says or f"{found:.3g}", source=panel)
+        return Reference(found.low, found.high, says or interval(found), source=panel)
+    return Reference(found, found, says or digits(found, abs(found) * _READ), source=panel)
 
 
 def _points(panel: str, series: str | Sequence[str], fields: dict[str, Any]) -> Curve:

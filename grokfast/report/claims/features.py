@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 import numpy as np
 
@@ -57,12 +58,14 @@ def energy_features(case: Case) -> Iterator[Finding]:
 def participation(case: Case) -> Iterator[Finding]:
     """The mean ratio of output and input weights in both regimes: by eq. 4, and under the other readings."""
     for reading in _READINGS:
-        words = reading.replace("_no_constant", ", without the constant mode").replace("_", ", ")
+        seen = replace(
+            case, apart=reading.strip("_").replace("no_constant", "without the constant mode").replace("_", ", ")
+        )
         for matrix in ("output", "input"):
             for side, runs in case.sides.items():
                 values = case.values(f"ipr_{matrix}{reading}", runs)
                 if np.isfinite(values).any():
-                    yield case.finding(f"IPR of {matrix} weights, {side}{words}", values, "correlation")
+                    yield seen.finding(f"IPR of {matrix} weights, {side}", values, "correlation")
 
 
 @claim(

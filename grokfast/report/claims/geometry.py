@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -32,21 +33,21 @@ LOOKS = Needs(("t_test",), curves=("geometry_*_length",), scales=2)
 )
 def consecutive_steps(case: Case) -> Iterator[Finding]:
     """Peak, where it lies, the mean over the last tenth of the looks, and how much higher it is in grokking."""
-    for metric, place in metrics(case):
+    for metric, seen in metrics(case):
         name = column(metric, "cosine")
-        peaks = {side: case.curve_of(runs, name, peak) for side, runs in case.sides.items()}
-        for side, runs in case.sides.items():
-            yield case.finding(f"peak of S, {side}{place}", peaks[side], "cosine")
-            at = case.curve_of(runs, name, where_peak)
-            where = f"epoch of the peak of S over t_test, {side}{place}"
-            times = case.values("t_test", runs)
+        peaks = {side: seen.curve_of(runs, name, peak) for side, runs in seen.sides.items()}
+        for side, runs in seen.sides.items():
+            yield seen.finding(f"peak of S, {side}", peaks[side], "cosine")
+            at = seen.curve_of(runs, name, where_peak)
+            where = f"epoch of the peak of S over t_test, {side}"
+            times = seen.values("t_test", runs)
             if at.size == times.size:
-                yield case.finding(where, median_range(at / times), of="median and range of seeds")
+                yield seen.finding(where, median_range(at / times), of="median and range of seeds")
             window = end_window(runs, name)
-            found = case.curve_of(runs, name, end)
-            yield case.finding(f"S at the end, {side}{place}", found, "cosine", given=window)
+            found = seen.curve_of(runs, name, end)
+            yield seen.finding(f"S at the end, {side}", found, "cosine", given=window)
         gap = difference(peaks["grokking"], peaks["learning"])
-        yield case.finding(f"peak of S, grokking less learning{place}", gap, "cosine", of="difference of means")
+        yield seen.finding("peak of S, grokking less learning", gap, "cosine", of="difference of means")
 
 
 @claim(
@@ -60,17 +61,17 @@ def consecutive_steps(case: Case) -> Iterator[Finding]:
 )
 def towards_the_origin(case: Case) -> Iterator[Finding]:
     """Largest and smallest origin similarity, its mean up to t_test, and over the last tenth of the looks."""
-    for metric, place in metrics(case):
+    for metric, seen in metrics(case):
         name = column(metric, "origin")
-        for side, runs in case.sides.items():
-            yield case.finding(f"largest, {side}{place}", case.curve_of(runs, name, peak), "cosine")
-            yield case.finding(f"smallest, {side}{place}", case.curve_of(runs, name, least), "cosine")
-            until = float(np.mean(case.values("t_test", runs)))
-            found = case.curve_of(runs, name, mean_until, place=until)
-            yield case.finding(f"mean up to t_test, {side}{place}", found, "cosine")
+        for side, runs in seen.sides.items():
+            yield seen.finding(f"largest, {side}", seen.curve_of(runs, name, peak), "cosine")
+            yield seen.finding(f"smallest, {side}", seen.curve_of(runs, name, least), "cosine")
+            until = float(np.mean(seen.values("t_test", runs)))
+            found = seen.curve_of(runs, name, mean_until, place=until)
+            yield seen.finding(f"mean up to t_test, {side}", found, "cosine")
             window = end_window(runs, name)
-            found = case.curve_of(runs, name, end)
-            yield case.finding(f"at the end, {side}{place}", found, "cosine", given=window)
+            found = seen.curve_of(runs, name, end)
+            yield seen.finding(f"at the end, {side}", found, "cosine", given=window)
 
 
 @claim(
@@ -98,8 +99,8 @@ def euclidean_twins(case: Case) -> Iterator[Finding]:
             yield case.finding(name, fainter or None, note="swing: standard deviation over the looks")
 
 
-def metrics(case: Case) -> list[tuple[str, str]]:
-    """The metrics of the runs, and what each is called behind a quantity: the paper's own by nothing.
+def metrics(case: Case) -> list[tuple[str, Case]]:
+    """The metrics of the runs, each with the case in it: the paper's own stands in the claim's table, others apart.
 
     Raises:
         InputError: If the runs have none in common.
@@ -107,7 +108,7 @@ def metrics(case: Case) -> list[tuple[str, str]]:
     found = metrics_of(case.runs)
     if not found:
         raise InputError("the runs have no metric in common")
-    return [(metric, "" if metric == PAPER else f", {metric}") for metric in found]
+    return [(metric, case if metric == PAPER else replace(case, apart=metric)) for metric in found]
 
 
 def together(run: Run, *names: str) -> tuple[NDArray[np.float64], ...]:

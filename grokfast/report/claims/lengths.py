@@ -28,19 +28,19 @@ _RANGE = "median and range of seeds"
 )
 def gap_in_the_spectrum(case: Case) -> Iterator[Finding]:
     """Shares of the parameters in the decade around 0.1 and from 0.1 on, and how many fewer than in those beside it."""
-    for metric, place in metrics(case):
+    for metric, seen in metrics(case):
         if metric.endswith("-full"):
             continue
-        for side, runs in case.sides.items():
+        for side, runs in seen.sides.items():
             spectra = [_spectrum(run, metric) for run in runs]
             around = [decade_share(*spectrum, g=_GAP) for spectrum in spectra]
-            name = f"share of parameters in the decade around 0.1, {side}{place}"
-            yield case.finding(name, around, "parameters")
+            name = f"share of parameters in the decade around 0.1, {side}"
+            yield seen.finding(name, around, "parameters")
             above = [share_above(*spectrum, g=_GAP) for spectrum in spectra]
-            yield case.finding(f"share of parameters from 0.1 on, {side}{place}", above, "parameters")
+            yield seen.finding(f"share of parameters from 0.1 on, {side}", above, "parameters")
             depth = [dip(*spectrum, g=_GAP) for spectrum in spectra]
-            name = f"share in the decade around 0.1 less the smaller beside it, {side}{place}"
-            yield case.finding(name, depth, "parameters")
+            name = f"share in the decade around 0.1 less the smaller beside it, {side}"
+            yield seen.finding(name, depth, "parameters")
 
 
 @claim(
@@ -53,22 +53,22 @@ def gap_in_the_spectrum(case: Case) -> Iterator[Finding]:
 )
 def bump_of_the_length(case: Case) -> Iterator[Finding]:
     """Start and end of the largest bump of grokking, whether it overlaps the time from t_train to t_test; crossings."""
-    for metric, place in metrics(case):
-        bumps = [(run, largest_bump(*run.seen(column(metric, "length")))) for run in case.grokking]
+    for metric, seen in metrics(case):
+        bumps = [(run, largest_bump(*run.seen(column(metric, "length")))) for run in seen.grokking]
         found = [(run, bump) for run, bump in bumps if bump is not None]
         note = f"{len(found)} of {len(bumps)} seeds have one"
         for k, name in enumerate(("start", "end")):
             epochs = median_range([bump[k].epoch for _, bump in found])
-            yield case.finding(f"{name} of the bump{place}", epochs, "epochs", "epochs", of=_RANGE, note=note)
+            yield seen.finding(f"{name} of the bump", epochs, "epochs", "epochs", of=_RANGE, note=note)
         hits = [
             bump is not None and bump[0].epoch <= run.summary["t_test"] and bump[1].epoch >= run.summary["t_train"]
             for run, bump in bumps
         ]
-        yield case.finding(f"bump meets the grokking period{place}", share_of(hits), "share", of="share of seeds")
-        if look_of(case.runs[0]).stiff:
-            for side, runs in case.sides.items():
+        yield seen.finding("bump meets the grokking period", share_of(hits), "share", of="share of seeds")
+        if look_of(seen.runs[0]).stiff:
+            for side, runs in seen.sides.items():
                 counts = median_range([_crossings(run, metric) for run in runs])
-                yield case.finding(f"crossings of stiff and sloppy lengths, {side}{place}", counts, of=_RANGE)
+                yield seen.finding(f"crossings of stiff and sloppy lengths, {side}", counts, of=_RANGE)
 
 
 @claim(
@@ -83,16 +83,16 @@ def stiff_and_sloppy_cosines(case: Case) -> Iterator[Finding]:
     """The correlation of the two curves over the looks, and the mean by time of stiff minus sloppy."""
     if not look_of(case.runs[0]).stiff:
         return
-    for metric, place in metrics(case):
-        for side, runs in case.sides.items():
+    for metric, seen in metrics(case):
+        for side, runs in seen.sides.items():
             pairs = [together(run, *_parts(metric, "cosine")) for run in runs]
             pairs = [(a, b) for a, b in pairs if a.size >= 4 and a.std() > 0 and b.std() > 0]
             alike = [correlation(stiff, sloppy).mean for stiff, sloppy in pairs]
-            name = f"correlation of stiff and sloppy cosines, {side}{place}"
-            yield case.finding(name, alike or None, "correlation")
+            name = f"correlation of stiff and sloppy cosines, {side}"
+            yield seen.finding(name, alike or None, "correlation")
             ahead = [_ahead(run, metric) for run in runs]
             until = {"until": float(runs[0].history["epoch"][-1])}
-            yield case.finding(f"stiff less sloppy cosine, {side}{place}", ahead, "cosine", given=until)
+            yield seen.finding(f"stiff less sloppy cosine, {side}", ahead, "cosine", given=until)
 
 
 @claim(
@@ -107,8 +107,8 @@ def stiff_above_sloppy(case: Case) -> Iterator[Finding]:
     """The stiff over the sloppy length over the last tenth of the looks, geometric mean."""
     if not look_of(case.runs[0]).stiff:
         return
-    for metric, place in metrics(case):
-        for side, runs in case.sides.items():
+    for metric, seen in metrics(case):
+        for side, runs in seen.sides.items():
             ratios = []
             for run in runs:
                 stiff, sloppy = together(run, *_parts(metric, "length"))
@@ -116,7 +116,7 @@ def stiff_above_sloppy(case: Case) -> Iterator[Finding]:
                 known = (stiff[last] > 0) & (sloppy[last] > 0)
                 if known.any():
                     ratios.append(float(np.exp(np.log(stiff[last][known] / sloppy[last][known]).mean())))
-            yield case.finding(f"stiff over sloppy length at the end, {side}{place}", ratios or None)
+            yield seen.finding(f"stiff over sloppy length at the end, {side}", ratios or None)
 
 
 def _parts(metric: str, what: str) -> list[str]:

@@ -113,7 +113,7 @@ def decade_share(x: NDArray[np.float64], y: NDArray[np.float64], *, g: float) ->
 def dip(x: NDArray[np.float64], y: NDArray[np.float64], *, g: float) -> float:
     """Share in the decade around ``g`` less the smaller of those in the decades beside it: negative in a gap."""
     beside = min(decade_share(x, y, g=g / 10), decade_share(x, y, g=g * 10))
-    return decade_share(x, y, g=g) - beside
+    return round(decade_share(x, y, g=g) - beside, 12)  # without the last bits: 0 is 0
 
 
 def crossings(x: NDArray[np.float64], y: NDArray[np.float64]) -> float:

@@ -10,6 +10,8 @@ from enum import StrEnum
 from functools import cache
 from importlib import resources
 
+import numpy as np
+
 from grokfast._checks import nearest
 from grokfast.errors import InputError
 from grokfast.measures import Estimate
@@ -140,6 +142,8 @@ def judge(
     if estimate is None or estimate.count < 2 or math.isnan(estimate.low) or math.isnan(estimate.high):
         return Verdict.OPEN
     low, high = region(reference, margin, grid)
+    if reference.exact:  # a bound is not reached by standing on it
+        low, high = np.nextafter(low, np.inf), np.nextafter(high, -np.inf)
     if low <= estimate.low and estimate.high <= high:
         return Verdict.AGREES
     return Verdict.DIFFERS if estimate.high < low or estimate.low > high else Verdict.OPEN

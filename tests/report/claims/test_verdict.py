@@ -48,6 +48,8 @@ def test_signs_have_no_margin():
     assert judge(_value(0.001, 0.2), rises, RATIO) is Verdict.AGREES
     assert judge(_value(-0.001, 0.2), rises, RATIO) is Verdict.OPEN
     assert judge(_value(-0.3, -0.1), rises, RATIO) is Verdict.DIFFERS
+    assert judge(_value(0, 0), rises, RATIO) is Verdict.DIFFERS
+    assert judge(_value(0, 1), rises, RATIO) is Verdict.OPEN
 
 
 def test_without_interval_or_value_nothing_is_said():

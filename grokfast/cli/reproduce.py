@@ -1,0 +1,144 @@
+"""`grokfast reproduce`: every figure and claim of the paper by one command, on one page."""
+
+from __future__ import annotations
+
+import shlex
+import shutil
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated, Any
+
+import tyro
+from rich import box
+from rich.console import Console
+from rich.table import Table
+
+from grokfast.cli.progress import make_console
+from grokfast.cli.reproduce_progress import ReproduceDisplay
+from grokfast.cli.sweep_progress import duration, size
+from grokfast.errors import ConfigError
+from grokfast.report.page import build_page
+from grokfast.reproduce import SIZES, Carried, PartCost, Stage, costs, places, stages_of
+from grokfast.reproduce import reproduce as carry_out
+from grokfast.store import Store
+
+_HERE = Carried()
+
+SizeName = Annotated[str, tyro.conf.arg(name="size")]
+
+
+def main(arguments: Sequence[str]) -> None:
+    """The command."""
+    tyro.cli(reproduce, args=list(arguments), prog="grokfast reproduce")
+
+
+def reproduce(
+    size_name: SizeName = "quick",
+    only: tuple[str, ...] = (),
+    folder: Annotated[Path, tyro.conf.arg(name="runs")] = Path("reproduction"),
+    plan: bool = False,
+    page_from: Path | None = None,
+    out: Path | None = None,
+    measure: bool = True,
+    carried: Annotated[Carried, tyro.conf.arg(name="")] = _HERE,
+) -> None:
+    """Train, measure, draw and check the whole paper, and write it on one page; after a kill it goes on where it was.
+
+    Ctrl-C once finishes what is in hand and saves, twice stops at once; the same command resumes.
+
+    Args:
+        size_name: quick (minutes), laptop (an evening) or paper.
+        only: Claims, figures and studies, such as C1 fig05c; everything if none is named.
+        folder: Folder of runs, summaries and the page.
+        plan: Only say how many runs, how long and how much disk.
+        page_from: Make the page from this folder of summaries alone, and do nothing else.
+        out: File of the page that is made with --page-from; reproduction.html by default.
+        measure: Measure how long it will take before it begins.
+        carried: How the work is carried out.
+    """
+    console = make_console()
+    if page_from is not None:
+        file = out or Path("reproduction.html")
+        _tell_ledger(console, build_page(page_from, file))
+        console.print(f"page: {file.resolve()}", soft_wrap=True)
+        return
+    if out is not None:
+        raise ConfigError(f"--out goes with --page-from; without it the page is {places(folder, size_name)[1]}")
+    if size_name not in SIZES:
+        stages_of(size_name)  # raises, with the sizes
+    stages = stages_of(size_name, only)
+    parts = _parts(stages, folder, carried) if measure or plan else _unmeasured(stages)
+    _tell_plan(console, stages, parts, folder, carried)
+    if plan:
+        return
+    command = shlex.join(["grokfast", *sys.argv[1:]])
+    with ReproduceDisplay(console, parts) as display:
+        result = carry_out(stages, folder, size_name, command, carried, display)
+    for key, reason in result.failed.items():
+        console.print(f"failed: {key}: {reason}", soft_wrap=True)
+    if result.page is None:
+        console.print(f"stopped by {result.stopped}; all is saved. Resume with\n  {command}", soft_wrap=True)
+        raise SystemExit(130)
+    _tell_ledger(console, result.values)
+    console.print(f"summaries: {result.summaries.resolve()}", soft_wrap=True)
+    console.print(f"page: {result.page.resolve()}", soft_wrap=True)
+
+
+def _parts(stages: Sequence[Stage], folder: Path, carried: Carried) -> list[PartCost]:
+    store = Store(folder)
+    store.check_writable()
+    return costs(stages, store, carried.count, carried.device)
+
+
+def _unmeasured(stages: Sequence[Stage]) -> list[PartCost]:
+    """The parts with one second each: the display then counts parts."""
+    names = [
+        f"{what} {stage.name}" for stage in stages for what in ("train", *(("measure",) if stage.measured else ()))
+    ]
+    return [PartCost(name, 0, 1.0) for name in (*names, "page")]
+
+
+def _tell_plan(
+    console: Console, stages: Sequence[Stage], parts: Sequence[PartCost], folder: Path, carried: Carried
+) -> None:
+    studies = sum(len(stage.studies) for stage in stages)
+    runs = sum(len(stage.configs) for stage in stages)
+    console.print(f"{studies} studies share {runs} runs, in {len(stages)} stages, in {folder}", soft_wrap=True)
+    table = Table(box=box.SIMPLE_HEAD)
+    for heading in ("part", "runs", "time", "disk"):
+        table.add_column(heading, justify="left" if heading == "part" else "right")
+    for part in parts:
+        table.add_row(part.name, str(part.runs) if part.runs else "-", duration(part.seconds or 0.0), size(part.disk))
+    console.print(table)
+    total, disk = sum(part.seconds or 0.0 for part in parts), sum(part.disk for part in parts)
+    where = f"{carried.count} workers, by doing a little of each part just now"
+    console.print(f"about {duration(total)} on {where}; about {size(disk)}", soft_wrap=True)
+    for reason in dict.fromkeys(reason for part in parts for reason in part.unmeasured):
+        console.print(f"not in this time: {reason}", soft_wrap=True)
+    there = next(path for path in [folder.resolve(), *folder.resolve().parents] if path.exists())
+    if shutil.disk_usage(there).free < disk:
+        console.print("the disk may not hold all of it: it will stop cleanly when it is full")
+
+
+def _tell_ledger(console: Console, values: dict[str, Any]) -> None:
+    table = Table(title="do the paper's figures and its text agree with what was measured?", box=box.SIMPLE_HEAD)
+    for heading in ("claim", "says", "figures", "text"):
+        table.add_column(heading, overflow="fold")
+    colors = {"agrees": "green", "differs": "red", "open": "yellow"}
+    for claim in values["claims"]:
+        verdicts = [claim["verdict_figures"], claim["verdict_prose"]]
+        table.add_row(
+            claim["name"],
+            claim["title"],
+            *(f"[{colors[verdict]}]{verdict}[/]" if verdict in colors else verdict for verdict in verdicts),
+        )
+    console.print(table)
+    drawn = sum(not figure.missing for figure in values["figures"])
+    counts = values["counts"]
+    console.print(
+        f"{counts['figures']['agrees']} of {counts['figures']['all']} claims agree with the paper's figures, "
+        f"{counts['prose']['agrees']} of {counts['prose']['all']} with its text; "
+        f"{drawn} of {len(values['figures'])} figures drawn",
+        soft_wrap=True,
+    )

@@ -1,0 +1,41 @@
+"""Shares of frequencies in the output weights of modular addition, kept for when a run is without its end model."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from grokfast.measures import fourier_power
+from grokfast.runs import Run
+from grokfast.store import derived, read_derived
+
+_ENTRY, _VERSION = "frequency-shares", "1"
+
+
+def frequency_shares(run: Run) -> NDArray[np.float64]:
+    """Share of each frequency in each live neuron's output weights: ``[H live, frequencies]``, sorted for display.
+
+    Args:
+        run: A finished run of modular addition; one without its end model must have them kept.
+    """
+    kept = read_derived(run.store, run.key, _ENTRY, _VERSION)
+    return _computed(run) if kept is None else kept["shares"].astype(np.float64)
+
+
+def keep_frequency_shares(run: Run) -> None:
+    """Keep :func:`frequency_shares` beside the run."""
+    derived(run.store, run.key, _ENTRY, _VERSION, lambda: {"shares": _computed(run)})
+
+
+def _computed(run: Run) -> NDArray[np.float64]:
+    params = run.checkpoint()
+    layer = max(int(name.split(".")[0]) for name in params)
+    weight = params[f"{layer}.weight"]
+    power = fourier_power(weight.T.double())
+    waves = weight.shape[0] // 2 + 1
+    share = power[:, :waves].clone()
+    share[:, 1 : 1 + power.shape[1] - waves] += power[:, waves:]
+    share = share[share.sum(1) > 0]
+    share = share / share.sum(1, keepdim=True)
+    order = np.lexsort((-share.amax(1).numpy(), share.argmax(1).numpy()))
+    return np.asarray(share.numpy()[order], dtype=np.float64)

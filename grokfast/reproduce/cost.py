@@ -1,0 +1,100 @@
+"""What a reproduction will take, by measurement on this machine: training, measuring and drawing."""
+
+from __future__ import annotations
+
+import dataclasses
+import tempfile
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from grokfast.endmodel import measure_everything
+from grokfast.figures import draw
+from grokfast.report.page.content import PAPERS
+from grokfast.reproduce.stages import Stage
+from grokfast.runs import RunTable, load
+from grokfast.store import Store
+from grokfast.sweep import make_plan
+from grokfast.sweep.estimate import estimate
+from grokfast.training import RunConfig, train_runs
+
+PAGE = "page"
+"""Name of the last part: claims, figures and the page itself."""
+
+
+@dataclass(frozen=True)
+class PartCost:
+    """What one part of a reproduction will take.
+
+    Attributes:
+        name: ``train main-text``, ``measure main-text``, ``page``.
+        runs: Runs to train, or to measure.
+        seconds: On all workers together; None if it could not be measured.
+        disk: Bytes that it will write.
+        unmeasured: What is not in ``seconds``, and why.
+    """
+
+    name: str
+    runs: int
+    seconds: float | None
+    disk: int = 0
+    unmeasured: tuple[str, ...] = ()
+
+
+def costs(stages: Sequence[Stage], store: Store, workers: int, device: str = "cpu") -> list[PartCost]:
+    """The parts of a reproduction in order, each measured by doing a little of it.
+
+    Args:
+        stages: Of the reproduction.
+        store: Whose runs are not trained again.
+        workers: How many train at the same time.
+        device: Where they train.
+    """
+    found: list[PartCost] = []
+    looked: dict[str, float] = {}
+    for stage in stages:
+        plan = make_plan(stage.configs, store, workers=workers)
+        cost = estimate(plan, device)
+        found.append(PartCost(f"train {stage.name}", plan.runs, cost.seconds or 0.0, cost.disk, tuple(cost.unmeasured)))
+        if stage.measured:
+            seconds = sum(_measuring(config, looked) for config in stage.configs) / workers
+            found.append(PartCost(f"measure {stage.name}", len(stage.configs), seconds))
+    return [*found, PartCost(PAGE, 0, _drawing(store))]
+
+
+def _measuring(config: RunConfig, looked: dict[str, float]) -> float:
+    """Seconds to measure one end model of a kind: that of a network trained for an epoch."""
+    kind = repr(config.task)
+    if kind not in looked:
+        short = dataclasses.replace(
+            config,
+            epochs=1,
+            geometry="",
+            observe=(),
+            feature_schedule="never",
+            compressibility_schedule="never",
+            test_schedule="every:1",
+            checkpoint_schedule="last",
+        )
+        with tempfile.TemporaryDirectory(prefix="grokfast-measuring-") as place:
+            folder = Path(place) / "runs"
+            train_runs([short], Store(folder))
+            threads = torch.get_num_threads()
+            torch.set_num_threads(1)
+            started = time.perf_counter()
+            measure_everything(next(iter(load(folder))))
+            looked[kind] = time.perf_counter() - started
+            torch.set_num_threads(threads)
+    return looked[kind]
+
+
+def _drawing(store: Store) -> float:
+    """Seconds to draw all figures, by those that need no runs."""
+    empty = RunTable(store, [], [])
+    started = time.perf_counter()
+    for name in ("fig01", "fig11"):
+        draw(name, empty)
+    return (time.perf_counter() - started) / 2 * len(PAPERS)

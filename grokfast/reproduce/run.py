@@ -1,0 +1,213 @@
+"""Reproducing the paper: each stage trained, measured and summarised, then the page; it may be killed at any moment."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from grokfast.endmodel import measure_everything
+from grokfast.figures.choose import seed_of, task_of
+from grokfast.figures.frequencies import keep_frequency_shares
+from grokfast.report.page import build_page, write_summary
+from grokfast.reproduce.cost import PAGE
+from grokfast.reproduce.record import Clock
+from grokfast.reproduce.stages import Stage
+from grokfast.runs import Run
+from grokfast.store import Store
+from grokfast.studies import Sweep
+from grokfast.sweep import run_sweep
+from grokfast.sweep.cluster import connected, local_workers
+from grokfast.sweep.engine import cores
+from grokfast.sweep.jobs import JobReport, run_jobs
+from grokfast.sweep.stopping import stopping
+
+Listener = Callable[[str, dict[str, Any]], None]
+"""Told of events: ``part`` and ``ended`` with its name, ``share`` with what is done of a part, ``sweep`` with an event
+of the training, ``stopping`` with the reason."""
+
+
+@dataclass(frozen=True)
+class Carried:
+    """How the work is carried out.
+
+    Attributes:
+        workers: Processes of this machine; 0 is one a core, or one a CUDA device.
+        scheduler: Address of a running Dask scheduler instead.
+        scheduler_file: File that one wrote, instead of its address.
+        device: ``"cpu"`` or ``"cuda"``, for training.
+        save_every: Seconds between saves of what is in training.
+        timeout: Seconds to wait for a scheduler and its workers.
+    """
+
+    workers: int = 0
+    scheduler: str | None = None
+    scheduler_file: Path | None = None
+    device: str = "cpu"
+    save_every: float = 60.0
+    timeout: float = 60.0
+
+    @property
+    def count(self) -> int:
+        """Processes that work at the same time, as far as is known."""
+        if self.scheduler is not None or self.scheduler_file is not None:
+            return max(1, self.workers)
+        return local_workers(self.workers, self.device, cores())
+
+
+@dataclass
+class Reproduced:
+    """What became of a reproduction.
+
+    Attributes:
+        page: The page's file; None if it was stopped before.
+        values: What stands on the page.
+        summaries: Folder of the summaries.
+        failed: Runs that could not be trained or measured, with the reason.
+        stopped: Why it ended before all was done; empty if all was.
+    """
+
+    summaries: Path
+    page: Path | None = None
+    values: dict[str, Any] = field(default_factory=dict)
+    failed: dict[str, str] = field(default_factory=dict)
+    stopped: str = ""
+
+
+def places(folder: Path, size: str) -> tuple[Path, Path]:
+    """Folder of the summaries and file of the page of a reproduction in a folder of runs."""
+    return folder / "summaries" / size, folder / f"reproduction-{size}.html"
+
+
+def reproduce(
+    stages: Sequence[Stage], folder: Path, size: str, command: str, carried: Carried, tell: Listener
+) -> Reproduced:
+    """Do what is left to do of a reproduction, and make its page.
+
+    Args:
+        stages: What to train, in order.
+        folder: The store.
+        size: Of the stages.
+        command: That starts it, also again.
+        carried: How.
+        tell: Told what happens.
+
+    Raises:
+        StoreError: If something cannot be written; what was is kept.
+        SweepError: If a scheduler was lost.
+    """
+    store = Store(folder)
+    store.check_writable()
+    summaries, page = places(folder, size)
+    clock = Clock(summaries, size, command)
+    result = Reproduced(summaries)
+
+    def told(kind: str, details: dict[str, Any]) -> None:
+        clock.tick()
+        tell(kind, details)
+
+    for stage in stages:
+        for name, part in (("train", _train), ("measure", _measure)):
+            if name == "measure" and not stage.measured:
+                continue
+            _begin(clock, tell, f"{name} {stage.name}")
+            try:
+                result.stopped = part(stage, store, command, carried, told, result)
+            finally:
+                clock.end()
+            if result.stopped:
+                return result
+            tell("ended", {"part": f"{name} {stage.name}"})
+        _summarise(stage, store, summaries)
+    _begin(clock, tell, PAGE)
+    made = 0
+
+    def drawn(name: str) -> None:
+        nonlocal made
+        made += 1
+        told("share", {"part": PAGE, "done": made, "note": name})
+
+    # The page tells the times up to here, so that it is the same when it is made again from the summaries.
+    clock.end()
+    result.values = build_page(summaries, page, drawn)
+    result.page = page
+    tell("ended", {"part": PAGE})
+    return result
+
+
+def _begin(clock: Clock, tell: Listener, part: str) -> None:
+    clock.start(part)
+    tell("part", {"part": part})
+
+
+def _train(stage: Stage, store: Store, command: str, carried: Carried, tell: Listener, result: Reproduced) -> str:
+    report = run_sweep(
+        Sweep(f"reproduce {stage.name}", stage.configs),
+        store.root,
+        workers=carried.workers,
+        scheduler=carried.scheduler,
+        scheduler_file=carried.scheduler_file,
+        device=carried.device,
+        save_every=carried.save_every,
+        timeout=carried.timeout,
+        listener=lambda kind, details: tell("sweep", {"kind": kind, **details}),
+        resume=command,
+    )
+    result.failed |= {**report.plan.failed, **report.failed}
+    return report.stopped
+
+
+def _measure(stage: Stage, store: Store, command: str, carried: Carried, tell: Listener, result: Reproduced) -> str:
+    first = {(task_of(run), run.record["config"]["w0"]): run.key for run in reversed(_finished(stage, store))}
+    runs = _finished(stage, store)
+    jobs = [(run.key, (str(store.root.resolve()), run.key, run.key in first.values())) for run in runs]
+    part = f"measure {stage.name}"
+
+    def ended(report: JobReport) -> None:
+        count = len(report.done) + len(report.failed)
+        tell("share", {"part": part, "done": count, "total": len(jobs), "note": f"{count} of {len(jobs)} runs"})
+
+    if not jobs:
+        return ""
+    with (
+        stopping(lambda reason: tell("stopping", {"reason": reason})) as stop,
+        connected(
+            min(carried.count, len(jobs)),
+            scheduler=carried.scheduler,
+            scheduler_file=carried.scheduler_file,
+            device="cpu",
+            timeout=carried.timeout,
+        ) as client,
+    ):
+        report = run_jobs(client, measure_key, jobs, stop, ended)
+    result.failed |= report.failed
+    return report.stopped
+
+
+def measure_key(root: str, key: str, shown: bool) -> None:
+    """Measure one stored end model; what is there already is left.
+
+    Args:
+        root: The store's folder.
+        key: The run.
+        shown: Whether its frequencies are drawn.
+    """
+    torch.set_num_threads(1)
+    run = Run(Store(root), key)
+    measure_everything(run)
+    if shown and task_of(run) == "modular-addition":
+        keep_frequency_shares(run)
+
+
+def _finished(stage: Stage, store: Store) -> list[Run]:
+    runs = [Run(store, key) for key in stage.keys if store.has(key)]
+    return sorted((run for run in runs if run.record["status"] == "finished"), key=seed_of)
+
+
+def _summarise(stage: Stage, store: Store, summaries: Path) -> None:
+    """Write the stage's summary, unless it is there and knows of the same studies and versions of runs."""
+    keys = [run.key for run in _finished(stage, store)]
+    write_summary(store, summaries, stage.name, keys, stage.studies)

@@ -1,0 +1,137 @@
+"""The page as text: whole, alone, and saying what the summaries hold."""
+
+from __future__ import annotations
+
+import json
+import re
+from html.parser import HTMLParser
+
+import pytest
+
+from grokfast.report.claims import CLAIMS
+from grokfast.report.page import library, read_made
+from grokfast.report.page.build import render
+from grokfast.report.page.content import PAPERS
+
+VOID = {"meta", "br", "img", "input", "link", "hr"}
+
+
+class Parsed(HTMLParser):
+    """Ids, elements, and what is not closed."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.ids: list[str] = []
+        self.elements: list[tuple[str, dict[str, str | None]]] = []
+        self.open: list[str] = []
+        self.feed(text)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        values = dict(attrs)
+        self.elements.append((tag, values))
+        if "id" in values:
+            self.ids.append(str(values["id"]))
+        if tag not in VOID:
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        values = dict(attrs)
+        self.elements.append((tag, values))
+        if "id" in values:
+            self.ids.append(str(values["id"]))
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag, f"</{tag}> closes nothing"
+
+
+@pytest.fixture(scope="module")
+def parsed(page) -> Parsed:
+    return Parsed(page[0].read_text())
+
+
+def test_it_is_one_whole_document_without_clashing_ids(parsed):
+    assert parsed.open == []
+    doubled = {name for name in parsed.ids if parsed.ids.count(name) > 1}
+    assert not doubled
+
+
+def test_it_asks_for_nothing(page, parsed):
+    text = page[0].read_text()
+    assert page[0].stat().st_size < 15e6
+    for tag, values in parsed.elements:
+        for name in ("src", "href", "data", "xlink:href", "action"):
+            value = values.get(name) or "#"
+            assert value.startswith(("#", "data:")), f"{tag} {name}={value[:60]}"
+    assert "default-src 'none'" in text
+    assert "@import" not in text
+    assert not re.search(r"url\((?!#)", re.sub(r"<script.*?</script>", "", text, flags=re.DOTALL))
+
+
+def test_every_link_has_its_target(parsed):
+    targets = {str(values["href"])[1:] for tag, values in parsed.elements if tag == "a"}
+    assert targets <= set(parsed.ids)
+
+
+def test_every_claim_and_figure_has_its_place(page, parsed):
+    assert {*CLAIMS, *PAPERS} <= set(parsed.ids)
+    drawn = [figure for figure in page[1]["figures"] if not figure.missing]
+    missing = {figure.name: figure.missing for figure in page[1]["figures"] if figure.missing}
+    # Batch 200 and strong decay are not among these runs.
+    assert set(missing) == {"fig05a", "fig14", "fig16", "fig18", "fig19"}
+    for figure in drawn:
+        assert figure.svg.startswith("<svg")
+        assert 'role="img"' in figure.svg
+        assert figure.text.startswith(figure.title[:1].upper() + figure.title[1:])
+        if figure.name not in ("fig01", "fig04", "fig11"):  # pictures and histograms
+            assert figure.numbers, f"{figure.name} has no table"
+    papers = {figure.name for figure in drawn if figure.papers}
+    assert {"fig05c", "fig06", "fig07", "fig08", "fig10", "fig20", "fig34"} <= papers
+
+
+def test_the_headline_counts_the_ledger(page):
+    values = page[1]
+    verdicts = [claim["verdict_figures"] for claim in values["claims"]]
+    for verdict in ("agrees", "differs", "open"):
+        assert values["counts"]["figures"][verdict] == verdicts.count(verdict)
+    found = values["counts"]["figures"]
+    assert f"<b>{found['agrees']} of {found['all']}</b> claims agree" in page[0].read_text()
+
+
+def test_what_it_quotes_is_escaped(page, summaries):
+    text = page[0].read_text()
+    assert "a &lt;fast&gt; one" in text
+    assert "<fast>" not in text
+    assert read_made(summaries).versions == {"grokfast": "1.2.3"}
+    assert "63 min" in text  # 75 s and 3,720 s
+
+
+def test_charts_are_json_with_every_run(page):
+    text = page[0].read_text()
+    found = re.search(r'<script type="application/json" id="charts">(.*?)</script>', text, re.DOTALL)
+    charts = json.loads(found[1])
+    assert {"fig02a", "fig02b", "fig05c", "fig05d", "fig06", "fig07", "fig09", "fig10", "fig15", "fig17"} == set(charts)
+    for figure in page[1]["figures"]:
+        if figure.chart:
+            rows = figure.chart["data"]["values"].splitlines()
+            keys = {row.split(",")[0] for row in rows[1:]}
+            # Dynamics are those of the smallest and the largest of three w0.
+            shown = figure.runs * 2 // 3 if figure.name == "fig06" else figure.runs
+            assert len(keys) == shown, figure.name
+
+
+def test_charts_are_what_the_library_takes(page):
+    vl_convert = pytest.importorskip("vl_convert", reason="NO CHART LIBRARY (pip install '.[page]')")
+    for figure in page[1]["figures"]:
+        if figure.chart:
+            spec = json.loads(re.sub(r'"@\w+"', "3", json.dumps(figure.chart)))
+            compiled = vl_convert.vegalite_to_vega(spec)
+            assert compiled["marks"], figure.name
+            signals = {signal["name"] for signal in compiled["signals"]}
+            assert {"w0_", "seed_", "picked"} <= signals
+
+
+def test_without_the_library_it_says_so(page, monkeypatch):
+    monkeypatch.setattr("grokfast.report.page.build.chart_library", lambda: "")
+    text = render(page[1])
+    assert library.INSTALL.replace("'", "&#39;") in text
+    assert '<details class="chart"' not in text
