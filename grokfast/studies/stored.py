@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
 
 from grokfast.errors import MissingRunsError
 from grokfast.runs import Run, RunTable
@@ -39,10 +40,9 @@ def stored_runs(table: RunTable, name: str) -> Stored:
     """
     study = find_study(name)
     finished = {run.key: run for run in table if run.record["status"] == "finished"}
-    sizes: Sequence[str | None] = study.sizes or (None,)
-    keys = {size: [config.key for config in study.sweep(size).configs] for size in sizes}
-    share = {size: sum(key in finished for key in keys[size]) / len(keys[size]) for size in sizes}
-    best = max(reversed(sizes), key=lambda size: share[size])
+    keys = _keys(study)
+    share = {size: sum(key in finished for key in found) / len(found) for size, found in keys.items()}
+    best = max(reversed(keys), key=lambda size: share[size])
     runs = [finished[key] for key in keys[best] if key in finished]
     if not runs:
         raise MissingRunsError(
@@ -50,3 +50,10 @@ def stored_runs(table: RunTable, name: str) -> Stored:
             f"  {study.command} --runs {table.store.root}"
         )
     return Stored(study, best, runs, len(keys[best]) - len(runs))
+
+
+@cache
+def _keys(study: Study) -> dict[str | None, list[str]]:
+    """Keys of its runs by size, small to large."""
+    sizes: Sequence[str | None] = study.sizes or (None,)
+    return {size: [config.key for config in study.sweep(size).configs] for size in sizes}

@@ -9,6 +9,7 @@ import pytest
 from made_runs import Made, numbers
 
 from grokfast import load
+from grokfast.errors import MissingRunsError
 from grokfast.figures import FIGURES, draw
 from grokfast.figures.alignment import Alignment
 from grokfast.figures.regimes import Cell, Regime
@@ -251,9 +252,6 @@ def test_alignment_of_different_and_of_same_features():
 
 
 def test_features_of_networks(tmp_path):
-    def of(config, rng):
-        return {"compressibility": 4.0}, {}, {}
-
     for config in find_study("beyond-ends").sweep("quick").configs:
         rng = numbers(config)
         made = Made(config, {"compressibility": 4.0}, {}, {})
@@ -269,7 +267,7 @@ def test_features_of_networks(tmp_path):
 
 def test_what_is_missing_is_said_with_its_command(tmp_path):
     def of(config, rng):
-        return {"compressibility": 4.0}, {}, {}
+        return {"compressibility": 4.0, "end_test_accuracy": 1.0, "groks": True}, {}, {}
 
     table = _publish(tmp_path, "beyond-only", of, "quick")
     assert stored_runs(table, "beyond-only").size == "quick"
@@ -277,6 +275,10 @@ def test_what_is_missing_is_said_with_its_command(tmp_path):
     assert {2, 4, 5, 6, 7, 8} <= missing
     text = REPORTS["beyond"].write(table)
     assert "grokfast sweep beyond-motion --size laptop" in text
+    assert text.startswith("# Past the paper\n\nWritten by `grokfast report beyond`.")
+    assert "nan" not in text
+    with pytest.raises(MissingRunsError, match="grokfast sweep beyond-only --size laptop"):
+        REPORTS["beyond"].write(table.where("w0 < 0"))
 
 
 def test_every_experiment_has_its_page_study_and_figure():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from grokfast.errors import MissingRunsError
 from grokfast.report.beyond import borders, features, flatness, motion, only, phases, superposition
 from grokfast.report.beyond.experiment import (
     EXPERIMENTS,
@@ -29,17 +30,32 @@ def decide_all(table: RunTable) -> list[Decided]:
 
 
 def beyond_report(table: RunTable) -> str:
-    """The experiments past the paper: their rules' answers, and what these rest on."""
-    lines: list[str] = ["# Past the paper", ""]
-    for decided in decide_all(table):
+    """The experiments past the paper: their rules' answers, and what these rest on.
+
+    Args:
+        table: All runs of a store.
+
+    Raises:
+        MissingRunsError: If none can be decided; the message has the commands that make the runs.
+    """
+    results = decide_all(table)
+    if all(decided.outcome is None for decided in results):
+        raise MissingRunsError("\n".join(dict.fromkeys(decided.problem for decided in results)))
+    lines = [
+        "# Past the paper",
+        "",
+        "Written by `grokfast report beyond`. Questions and rules: [beyond.md](beyond.md). Intervals are 95 %.",
+        "",
+    ]
+    for decided in results:
         found = decided.experiment
-        lines += [f"## {found.number} · {found.question}", ""]
+        lines += [f"## {found.number} · [{found.question}](beyond/{found.page})", ""]
         if decided.outcome is None:
-            lines += ["Not decided: " + decided.problem.replace("\n", " "), ""]
+            lines += ["Not decided: " + " ".join(decided.problem.split()), ""]
             continue
         lines += [f"**{decided.outcome.answer}** ({'; '.join(decided.sizes)})", ""]
         rows = [(quantity.name, quantity.text, quantity.note) for quantity in decided.outcome.quantities]
-        lines += [*markdown_table(("quantity", "estimate, 95 % interval", "note"), rows), ""]
+        lines += [*markdown_table(("quantity", "estimate", "note"), rows), ""]
     return "\n".join(lines)
 
 

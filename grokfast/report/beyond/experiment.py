@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TypeAlias
@@ -31,7 +32,11 @@ class Quantity:
     @property
     def text(self) -> str:
         """The estimate as text; ``not measured`` without."""
-        return "not measured" if self.estimate is None else f"{self.estimate:{self.spec}}"
+        if self.estimate is None:
+            return "not measured"
+        if math.isfinite(self.estimate.low) or self.estimate.count < 2:
+            return f"{self.estimate:{self.spec}}".removesuffix(" (one value)")
+        return f"{self.estimate.mean:{self.spec}} (no interval)"
 
 
 @dataclass(frozen=True)
