@@ -17,9 +17,12 @@ Rows = Sequence[Mapping[str, Any]]
 TABLE = "runs"
 """The name of the table in a query."""
 
+SETTLED = "settled_runs"
+"""The rows without those whose accuracy still rose in the last tenth, whose learning times are lower bounds."""
+
 
 def select(rows: Rows, columns: Sequence[str], query: str) -> Any:
-    """Run one query on the table ``runs``.
+    """Run one query on the table ``runs``, or on ``settled_runs``, which leaves out runs that still rose at their end.
 
     The query sees the rows alone: DuckDB may open no file, no address and no variable of the program, and takes
     no second statement.
@@ -43,6 +46,8 @@ def select(rows: Rows, columns: Sequence[str], query: str) -> Any:
     )
     connection.execute("SET python_enable_replacements = false")
     connection.register(TABLE, {name: _column([row.get(name) for row in rows]) for name in columns})
+    rising = "settled IS NOT DISTINCT FROM FALSE" if "settled" in columns else "FALSE"
+    connection.execute(f"CREATE TEMP VIEW {SETTLED} AS SELECT * FROM {TABLE} WHERE NOT ({rising})")
     connection.execute("SET lock_configuration = true")
     try:
         statements = connection.extract_statements(query)

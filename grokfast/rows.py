@@ -8,7 +8,7 @@ from typing import Any
 from grokfast.errors import StoreError
 from grokfast.training import SCHEMA, look_fields
 
-ROWS = 4
+ROWS = 5
 """Version of what :func:`row_of` computes: raise it with every change, so that indices are made anew."""
 
 
@@ -31,13 +31,49 @@ def row_of(record: Mapping[str, Any]) -> dict[str, Any]:
     row = {"key": record["key"], "task": task.pop("name"), **config}
     row |= {"status": record["status"], "diverged_epoch": record["diverged_epoch"], "reason": record.get("reason")}
     row |= {"seconds": record["seconds"], "parent": record.get("parent")}
+    row["regime"] = _regime(record)
     taken = {name.lower() for name in row}
-    for prefix, more in (("task_", task), ("measured_", record["summary"])):
+    for prefix, more in (("task_", task), ("measured_", summary_of(record))):
         for name, value in more.items():
             free = f"{prefix}{name}" if name.lower() in taken else name
             taken.add(free.lower())
             row[free] = value
     return {name: _cell(value) for name, value in row.items()}
+
+
+def regime_of(summary: Mapping[str, Any]) -> str:
+    """``"groks"`` or ``"learns"`` by definition 2, or ``"not generalised"``.
+
+    The definition compares each accuracy with its own maximum and so says nothing about a run whose test accuracy
+    never rose; one that ends below half its train accuracy is called not generalised.
+
+    Args:
+        summary: A run's summary, or its row in a table.
+    """
+    # Runs of the first schema may have taken the accuracy of the whole train split alone.
+    taken = "_full" if summary.get("end_train_accuracy") is None and "end_train_accuracy_full" in summary else ""
+    learned = summary.get(f"t_train{taken}") is not None
+    if not learned or summary["end_test_accuracy"] < 0.5 * summary[f"end_train_accuracy{taken}"]:
+        return "not generalised"
+    return "groks" if summary[f"groks{taken}"] else "learns"
+
+
+def _regime(record: Mapping[str, Any]) -> str | None:
+    if record["status"] == "diverged":
+        return "diverged"
+    known = record["status"] == "finished" and record["summary"].get("end_test_accuracy") is not None
+    return regime_of(record["summary"]) if known else None
+
+
+def summary_of(record: Mapping[str, Any]) -> dict[str, Any]:
+    """The summary of a run's record, without what earlier versions meant by the same name.
+
+    The end of the plateau was the first epoch above 1 % of the maximum, of every run, before ``settled`` was recorded.
+    """
+    summary = dict(record["summary"])
+    if "settled" not in summary:
+        summary.pop("plateau_end", None)
+    return summary
 
 
 def _cell(value: Any) -> Any:

@@ -7,7 +7,7 @@ import json
 import shutil
 import tempfile
 import weakref
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -21,8 +21,17 @@ from grokfast.errors import InputError, StoreError
 from grokfast.measures import Column
 from grokfast.models import Params
 from grokfast.query import export, select
-from grokfast.rows import ROWS, row_of
-from grokfast.store import Store, derived_keys, derived_names, indexed_rows, packed_files, read_derived, unpack
+from grokfast.rows import ROWS, row_of, summary_of
+from grokfast.store import (
+    Store,
+    derived_damage,
+    derived_keys,
+    derived_names,
+    indexed_rows,
+    packed_files,
+    read_derived,
+    unpack,
+)
 from grokfast.tasks import Split, fresh_module, load_parameters
 from grokfast.training import SCHEMA, RunConfig, config_of
 
@@ -62,7 +71,7 @@ class Run:
     @property
     def summary(self) -> dict[str, Any]:
         """End results: grokking times, end metrics, compressibility, features."""
-        return dict(self.record["summary"])
+        return summary_of(self.record)
 
     @cached_property
     def history(self) -> dict[str, NDArray[Any]]:
@@ -245,14 +254,17 @@ class RunTable:
         return self.sql("SELECT * FROM runs").df()
 
 
-def load(folder: str | Path) -> RunTable:
+def load(folder: str | Path, *, verify: bool = True) -> RunTable:
     """The runs of a store as a table.
 
-    Damaged runs do not hide the others: they are left out and named in ``RunTable.damaged``.
+    Damaged runs do not hide the others: they are left out and named in ``RunTable.damaged``. A history or an array
+    that is damaged is named when it is read; ``grokfast check`` looks at all of them.
 
     Args:
         folder: The folder that ``grokfast train --runs`` or ``Store`` wrote; or a packed file of runs, or a folder of
             packed files (:func:`grokfast.store.pack`), which are unpacked for as long as the table is used.
+        verify: Whether each file that is read is compared with its checksum. Without, a damaged one may be read as
+            other values: for bulk scans that say so.
 
     Returns:
         The table, in the order of w0 and seed.
@@ -261,12 +273,14 @@ def load(folder: str | Path) -> RunTable:
         StoreError: If the folder does not exist, or a packed file cannot be read.
     """
     packed = packed_files(Path(folder))
-    store = _unpacked(packed) if packed else Store(folder)
+    store = _unpacked(packed) if packed else Store(folder, verify=verify)
     rows, damaged = indexed_rows(store, row_of, f"{ROWS}-{SCHEMA}")
     measured = set(derived_keys(store))
     for row in rows:
         if row["key"] in measured:
             row |= kept_measures(store, row["key"])
+            entries = _kept_entries(store, row["key"])
+            damaged += [found for entry in entries if (found := derived_damage(store, row["key"], entry))]
     rows.sort(key=lambda row: (row["task"], row["weight_decay"], row["batch_size"], row["w0"], row["seed"]))
     return RunTable(store, rows, damaged)
 
@@ -278,23 +292,6 @@ def _unpacked(files: Sequence[Path]) -> Store:
     for file in files:
         unpack(file, root)
     return store
-
-
-def regime_of(summary: Mapping[str, Any]) -> str:
-    """``"groks"`` or ``"learns"`` by definition 2, or ``"not generalised"``.
-
-    The definition compares each accuracy with its own maximum and so says nothing about a run whose test accuracy
-    never rose; one that ends below half its train accuracy is called not generalised.
-
-    Args:
-        summary: A run's summary, or its row in a table.
-    """
-    # Runs of the first schema may have taken the accuracy of the whole train split alone.
-    taken = "_full" if summary.get("end_train_accuracy") is None and "end_train_accuracy_full" in summary else ""
-    learned = summary.get(f"t_train{taken}") is not None
-    if not learned or summary["end_test_accuracy"] < 0.5 * summary[f"end_train_accuracy{taken}"]:
-        return "not generalised"
-    return "groks" if summary[f"groks{taken}"] else "learns"
 
 
 def kept_measures(store: Store, key: str, but: str = "") -> dict[str, float | None]:

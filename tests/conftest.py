@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import ModuleType
 
@@ -10,6 +10,7 @@ import pytest
 import torch
 
 import grokfast
+from grokfast.checksums import sha256_of
 from grokfast.ops._native import native
 from grokfast.store import Store
 from grokfast.tasks import Ising, ModularAddition
@@ -48,6 +49,16 @@ def core() -> ModuleType:
     if module is None:
         pytest.skip("GROKFAST_NATIVE=off")
     return module
+
+
+@pytest.fixture
+def reseal() -> Callable[[Path], None]:
+    """Publishes a version's folder as it is now: for records that were written wrongly, not damaged afterwards."""
+
+    def seal(version: Path) -> None:
+        (version.parent / "current").write_text(f"{version.name}\n{sha256_of(version / 'run.json')}\n")
+
+    return seal
 
 
 @pytest.fixture(scope="session")

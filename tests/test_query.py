@@ -110,3 +110,12 @@ def test_columns_that_sql_could_not_tell_apart_get_names_of_their_own():
     assert (row["seed"], row["measured_Seed"]) == (0, 4.0)
     assert (row["width"], row["measured_width"]) == ("3x4", 9.0)
     assert len({name.lower() for name in row}) == len(row)
+
+
+def test_settled_runs_leave_out_those_that_still_rose():
+    rows = [{"t_grok": 10, "settled": True}, {"t_grok": 500, "settled": False}, {"t_grok": 20, "settled": None}]
+    names = ["t_grok", "settled"]
+    assert select(rows, names, "SELECT avg(t_grok) FROM settled_runs").fetchall() == [(15.0,)]
+    assert select(rows, names, "SELECT count(*) FROM runs").fetchall() == [(3,)]
+    without = [{"t_grok": 10}]
+    assert select(without, ["t_grok"], "SELECT t_grok FROM settled_runs").fetchall() == [(10,)]

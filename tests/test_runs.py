@@ -9,7 +9,7 @@ import torch
 
 from grokfast import load
 from grokfast.errors import InputError, StoreError
-from grokfast.runs import regime_of
+from grokfast.rows import regime_of
 
 
 def test_table(runs_folder):

@@ -40,12 +40,16 @@ COMMANDS: dict[str, Command] = {
     "status": Command("grokfast.cli.status", "main", "How far the sweeps of a folder are."),
     "measure": Command("grokfast.cli.measure", "main", "Measure stored end models: Gini, norms, pruning, your own."),
     "runs": Command("grokfast.cli.runs", "main", "List, query and export the runs of a folder."),
+    "check": Command(
+        "grokfast.cli.check", "main", "Compare the files of a folder of runs with their checksums; repair."
+    ),
     "figure": Command("grokfast.cli.figure", "main", "Draw a figure, or list what can be drawn."),
     "report": Command("grokfast.cli.report", "main", "Measured against claimed values, as Markdown."),
     "ising": Command("grokfast.cli.ising", "main", "Scan the Ising model over temperatures, or quench it."),
     "doctor": Command("grokfast.cli.doctor", "main", "What is installed and native, and what to do about the rest."),
 }
 
+_LONGEST = 2000  # characters of a message
 _BUG = 70  # exit status of an error that grokfast did not expect (EX_SOFTWARE)
 
 
@@ -56,21 +60,27 @@ def main(arguments: Sequence[str] | None = None) -> None:
         _run(chosen)
         sys.stdout.flush()
     except GrokfastError as error:
-        print(f"grokfast: error: {error}", file=sys.stderr)
-        raise SystemExit(2) from None
+        raise _failed(str(error)) from None
     except KeyboardInterrupt:
-        print("grokfast: interrupted; finished runs are kept, the same command trains the rest", file=sys.stderr)
         raise SystemExit(130) from None
     except BrokenPipeError:
         # Whoever read us has gone: there is no one to tell, not even when Python flushes at its end.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         raise SystemExit(0) from None
     except MemoryError as error:
-        print(f"grokfast: error: not enough memory: {error or 'an allocation failed'}", file=sys.stderr)
-        raise SystemExit(2) from None
+        raise _failed(f"not enough memory: {error or 'an allocation failed'}") from None
+    except OSError as error:  # a file or folder that the user named
+        place = "" if error.filename is None else f": {str(error.filename)[:200]}"
+        raise _failed(f"{error.strerror or error}{place}") from None
     except Exception as error:
         print(_report_bug(error, chosen), file=sys.stderr)
         raise SystemExit(_BUG) from None
+
+
+def _failed(message: str) -> SystemExit:
+    """Say what the user can mend; the exit that follows."""
+    print(f"grokfast: error: {message if len(message) <= _LONGEST else message[:_LONGEST] + ' ...'}", file=sys.stderr)
+    return SystemExit(2)
 
 
 def _run(arguments: list[str]) -> None:
@@ -86,6 +96,8 @@ def _run(arguments: list[str]) -> None:
 
         print_completion(arguments[1:])
         return
+    if any("\0" in argument for argument in arguments):
+        raise ConfigError("an argument holds no zero byte")
     if name not in COMMANDS:
         print(f"grokfast: error: no command {name!r}{nearest(name, COMMANDS)}\n\n{overview()}", file=sys.stderr)
         raise SystemExit(2)

@@ -11,7 +11,8 @@ from rich.table import Table
 from rich.text import Text
 
 from grokfast.measures import Column
-from grokfast.runs import RunTable, regime_of
+from grokfast.rows import regime_of
+from grokfast.runs import RunTable
 
 _TIMES = ("t_train", "t_test", "t_grok")
 
@@ -29,8 +30,10 @@ def summary_table(table: RunTable, *, whole: bool = False) -> Table:
     if whole:
         return _whole(table)
     legend = "; ".join(f"{_words(column)}: {column.meaning}" for column in own)
+    unsettled = any(row.get("settled") is False for row in table.rows)
+    rising = "+: at least, since accuracy still rose in the last tenth" if unsettled else ""
     shown = Table(
-        title=Text("; ".join(filter(None, ["epochs count from 1; c: compressibility", legend]))),
+        title=Text("; ".join(filter(None, ["epochs count from 1; c: compressibility", rising, legend]))),
         box=box.SIMPLE_HEAD,
         collapse_padding=True,
     )
@@ -52,9 +55,10 @@ def _cells(row: Mapping[str, Any], own: list[Column]) -> list[str]:
     if row["status"] == "diverged":
         return [*["-"] * 3, f"diverged in epoch {row['diverged_epoch']}"]
     known = row.get("t_train") is not None
+    rising = "+" if row.get("settled") is False else ""
     accuracy = row.get("end_test_accuracy")
     return [
-        *[str(row[name]) if known else "-" for name in _TIMES],
+        *[f"{row[name]}{rising}" if known else "-" for name in _TIMES],
         regime_of(row),
         "-" if accuracy is None else f"{accuracy:.2%}",
         number(row.get("compressibility")),

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from grokfast.figures.choose import by_scale, scale_of
+from grokfast.figures.choose import by_scale, scale_of, still_rising
 from grokfast.figures.curves import loss_label
 from grokfast.figures.kept import values_of
 from grokfast.figures.overlay import Digitised
@@ -20,14 +20,22 @@ _TIMES = (
     ("t_test", GROKKING, "s", "$t_{test}$"),
     ("t_grok", NEUTRAL, "^", "$t_{grok}$"),
 )
+_AS_TIMES = frozenset(name for name, *_ in _TIMES)
 _SPLITS = (("train", LEARNING, "o"), ("test", GROKKING, "s"))
 
 
 def _scatter(axes: Axes, runs: Sequence[Run], name: str, color: str, marker: str, label: str) -> None:
-    """Every seed as a point, the mean as a line."""
-    scales = [scale_of(run) for run in runs]
-    axes.scatter(scales, values_of(runs, name), color=color, marker=marker, s=14, alpha=0.6, linewidth=0)
-    groups = by_scale(runs)
+    """Every seed as a point, the mean as a line; times of runs that still rise are hollow, and no part of the mean."""
+    rising = [run for run in runs if name in _AS_TIMES and still_rising(run)]
+    known = [run for run in runs if run not in rising]
+    scales = [scale_of(run) for run in known]
+    axes.scatter(scales, values_of(known, name), color=color, marker=marker, s=14, alpha=0.6, linewidth=0)
+    if rising:
+        at = [scale_of(run) for run in rising]
+        axes.scatter(
+            at, values_of(rising, name), facecolors="none", edgecolors=color, marker=marker, s=18, linewidth=0.8
+        )
+    groups = by_scale(known)
     means = [values_of(members, name).mean() for members in groups.values()]
     axes.plot(list(groups), means, color=color, label=label)
 
@@ -42,7 +50,8 @@ def _draw(runs: Sequence[Run]) -> Figure:
     for axes, metric in ((accuracy, "accuracy"), (loss, "loss")):
         for split, color, marker in _SPLITS:
             _scatter(axes, runs, f"end_{split}_{metric}", color, marker, split)
-    times.set(ylabel="epochs", title="learning times")
+    rising = any(map(still_rising, runs))
+    times.set(ylabel="epochs", title="learning times" + (" (hollow: at least)" if rising else ""))
     accuracy.set(ylabel="accuracy", title="at the last epoch", ylim=(min(0.9, *accuracy.get_ylim()), 1.005))
     loss.set(ylabel=loss_label(runs), yscale="log", title="at the last epoch")
     for axes in figure.axes:

@@ -9,7 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from grokfast.errors import InputError
-from grokfast.figures.choose import counted, ends, regime
+from grokfast.figures.choose import counted, ends, regime, still_rising
 from grokfast.figures.curves import curve, loss_label
 from grokfast.figures.kept import described, history_names
 from grokfast.figures.overlay import Digitised
@@ -40,6 +40,8 @@ def plateau_of(run: Run) -> tuple[int, int]:
 def mark_times(panels: Iterable[Axes], members: Sequence[Run], labelled: Axes | None = None) -> None:
     """Vertical lines at the medians over seeds of t_train, the end of the plateau and t_test.
 
+    Runs that do not grok have no plateau; those that still rise at the end have no learning times yet.
+
     Args:
         panels: Where.
         members: Runs of one w0.
@@ -47,11 +49,11 @@ def mark_times(panels: Iterable[Axes], members: Sequence[Run], labelled: Axes | 
     """
     found: dict[str, list[float]] = {"$t_{train}$": [], "plateau ends": [], "$t_{test}$": []}
     for run in members:
-        if run.summary.get("t_train") is None:
+        if run.summary.get("t_train") is None or still_rising(run):
             continue
-        bounds = (*plateau_of(run), run.summary["t_test"])
+        bounds = (run.summary["t_train"], plateau_of(run)[1] if run.summary["groks"] else None, run.summary["t_test"])
         for values, bound in zip(found.values(), bounds, strict=True):
-            values.append(bound)
+            values += [] if bound is None else [bound]
     for (name, values), dashes in zip(found.items(), (":", "-.", "--"), strict=True):
         for axes in panels if values else ():
             text = f"{name}: {np.median(values):.0f}" if axes is labelled else None

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from grokfast._checks import check_non_negative
+from grokfast.checksums import digest_of, digest_of_arrays
 from grokfast.errors import InputError
 from grokfast.fisher.variants import Kind, Likelihood, Reduction
 
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from grokfast.fisher.plan import FisherPlan
 
 _FORMAT = "grokfast.fisher_diag/1"
+_ABOUT = {"format", "kind", "likelihood", "reduction", "n", "stacked", "names"}
 
 
 def _check_names(what: str, mine: Mapping[str, Tensor], theirs: Mapping[str, Tensor]) -> None:
@@ -121,7 +123,7 @@ class FisherDiagonal(dict[str, Tensor]):
         return 0.5 * torch.stack(parts).sum(0)
 
     def save(self, path: str | Path) -> None:
-        """Write to a safetensors file, with what it is in the header; the file appears whole or not at all."""
+        """Write to a safetensors file, with what it is and a checksum in the header; it appears whole or not at all."""
         path = Path(path)
         about = {
             "format": _FORMAT,
@@ -134,7 +136,7 @@ class FisherDiagonal(dict[str, Tensor]):
         }
         partial = path.with_name(path.name + f".{os.getpid()}.partial")
         tensors = {name: value.detach().cpu().contiguous() for name, value in self.items()}
-        safetensors.torch.save_file(tensors, partial, metadata=about)
+        safetensors.torch.save_file(tensors, partial, metadata={**about, "sha256": _digest(tensors, about)})
         os.replace(partial, path)
 
     @classmethod
@@ -144,11 +146,20 @@ class FisherDiagonal(dict[str, Tensor]):
         Raises:
             InputError: If the file is not a saved Fisher diagonal.
         """
-        with safetensors.safe_open(path, framework="pt", device=str(device)) as file:
-            about: dict[str, Any] = file.metadata() or {}
-            if about.get("format") != _FORMAT:
-                raise InputError(f"{path} must be a saved Fisher diagonal ({_FORMAT}), got {about.get('format')!r}")
-            entries = {name: file.get_tensor(name) for name in json.loads(about["names"])}
+        try:
+            with safetensors.safe_open(path, framework="pt", device=str(device)) as file:
+                about: dict[str, Any] = file.metadata() or {}
+                entries = {name: file.get_tensor(name) for name in json.loads(about.get("names", "[]"))}
+        except OSError:
+            raise
+        except Exception as error:  # of a damaged file the reader raises anything
+            raise InputError(f"{path} must be a saved Fisher diagonal ({_FORMAT}): {error}") from error
+        if about.get("format") != _FORMAT:
+            raise InputError(f"{path} must be a saved Fisher diagonal ({_FORMAT}), got {about.get('format')!r}")
+        digest = about.pop("sha256", None)
+        # Files of early versions have no checksum, and no other entries.
+        if about.keys() != _ABOUT or digest not in (None, _digest(entries, about)):
+            raise InputError(f"{path} is damaged: it is not what was saved")
         return cls(
             entries,
             kind=Kind(about["kind"]),
@@ -157,3 +168,9 @@ class FisherDiagonal(dict[str, Tensor]):
             n=int(about["n"]),
             stacked=about["stacked"] == "1",
         )
+
+
+def _digest(tensors: Mapping[str, Tensor], about: Mapping[str, Any]) -> str:
+    arrays = {name: value.detach().cpu().reshape(-1).view(torch.uint8).numpy() for name, value in tensors.items()}
+    kinds = {name: f"{value.dtype}:{list(value.shape)}" for name, value in tensors.items()}
+    return digest_of({"arrays": digest_of_arrays(arrays), "kinds": kinds, "about": dict(about)})

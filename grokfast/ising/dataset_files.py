@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
+from grokfast.checksums import digest_of, digest_of_arrays
 from grokfast.errors import InputError
 from grokfast.ising.dataset import IsingDataset
 
@@ -21,7 +22,7 @@ _SUFFIXES = (".safetensors", ".npz")
 
 
 def save_dataset(dataset: IsingDataset, path: str | os.PathLike[str]) -> None:
-    """Write a data set with its parameters; a reader sees the old file or the whole new one.
+    """Write a data set with its parameters and a checksum; a reader sees the old file or the whole new one.
 
     Args:
         dataset: What to save.
@@ -43,7 +44,8 @@ def save_dataset(dataset: IsingDataset, path: str | os.PathLike[str]) -> None:
         else:
             from safetensors.numpy import save_file
 
-            save_file(arrays, temporary, metadata={"parameters": parameters})
+            about = {"parameters": parameters, "sha256": _digest(arrays, parameters)}
+            save_file(arrays, temporary, metadata=about)
         os.replace(temporary, target)
     except BaseException:
         Path(temporary).unlink(missing_ok=True)
@@ -51,7 +53,10 @@ def save_dataset(dataset: IsingDataset, path: str | os.PathLike[str]) -> None:
 
 
 def load_dataset(path: str | os.PathLike[str]) -> IsingDataset:
-    """Read what :func:`save_dataset` wrote.
+    """Read what :func:`save_dataset` wrote, and compare it with its checksum.
+
+    Files of early versions of grokfast have none in ``.safetensors`` and are read as they are; ``.npz`` has always had
+    the checksums of its archive.
 
     Args:
         path: Ends in ``.safetensors`` or ``.npz``.
@@ -82,14 +87,25 @@ def _read(source: Path) -> tuple[dict[str, npt.NDArray[Any]], str]:
     if source.suffix == ".npz":
         if not zipfile.is_zipfile(source) and source.exists():
             raise InputError("no zip archive")
-        with np.load(source, allow_pickle=False) as stored:
+        # Opened here, so that it is closed also where a damaged archive cannot be.
+        with source.open("rb") as file, np.load(file, allow_pickle=False) as stored:
             return {name: stored[name] for name in _FIELDS}, stored["parameters"].tobytes().decode()
     from safetensors import safe_open
 
     if not source.exists():
         raise FileNotFoundError(source)
     with safe_open(source, framework="numpy") as stored:
-        return {name: stored.get_tensor(name) for name in _FIELDS}, (stored.metadata() or {})["parameters"]
+        about = stored.metadata() or {}
+        arrays = {name: stored.get_tensor(name) for name in _FIELDS}
+    if not about.keys() <= {"parameters", "sha256"}:
+        raise InputError(f"its header has entries that no version writes: {sorted(about)}")
+    if about.get("sha256") not in (None, _digest(arrays, about["parameters"])):
+        raise InputError("it is damaged: its checksum is not the one it was saved with")
+    return arrays, about["parameters"]
+
+
+def _digest(arrays: dict[str, npt.NDArray[Any]], parameters: str) -> str:
+    return digest_of({"arrays": digest_of_arrays(arrays), "parameters": parameters})
 
 
 def _check_suffix(path: str | os.PathLike[str]) -> Path:

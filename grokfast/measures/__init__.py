@@ -27,7 +27,7 @@ from grokfast.measures.geometry import (
     stiffest_parameters,
 )
 from grokfast.measures.gini import gini, gini_of
-from grokfast.measures.grokking import GrokkingTimes, grokking_times, plateau, plateau_from
+from grokfast.measures.grokking import GrokkingTimes, grokking_times, plateau, plateau_from, settled
 from grokfast.measures.ipr import (
     FourierBasis,
     InputBlocks,
@@ -125,6 +125,7 @@ __all__ = [
     "proportion",
     "regression_slope",
     "restrict",
+    "settled",
     "sign_losses",
     "step_between",
     "step_length",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -18,13 +18,13 @@ class GrokkingTimes:
     Attributes:
         t_train: First epoch with train accuracy of at least ``threshold`` times its maximum over the run.
         t_test: The same for test accuracy.
-        plateau_end: First epoch with test accuracy above 1 % of its maximum (the authors' script).
+        plateau_end: Last epoch of the plateau (:func:`plateau`); None for a run that does not grok and so has none.
         threshold: The share of the maximum.
     """
 
     t_train: int
     t_test: int
-    plateau_end: int
+    plateau_end: int | None
     threshold: float
 
     @property
@@ -72,12 +72,33 @@ def grokking_times(
         arXiv 2502.01739, definitions 1 and 2.
     """
     train, test, tested = _series(train_accuracy, test_accuracy, threshold, test_epochs)
-    return GrokkingTimes(
-        t_train=_first(train >= threshold * train.max()) + 1,
-        t_test=int(tested[_first(test >= threshold * test.max())]),
-        plateau_end=int(tested[_first(test > 0.01 * test.max())]),
-        threshold=threshold,
-    )
+    t_train = _first(train >= threshold * train.max()) + 1
+    t_test = int(tested[_first(test >= threshold * test.max())])
+    times = GrokkingTimes(t_train, t_test, None, threshold)
+    return replace(times, plateau_end=plateau_from(t_train, tested, test)) if times.groks else times
+
+
+def settled(accuracy: ArrayLike, epochs: ArrayLike | None = None) -> bool:
+    r"""Whether an accuracy had reached its maximum before the last tenth of the epochs.
+
+    .. math:: \max_{e \le 0.9 E} a(e) \ge 0.99 \max_e a(e)
+
+    The hundredth allows for an accuracy that fluctuates about its end. Learning times compare an accuracy with its
+    maximum: those of a run that has not settled are too early, and only lower bounds.
+
+    Args:
+        accuracy: ``[n]``, finite.
+        epochs: Rising epochs it was taken at; 1 to n by default.
+
+    Raises:
+        InputError: If shapes differ, there is no entry, or one is not finite.
+    """
+    values = np.asarray(accuracy, dtype=np.float64)
+    at = np.arange(1, values.size + 1) if epochs is None else np.asarray(epochs, dtype=np.int64)
+    if values.ndim != 1 or at.shape != values.shape or values.size == 0 or not np.isfinite(values).all():
+        raise InputError(f"expected one finite accuracy an epoch, got shapes {at.shape} and {values.shape}")
+    before = values[at <= 0.9 * at[-1]]
+    return bool(before.size) and bool(before.max() >= 0.99 * values.max())
 
 
 def plateau(
@@ -91,8 +112,8 @@ def plateau(
     """The plateau of a run that groks: from t_train until test accuracy leaves the level it has there.
 
     It ends at the first epoch from which on test accuracy stays above that level by ``share`` of the whole rise to
-    its maximum. Unlike the 1 % of the authors' script (``GrokkingTimes.plateau_end``) this also works where chance is
-    far above 1 %, as with two classes.
+    its maximum. Unlike the authors' script, which waits for 1 % of the maximum, this also works where chance is far
+    above 1 %, as with two classes.
 
     Args:
         train_accuracy: As for :func:`grokking_times`.

@@ -36,8 +36,14 @@ TIMES = (
     ),
     Column(
         "plateau_end",
-        "last epoch of the plateau after the train split is learned",
+        "last epoch of the plateau of a run that groks, before test accuracy leaves its level at t_train",
         "epochs",
+        kind=Kind.END,
+    ),
+    Column(
+        "settled",
+        "whether train and test accuracy came within 1 % of their maximum before the last tenth of the epochs; the "
+        "learning times of a run that did not are lower bounds",
         kind=Kind.END,
     ),
 )

@@ -41,7 +41,7 @@ def _row(result: ClaimResult, tables: Mapping[str, Sequence[str]]) -> list[str]:
     return [
         claim.name,
         claim.title,
-        headline(result.findings),
+        headline(result.parts),
         _verdict(result.against_figures),
         _verdict(result.against_prose),
         ", ".join(tables.get(claim.name, ())) or "-",

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 
-from grokfast.report.claims import ClaimResult, Finding, Part, Verdict, find_margin
+from grokfast.report.claims import Case, ClaimResult, Finding, Part, Verdict, find_margin
 from grokfast.report.wording import interval, measured
+from grokfast.store.identity import declared_defaults
+from grokfast.tasks import TASKS
 
 HEADING = ("quantity", "measured", "n", "paper's figure", "paper's text", "verdict")
 
@@ -71,27 +73,47 @@ def verdict_text(figure: Verdict, prose: Verdict) -> str:
     return ", ".join(f"{name} {verdict}" for name, verdict in found.items())
 
 
-def headline(findings: Sequence[Finding], most: int = 3) -> str:
-    """The first findings that are compared with the paper, in a line.
+def headline(parts: Sequence[Part], most: int = 3) -> str:
+    """The first findings of each setting that are compared with the paper, in a line.
 
     Args:
-        findings: A claim's.
-        most: How many.
+        parts: A claim's.
+        most: How many, of one setting; fewer of each where there are several.
     """
-    compared = [finding for finding in findings if finding.expected.figure or finding.expected.prose]
-    shown = [finding for finding in compared if finding.estimate is not None][:most]
-    return "; ".join(f"{finding.quantity}: {measured(finding)}" for finding in shown) or "-"
+    texts = []
+    for part in parts:
+        compared = [finding for finding in part.findings if finding.expected.figure or finding.expected.prose]
+        shown = [finding for finding in compared if finding.estimate is not None][: most - (len(parts) > 1)]
+        text = "; ".join(f"{finding.quantity}: {measured(finding)}" for finding in shown)
+        if text:
+            texts.append(f"*{_where(part, parts)}*: {text}" if len(parts) > 1 else text)
+    return ". ".join(texts) or "-"
+
+
+def _where(part: Part, parts: Sequence[Part]) -> str:
+    """What tells a setting from the others: the task, or the study where the task is the same."""
+    alike = [other for other in parts if other.case.task == part.case.task]
+    return part.case.title if len(alike) == 1 else part.case.study or part.case.title
 
 
 def _caption(part: Part) -> str:
     case = part.case
     config = case.runs[0].record["config"]
     scales = ", ".join(f"{w0:g}" for w0 in case.scales)
+    own = {name: value for name, value in config["task"].items() if name != "name" and value != _usual(case, name)}
+    fields = ", ".join(f"{name} = {value}" for name, value in own.items())
     study = f"`{case.study}`" if case.study else "a setting of its own, without the paper's values"
+    study += f"; {fields}" if fields else ""
     return (
         f"**{case.title}** ({study}): {len(case.runs)} runs, w0 in {{{scales}}}, {len(case.seeds)} seeds, "
         f"{config['epochs']:,} epochs, batch {config['batch_size']}, weight decay {config['weight_decay']:g}."
     )
+
+
+def _usual(case: Case, name: str) -> object:
+    """What a field of the task is by default."""
+    kind = TASKS.get(case.task)
+    return declared_defaults(kind).get(name) if kind else None
 
 
 def _table(findings: Sequence[Finding]) -> list[str]:

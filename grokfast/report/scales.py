@@ -7,13 +7,14 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 
 from grokfast.errors import InputError
-from grokfast.figures.choose import by_scale
+from grokfast.figures.choose import by_scale, still_rising
 from grokfast.figures.kept import described, measured
 from grokfast.measures import mean_interval
 from grokfast.report.claims import median_range
 from grokfast.report.markdown import markdown_table
 from grokfast.report.wording import digits, interval
-from grokfast.runs import Run, regime_of
+from grokfast.rows import regime_of
+from grokfast.runs import Run
 
 _MOST = 5  # columns beside w0
 _TIMES = ("t_train", "t_test", "t_grok")
@@ -37,7 +38,7 @@ def scale_lines(runs: Sequence[Run], level: int = 2) -> list[str]:
     """
     groups = by_scale(runs)
     head = "#" * level
-    lines = [f"{head} Learning times by w0", "", "Median and range of the seeds, epochs.", ""]
+    lines = [f"{head} Learning times by w0", "", f"Median and range of the seeds, epochs.{_left_out(groups)}", ""]
     heading = ["w0", *_TIMES, "grok", "did not generalise"]
     lines += [*markdown_table(heading, [_times(w0, members) for w0, members in groups.items()]), ""]
     ends = {column: name for column, name in _ENDS.items() if _any(runs, column)}
@@ -53,12 +54,19 @@ def scale_lines(runs: Sequence[Run], level: int = 2) -> list[str]:
 def _times(w0: float, members: Sequence[Run]) -> list[str]:
     cells = [f"{w0:g}"]
     for name in _TIMES:
-        found = median_range([_number(run.summary.get(name)) for run in members])
+        found = median_range([_number(run.summary.get(name)) for run in members if not still_rising(run)])
         same = found is not None and found.low == found.high
         cells.append("-" if found is None else digits(found.mean, 0) if same else interval(found, ",.0f"))
     regimes = [regime_of(run.summary) for run in members if run.summary.get("end_test_accuracy") is not None]
     counts = [f"{regimes.count(name)} of {len(regimes)}" for name in ("groks", "not generalised")]
     return [*cells, *(counts if regimes else ["-", "-"])]
+
+
+def _left_out(groups: dict[float, list[Run]]) -> str:
+    """Whose learning times are no part of the table."""
+    rising = {w0: sum(map(still_rising, members)) for w0, members in groups.items()}
+    named = [f"{rising[w0]} of {len(groups[w0])} at w0 = {w0:g}" for w0 in groups if rising[w0]]
+    return f" Left out, since their accuracy still rose in the last tenth: {', '.join(named)}." if named else ""
 
 
 def _means(groups: dict[float, list[Run]], columns: dict[str, str]) -> list[str]:

@@ -1,6 +1,7 @@
 """Run directories on disk: JSON, Parquet and safetensors, no pickle."""
 
-from grokfast.store.derived import derived, derived_keys, derived_names, read_derived
+from grokfast.store.checking import Health, check_store
+from grokfast.store.derived import derived, derived_damage, derived_keys, derived_names, read_derived
 from grokfast.store.index import indexed_rows
 from grokfast.store.layout import STORE_FORMAT
 from grokfast.store.packed import about_packed, pack, packed_files, unpack
@@ -9,11 +10,14 @@ from grokfast.store.upgrade import Pruned, Upgrade, prune_versions, upgrade_stor
 
 __all__ = [
     "STORE_FORMAT",
+    "Health",
     "Pruned",
     "Store",
     "Upgrade",
     "about_packed",
+    "check_store",
     "derived",
+    "derived_damage",
     "derived_keys",
     "derived_names",
     "indexed_rows",

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import secrets
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
+
+from grokfast.checksums import digest_of
 
 
 def sync(path: Path) -> None:
@@ -59,11 +60,29 @@ def write_json(file: Path, values: Any, *, durable: bool = True) -> None:
     write_atomically(file, lambda draft: draft.write_text(text), durable=durable)
 
 
-def sha256_of(file: Path) -> str:
-    """Checksum of a file's bytes, hexadecimal.
+def write_sealed(file: Path, values: Mapping[str, Any], *, durable: bool = True) -> None:
+    """Write a JSON object atomically, with its checksum as ``sha256``."""
+    write_json(file, {**values, "sha256": digest_of(values)}, durable=durable)
+
+
+def read_sealed(file: Path, *, need: bool = True) -> dict[str, Any]:
+    """The object that :func:`write_sealed` wrote.
+
+    Args:
+        file: Which.
+        need: Whether it must have a checksum; otherwise one without, of an earlier version, is taken as it is.
 
     Raises:
         OSError: If it cannot be read.
+        ValueError: If it is no JSON object, or not the one that was written.
     """
-    with file.open("rb") as handle:
-        return hashlib.file_digest(handle, "sha256").hexdigest()
+    try:
+        found = json.loads(file.read_text())
+    except RecursionError as error:
+        raise ValueError("nested too deeply") from error
+    if not isinstance(found, dict):
+        raise ValueError("expected a JSON object")
+    digest = found.pop("sha256", None)
+    if digest != digest_of(found) and (need or digest is not None):
+        raise ValueError("its checksum is not the one it was written with")
+    return found

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
-from grokfast.errors import StoreError
+from grokfast.checksums import digest_of_arrays
 from grokfast.store.atomic import write_atomically
 from grokfast.store.store import Store
 
@@ -50,16 +50,9 @@ def derived(store: Store, key: str, name: str, version: str, compute: Callable[[
     if found is not None:
         return found
     arrays = {label: np.asarray(values, order="C") for label, values in compute().items()}
-    about = {"run": run, "version": version, "sha256": _digest(arrays)}
-    file = _file(store, key, name)
     # A read-only store or a full disk is no reason to fail: nothing is kept then.
     with suppress(OSError, SafetensorError):
-        file.parent.mkdir(parents=True, exist_ok=True)
-        write_atomically(
-            file,
-            lambda draft: save_file(arrays, draft, about),
-            durable=False,
-        )
+        _write(_file(store, key, name), arrays, run, version)
     return arrays
 
 
@@ -73,14 +66,22 @@ def read_entry(store: Store, key: str, name: str) -> tuple[Arrays, str] | None:
     """The arrays of an entry of any version, and the version; None if there is none that is whole."""
     try:
         run = store.path(key).name
-        with safe_open(_file(store, key, name), framework="np") as file:
-            about = file.metadata() or {}
-            if about.get("run") != run or "version" not in about:
-                return None
-            arrays = {label: file.get_tensor(label) for label in file.keys()}  # noqa: SIM118
-    except (OSError, SafetensorError, StoreError):
+        about, arrays = _read(_file(store, key, name))
+    except (OSError, ValueError):
         return None
-    return (arrays, about["version"]) if about.get("sha256") == _digest(arrays) else None
+    return (arrays, about["version"]) if about["run"] == run else None
+
+
+def derived_damage(store: Store, key: str, name: str) -> str | None:
+    """What is wrong with an entry that is there but not what was written; None if nothing is."""
+    file = _file(store, key, name)
+    try:
+        _read(file)
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError) as error:
+        return f"{file} is damaged: {error}; what it held is computed again when it is asked for"
+    return None
 
 
 def derived_keys(store: Store) -> list[str]:
@@ -100,19 +101,10 @@ def move_derived(store: Store, old: Path, new: Path) -> None:
     before, after = store.root / DERIVED / old.parent.name, store.root / DERIVED / new.parent.name
     for file in sorted(before.glob("*.safetensors")):
         # What cannot be read or written is computed again when it is needed.
-        with suppress(OSError, SafetensorError):
-            with safe_open(file, framework="np") as entry:
-                about = entry.metadata() or {}
-                arrays = {label: entry.get_tensor(label) for label in entry.keys()}  # noqa: SIM118
-            if about.get("run") != old.name or about.get("sha256") != _digest(arrays):
-                continue
-            after.mkdir(parents=True, exist_ok=True)
-            about["run"] = new.name
-            write_atomically(
-                after / file.name,
-                lambda draft, arrays=arrays, about=about: save_file(arrays, draft, about),  # type: ignore[misc]
-                durable=False,
-            )
+        with suppress(OSError, SafetensorError, ValueError):
+            about, arrays = _read(file)
+            if about["run"] == old.name:
+                _write(after / file.name, arrays, new.name, about["version"])
     if before != after:
         shutil.rmtree(before, ignore_errors=True)
 
@@ -126,10 +118,37 @@ def _file(store: Store, key: str, name: str) -> Path:
     return store.root / DERIVED / store.home(key).name / f"{name}.safetensors"
 
 
-def _digest(arrays: Mapping[str, NDArray[Any]]) -> str:
-    digest = hashlib.sha256()
-    for label in sorted(arrays):
-        values = arrays[label]
-        digest.update(f"{label}:{values.dtype.str}:{values.shape}".encode())
-        digest.update(values.tobytes())
-    return digest.hexdigest()
+def _write(file: Path, arrays: Arrays, run: str, version: str) -> None:
+    about = {"run": run, "version": version, "seal": _seal(arrays, run, version)}
+    file.parent.mkdir(parents=True, exist_ok=True)
+    write_atomically(file, lambda draft: save_file(arrays, draft, about), durable=False)
+
+
+def _read(file: Path) -> tuple[dict[str, str], Arrays]:
+    """What an entry says of itself, and its arrays.
+
+    Raises:
+        OSError: If it cannot be read.
+        ValueError: If it is damaged.
+    """
+    try:
+        with safe_open(file, framework="np") as entry:
+            about = entry.metadata() or {}
+            arrays = {label: entry.get_tensor(label) for label in entry.keys()}  # noqa: SIM118
+    except OSError:
+        raise
+    except Exception as error:  # of a damaged file the reader raises anything
+        raise ValueError(error) from error
+    if not {"run", "version"} <= about.keys():
+        raise ValueError("it does not say what it was computed from")
+    if "sha256" in about:  # an earlier version's, which sealed the arrays alone
+        right = about["sha256"] == digest_of_arrays(arrays)
+    else:
+        right = about.get("seal") == _seal(arrays, about["run"], about["version"])
+    if not right:
+        raise ValueError("its checksum is not the one it was written with")
+    return about, arrays
+
+
+def _seal(arrays: Mapping[str, NDArray[Any]], run: str, version: str) -> str:
+    return hashlib.sha256(f"{run}\n{version}\n{digest_of_arrays(arrays)}".encode()).hexdigest()

@@ -8,7 +8,6 @@ after ``grokfast runs --upgrade``.
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Mapping
 from contextlib import suppress
@@ -16,8 +15,9 @@ from pathlib import Path
 from typing import Any
 
 from grokfast.errors import StoreError
-from grokfast.store.atomic import write_json
+from grokfast.store.atomic import read_sealed, write_sealed
 from grokfast.store.schema1 import upgraded
+from grokfast.store.sealed import in_force, read_contents
 
 HOMES = ".homes.json"
 RENAMED = ".renamed.json"
@@ -64,9 +64,17 @@ class Homes:
         except OSError:
             return key
         if now != self._renamed_at:
-            with suppress(OSError, ValueError, AttributeError):
-                found = json.loads((self._root / RENAMED).read_text())
-                self._renamed, self._renamed_at = {str(old): str(new) for old, new in found.items()}, now
+            file = self._root / RENAMED
+            try:
+                found = read_sealed(file, need=False)
+            except (OSError, ValueError) as error:
+                raise StoreError(
+                    f"{file} is damaged: {error}; it says under which keys runs go on after `grokfast runs --upgrade`: "
+                    "without it they have only their new keys, so remove it, or restore it from a copy"
+                ) from error
+            # Earlier versions wrote the names alone.
+            names = found.get("names", found)
+            self._renamed, self._renamed_at = {str(old): str(new) for old, new in names.items()}, now
         return self._renamed.get(key, key)
 
     def rename(self, names: Mapping[str, str]) -> None:
@@ -79,7 +87,7 @@ class Homes:
             OSError: If that cannot be written.
         """
         self.renamed("")
-        write_json(self._root / RENAMED, {**self._renamed, **names})
+        write_sealed(self._root / RENAMED, {"names": {**self._renamed, **names}})
         self._still = True
 
     def relatives(self, family: str) -> list[tuple[int, str]]:
@@ -122,21 +130,21 @@ class Homes:
         self._families = {entry[2]: (entry[4], entry[5]) for entry in entries.values() if entry[2]}
         if changed:
             with suppress(OSError):
-                write_json(self._root / HOMES, entries, durable=False)
+                write_sealed(self._root / HOMES, {"folders": entries}, durable=False)
         with suppress(OSError):
             now = self._root.stat().st_mtime_ns
         self._seen = now
 
     def _read(self) -> Mapping[str, list[Any]]:
         try:
-            found = json.loads((self._root / HOMES).read_text())
+            found = read_sealed(self._root / HOMES)["folders"]
             kinds = (int, int, str, int, str, int)
             return {
                 str(folder): [kind(value) for kind, value in zip(kinds, entry, strict=True)]
                 for folder, entry in found.items()
             }
-        except (OSError, ValueError, TypeError, AttributeError):
-            return {}
+        except (OSError, ValueError, TypeError, AttributeError, KeyError):
+            return {}  # missing, damaged or an earlier version's: made anew
 
 
 def _folders(root: Path) -> list[str]:
@@ -158,8 +166,7 @@ def _mark(home: Path) -> list[Any] | None:
 def _about(home: Path) -> list[Any]:
     """Key of the version in force, how much it looked at, family and epochs; an empty key if it cannot be read."""
     try:
-        version = (home / "current").read_text().split()[0]
-        record = upgraded(json.loads((home / version / "run.json").read_text()))
+        record = upgraded(read_contents(in_force(home)))
         looks = record.get("looks", {})
         weight = sum(len(str(part)) for name in looks for part in looks[name]) + 1000 * len(looks)
         family, epochs = str(record.get("family", "")), int(record.get("config", {}).get("epochs", 0))

@@ -17,6 +17,7 @@ from typing import Any
 
 from grokfast.errors import StoreError
 from grokfast.store.atomic import write_atomically
+from grokfast.store.sealed import is_orphan
 from grokfast.store.store import Store
 
 INDEX = ".index.json"
@@ -59,7 +60,7 @@ def indexed_rows(store: Store, row_of: Callable[[Mapping[str, Any]], Row], versi
         except StoreError as error:
             if (store.root / key / "current").exists():
                 damaged.append(str(error))
-            elif store.is_orphan(key):
+            elif is_orphan(store.root / key):
                 damaged.append(f"{store.root / key} is damaged: it holds runs but has lost its file `current`")
             continue
         except (OSError, KeyError, TypeError, AttributeError, ValueError) as error:

@@ -24,6 +24,8 @@ def format_of(root: Path) -> int | None:
         found = json.loads(file.read_text())["format"]
         if isinstance(found, bool) or not isinstance(found, int):
             raise TypeError(found)
+        if found < 1:
+            raise ValueError(found)
     except (FileNotFoundError, NotADirectoryError):
         return None
     except (OSError, ValueError, TypeError, KeyError) as error:
@@ -70,8 +72,10 @@ def check_writable(root: Path) -> None:
     try:
         root.mkdir(parents=True, exist_ok=True)
         probe = root / f".probe-{secrets.token_hex(4)}"
-        probe.write_text("probe")
-        probe.unlink()
+        try:
+            probe.write_text("probe")
+        finally:
+            probe.unlink(missing_ok=True)
         check_format(root)
         write_format(root)
     except StoreError:

@@ -58,13 +58,19 @@ def waiting(file: Path) -> Iterator[None]:
 
 
 def is_held(file: Path) -> bool:
-    """Whether a live process holds ``file``."""
-    if not file.exists():
+    """Whether a live process holds ``file``; nothing is written, so that it works on a read-only store too."""
+    try:
+        handle = os.open(file, os.O_RDONLY | os.O_CLOEXEC)
+    except OSError:
         return False
-    handle = _open(file)
-    if handle is None:
+    try:
+        fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
         return True
-    os.close(handle)
+    except OSError:  # a file system without locks
+        return False
+    finally:
+        os.close(handle)
     return False
 
 

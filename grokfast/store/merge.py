@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 Arrays = Mapping[str, NDArray[Any]]
 
 _ENVIRONMENT = ("torch", "instruction_set", "engine")
-_TIMES = ("t_", "groks", "plateau_end", "test_looks")  # what the epochs of the test passes decide
+_TIMES = ("t_", "groks", "plateau_end", "settled", "test_looks")  # what the epochs of the test passes decide
 
 
 @dataclass(frozen=True)

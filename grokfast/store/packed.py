@@ -22,7 +22,6 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Iterator, Mapping, Sequence
-from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +32,7 @@ from numpy.typing import NDArray
 from grokfast.errors import StoreError
 from grokfast.store.atomic import write_atomically
 from grokfast.store.derived import derived, derived_names, read_entry
+from grokfast.store.parquet import database
 from grokfast.store.store import Store
 
 MOST = 400
@@ -42,6 +42,7 @@ BITS = 17
 """Bits of the rounded numbers: a relative error of at most 2⁻¹⁸."""
 
 _FORMAT = 1
+_NUMBERS = "place IS NOT NULL"  # rows of numbers
 
 
 def pack(store: Store, keys: Sequence[str], file: Path, about: Mapping[str, Any]) -> None:
@@ -120,8 +121,10 @@ def unpack(file: Path, root: Path) -> list[str]:
     store = Store(root)
     store.check_writable()
     texts = _rows(file, "part IN ('record', 'shape', 'version')", "run, part, name, text")
-    numbers = _rows(file, "place IS NOT NULL", "run, part, name, place, value")
-    found = _parsed(texts, numbers)
+    order = "ORDER BY part, name, run"
+    blocks = _rows(file, _NUMBERS, "run, part, name, count(*) AS size", f"GROUP BY run, part, name {order}")
+    numbers = _rows(file, _NUMBERS, "place, value", f"{order}, place")
+    found = _parsed(texts, dict(_blocks(blocks, numbers)))
     for key, parts in found.items():
         record = json.loads(parts["record"])
         epochs = np.array(sorted({epoch for at, _ in parts["history"].values() for epoch in at.tolist()}))
@@ -177,7 +180,7 @@ class _Table:
             "value": np.concatenate([*self._values, np.zeros(0, np.float32)]),
         }
         target = str(file.absolute()).replace("'", "''")
-        with duckdb.connect(config={"threads": 1}) as connection:
+        with database(os.getpid()).cursor() as connection:
             for label, columns in (("texts", texts), ("names", names), ("numbers", numbers)):
                 connection.register(label, columns)
             connection.execute(
@@ -208,10 +211,10 @@ def _rounded(values: NDArray[Any]) -> NDArray[np.float32]:
     return np.where(np.mod(whole, 1) == 0, whole, near).astype(np.float32)
 
 
-def _rows(file: Path, condition: str, columns: str) -> dict[str, NDArray[Any]]:
+def _rows(file: Path, condition: str, columns: str, order: str = "") -> dict[str, NDArray[Any]]:
     try:
-        with duckdb.connect(config={"threads": 1}) as connection:
-            query = f"SELECT {columns} FROM read_parquet(?, hive_partitioning = false) WHERE {condition}"
+        with database(os.getpid()).cursor() as connection:
+            query = f"SELECT {columns} FROM read_parquet(?, hive_partitioning = false) WHERE {condition} {order}"
             found = connection.execute(query, [os.fspath(file)]).fetchnumpy()
     except duckdb.Error as error:
         raise StoreError(f"{file} cannot be read as a packed file of runs: {error}") from error
@@ -225,8 +228,9 @@ def _unmasked(values: Any) -> NDArray[Any]:
     return np.asarray(np.ma.getdata(values))
 
 
-def _parsed(texts: Mapping[str, NDArray[Any]], numbers: Mapping[str, NDArray[Any]]) -> dict[str, dict[str, Any]]:
-    values = dict(_blocks(numbers))
+def _parsed(
+    texts: Mapping[str, NDArray[Any]], values: Mapping[tuple[str, str, str], tuple[Any, Any]]
+) -> dict[str, dict[str, Any]]:
     found: dict[str, dict[str, Any]] = {}
     versions: dict[tuple[str, str], str] = {}
     shapes: list[tuple[str, str, dict[str, Any]]] = []
@@ -251,16 +255,15 @@ def _parsed(texts: Mapping[str, NDArray[Any]], numbers: Mapping[str, NDArray[Any
     return found
 
 
-def _blocks(numbers: Mapping[str, NDArray[Any]]) -> Iterator[tuple[tuple[str, str, str], tuple[Any, Any]]]:
+def _blocks(
+    blocks: Mapping[str, NDArray[Any]], numbers: Mapping[str, NDArray[Any]]
+) -> Iterator[tuple[tuple[str, str, str], tuple[Any, Any]]]:
     """The rows of each curve and array, which lie together and in order."""
-    run, part, name = (numbers[column] for column in ("run", "part", "name"))
-    if not len(run):
-        return
-    new = (run[1:] != run[:-1]) | (part[1:] != part[:-1]) | (name[1:] != name[:-1])
-    edges = [0, *(np.flatnonzero(new) + 1).tolist(), len(run)]
-    for first, after in pairwise(edges):
-        at, value = (numbers[column][first:after] for column in ("place", "value"))
-        yield (run[first], part[first], name[first]), (at.astype(np.int64), value.astype(np.float64))
+    place, value = numbers["place"].astype(np.int64), numbers["value"].astype(np.float64)
+    after = np.cumsum(blocks["size"].astype(np.int64)).tolist()
+    names = zip(blocks["run"], blocks["part"], blocks["name"], strict=True)
+    for name, first, last in zip(names, [0, *after[:-1]], after, strict=False):
+        yield name, (place[first:last], value[first:last])
 
 
 def _array(about: Mapping[str, Any], block: tuple[Any, Any] | None) -> NDArray[Any]:

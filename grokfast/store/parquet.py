@@ -25,7 +25,7 @@ def write_history(file: Path, columns: Mapping[str, NDArray[Any]]) -> None:
     )
     history = {name: np.ascontiguousarray(values) for name, values in columns.items()}
     target = str(file.absolute()).replace("'", "''")
-    with duckdb.connect() as connection:
+    with database(os.getpid()).cursor() as connection:
         connection.register("history", history)
         connection.execute(f"COPY (SELECT {names} FROM history) TO '{target}' (FORMAT parquet)")
 
@@ -48,7 +48,7 @@ def read_history(file: Path, columns: Sequence[str] | None, renamed: Mapping[str
         asked = [stored.get(name, name) for name in columns if name not in renamed]
         names = ", ".join(_quoted(name) for name in dict.fromkeys(["epoch", *asked]))
     query = f"SELECT {names} FROM read_parquet(?, hive_partitioning = false) ORDER BY epoch"
-    with _database(os.getpid()).cursor() as connection:
+    with database(os.getpid()).cursor() as connection:
         found = connection.execute(query, [_literal(file)]).fetchnumpy()
     history = {renamed.get(name, name): _filled(values) for name, values in found.items()}
     history |= {name: np.full(len(history["epoch"]), np.nan) for name in renamed}
@@ -56,7 +56,7 @@ def read_history(file: Path, columns: Sequence[str] | None, renamed: Mapping[str
 
 
 @functools.cache
-def _database(process: int) -> duckdb.DuckDBPyConnection:
+def database(process: int) -> duckdb.DuckDBPyConnection:
     """One database a process, without tables: making one takes ten times as long as reading a history."""
     database = duckdb.connect(config={"threads": 1})
     # Files are read anew each time: a damaged one must not be hidden by what was read before.

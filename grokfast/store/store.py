@@ -9,6 +9,9 @@ Layout of a store::
     ROOT/<key>/<version>/history.parquet
     ROOT/<key>/<version>/<name>.safetensors
 
+Whatever is read is compared with its checksum first (:mod:`grokfast.store.sealed`): a changed bit is an error, never
+another value. What was published before there were checksums is read as it is.
+
 A version is written under a temporary name, synced and renamed; then ``current`` is replaced. A reader
 therefore sees the old version or the new one, never half of either. Retraining adds a version, which takes over what
 only the one in force saw if both are the same to the bit; old ones stay until :func:`prune_versions`. Names that begin
@@ -20,10 +23,7 @@ new keys too (:mod:`grokfast.store.homes`).
 
 from __future__ import annotations
 
-import json
-import time
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -31,25 +31,21 @@ from typing import Any
 import duckdb
 from numpy.typing import NDArray
 from safetensors import SafetensorError
-from safetensors.numpy import load_file
 
 from grokfast.errors import ChangedError, StoreError
-from grokfast.store.atomic import make_folder, sha256_of
+from grokfast.store.atomic import make_folder
+from grokfast.store.families import family_members, note_family
 from grokfast.store.homes import Homes
 from grokfast.store.layout import STORE_FORMAT, check_format, check_writable, format_of, write_format
 from grokfast.store.lock import waiting
 from grokfast.store.merge import Arrays, Content, merged, same_bits
 from grokfast.store.parquet import read_history
 from grokfast.store.schema1 import renamed_columns, upgraded
+from grokfast.store.sealed import check_file, in_force, read_arrays, read_contents, seals_of
 from grokfast.store.validity import check_record
 from grokfast.store.version import remove_drafts, write_version
 
-FAMILIES = ".families"
-"""Folder of a store that says which runs differ in their number of epochs alone."""
-
 ANY: Any = object()
-
-_SETTLED = 60.0  # seconds within which a run's first publication may be between its two renames
 
 
 class Store:
@@ -57,21 +53,21 @@ class Store:
 
     Args:
         root: The folder; created at the first publication.
+        verify: Whether what is read is compared with its checksum; without, damage may be read as other values.
     """
 
-    def __init__(self, root: str | Path) -> None:
+    def __init__(self, root: str | Path, *, verify: bool = True) -> None:
+        if "\0" in str(root):
+            raise StoreError(f"the name of a store's folder holds no zero byte, got {str(root)!r}")
         try:
             self.root = Path(root).expanduser()
         except RuntimeError as error:
             raise StoreError(f"the store folder {root} begins with a user that has no home folder: {error}") from error
         self._homes = Homes(self.root)
+        self._verify = verify
 
     def check_writable(self) -> None:
-        """Raise now, before hours of training, if nothing can be written here.
-
-        Raises:
-            StoreError: If the folder cannot be created or written to.
-        """
+        """Raise now, before hours of training, if nothing can be written here (StoreError)."""
         check_writable(self.root)
 
     def check_readable(self) -> None:
@@ -89,12 +85,15 @@ class Store:
         check_format(self.root)
 
     def format(self) -> int | None:
-        """Version of the layout that ``store.json`` tells; None if there is no such file.
-
-        Raises:
-            StoreError: If the file is damaged.
-        """
+        """Version of the layout that ``store.json`` tells (StoreError if it is damaged); None if there is none."""
         return format_of(self.root)
+
+    def _is_old(self) -> bool:
+        """Whether folders may bear keys of the first schema; where ``store.json`` is damaged, they may."""
+        try:
+            return self.format() != STORE_FORMAT
+        except StoreError:
+            return True
 
     def home(self, key: str) -> Path:
         """Folder of a run with all its versions, which may bear an earlier key's name; it need not exist."""
@@ -103,12 +102,8 @@ class Store:
             raise StoreError(f"expected the key of a run, got {key!r}")
         if (home / "current").exists():
             return home
-        try:
-            old = self.format()
-        except StoreError:
-            old = 1
         key = self._homes.renamed(key)
-        if old == STORE_FORMAT or (self.root / key / "current").exists():
+        if not self._is_old() or (self.root / key / "current").exists():
             return self.root / key
         return self.root / (self._homes.folder_of(key) or key)
 
@@ -129,7 +124,7 @@ class Store:
 
     def others(self, key: str) -> list[str]:
         """Names of further runs of the first schema that are the same training as a run; an upgrade joins them."""
-        return [] if self.format() == STORE_FORMAT else self._homes.others(key)
+        return self._homes.others(key) if self._is_old() else []
 
     def has(self, key: str) -> bool:
         """Whether a published run with this key exists."""
@@ -144,13 +139,8 @@ class Store:
 
     def relatives(self, family: str) -> list[tuple[int, str]]:
         """Epochs and keys of the runs that differ from each other in their number of epochs alone, shortest first."""
-        found = self._homes.relatives(family) if self.format() == 1 else []
-        with suppress(OSError, ValueError):
-            for entry in (self.root / FAMILIES / family).iterdir():
-                epochs, _, key = entry.name.partition("-")
-                if self.has(key):
-                    found.append((int(epochs), key))
-        return sorted(set(found))
+        found = self._homes.relatives(family) if self._is_old() else []
+        return sorted({*found, *((epochs, key) for epochs, key in family_members(self.root, family) if self.has(key))})
 
     def publish(
         self,
@@ -181,14 +171,14 @@ class Store:
             ChangedError: If another version than ``after`` is in force.
             StoreError: If anything cannot be written; nothing is left behind then and earlier versions stay.
         """
+        content, folder = Content(record, history, tensors), None
         try:
-            while True:
+            while folder is None:
                 home = self.home(key)
                 make_folder(home)
                 with waiting(home / ".lock"):
                     if self.home(key) == home:  # an upgrade may have moved it meanwhile
-                        folder = self._publish(home, key, Content(record, history, tensors), after)
-                        break
+                        folder = self._publish(home, key, content, after)
             remove_drafts(home)
             self.note_family(key, record)
         except StoreError:
@@ -226,10 +216,7 @@ class Store:
     def note_family(self, key: str, record: Mapping[str, Any]) -> None:
         """Say of what family a run is, for :meth:`relatives`; where that cannot be written, that alone is lost."""
         if "family" in record:
-            folder = self.root / FAMILIES / record["family"]
-            with suppress(OSError):
-                folder.mkdir(parents=True, exist_ok=True)
-                (folder / f"{record['config']['epochs']}-{key}").touch()
+            note_family(self.root, record["family"], record["config"]["epochs"], key)
 
     def path(self, key: str) -> Path:
         """Folder of the current version of a run.
@@ -237,54 +224,25 @@ class Store:
         Raises:
             StoreError: If there is no such run or its folder is gone.
         """
-        folder = self.home(key) / self._pointer(key)[0]
-        if not (folder / "run.json").is_file():
-            raise StoreError(f"run {key} in {self.root} is damaged: {folder} has no run.json")
-        return folder
+        return in_force(self.home(key)).folder
 
-    def _pointer(self, key: str) -> tuple[str, str | None]:
-        file = self.home(key) / "current"
-        try:
-            lines = file.read_text().split()
-        except FileNotFoundError as error:
-            raise StoreError(f"no run {key} in {self.root}") from error
-        except (OSError, ValueError) as error:
-            raise StoreError(f"{file} is damaged: {error}") from error
-        if not 1 <= len(lines) <= 2:
-            raise StoreError(f"{file} is damaged: expected a version and a checksum, found {len(lines)} words")
-        return lines[0], lines[1] if len(lines) == 2 else None
-
-    def check(self, key: str) -> None:
+    def check(self, key: str) -> bool:
         """Compare every file of a run with the size and checksum it was published with.
 
         Args:
             key: Name of the run.
 
+        Returns:
+            Whether there were checksums to compare with: early versions of grokfast published none.
+
         Raises:
             StoreError: If there is no such run, or a file is missing or damaged; the message names it.
         """
-        folder, digest = self.path(key), self._pointer(key)[1]
-        file = folder / "run.json"
-        try:
-            if digest is not None and sha256_of(file) != digest:
-                raise StoreError(f"{file} is damaged: its checksum is not the one it was published with")
-            for name, seal in self._contents(key).get("files", {}).items():
-                file = folder / name
-                if file.stat().st_size != seal["bytes"] or sha256_of(file) != seal["sha256"]:
-                    raise StoreError(f"{file} is damaged: its checksum is not the one it was published with")
-        except StoreError:
-            raise
-        except (OSError, TypeError, KeyError, AttributeError) as error:
-            raise StoreError(f"{file} is missing or damaged: {error}") from error
-
-    def is_orphan(self, key: str) -> bool:
-        """Whether a folder holds published versions of a run but has lost its file ``current``."""
-        home = self.root / key
-        return (
-            not (home / "current").exists()
-            and any(home.glob("v*/run.json"))
-            and time.time() - home.stat().st_mtime > _SETTLED
-        )
+        version = in_force(self.home(key))
+        seals = seals_of(read_contents(version))
+        for name in seals or ():
+            check_file(version.folder / name, seals)
+        return version.digest is not None and seals is not None
 
     def record(self, key: str) -> dict[str, Any]:
         """The record that a run was published with, as the second schema has it.
@@ -307,30 +265,36 @@ class Store:
 
     def key_in(self, folder: str) -> str:
         """The key that stands for what a folder holds: its name, unless it bears one of the first schema."""
-        return folder if self.format() == STORE_FORMAT else self._homes.key_of(folder) or folder
+        return (self._homes.key_of(folder) if self._is_old() else None) or folder
 
     def _contents(self, key: str) -> dict[str, Any]:
-        file = self.path(key) / "run.json"
-        try:
-            found = json.loads(file.read_text())
-        except (OSError, ValueError, RecursionError) as error:
-            raise StoreError(f"{file} is damaged: {error}") from error
-        if not isinstance(found, dict):
-            raise StoreError(f"{file} is damaged: expected a JSON object")
-        return found
+        return read_contents(in_force(self.home(key)), verify=self._verify)
+
+    def _file(self, key: str, name: str) -> tuple[Path, dict[str, Any]]:
+        """A file of the version in force, compared with its seal, and the contents of ``run.json``."""
+        version = in_force(self.home(key))
+        contents = read_contents(version, verify=self._verify)
+        file = version.folder / name
+        if self._verify:
+            check_file(file, seals_of(contents))
+        return file, contents
 
     def history(self, key: str, columns: Sequence[str] | None = None) -> dict[str, NDArray[Any]]:
-        """Columns of ``history.parquet``, all or those named; null is NaN."""
-        file = self.path(key) / "history.parquet"
+        """Columns of ``history.parquet``, all or those named; null is NaN.
+
+        Raises:
+            StoreError: If the run, the file or a column is missing, or damaged.
+        """
+        file, contents = self._file(key, "history.parquet")
         try:
-            return read_history(file, columns, renamed_columns(self._contents(key)))
-        except duckdb.Error as error:
+            return read_history(file, columns, renamed_columns(contents))
+        except (duckdb.Error, KeyError, TypeError, ValueError) as error:
             raise StoreError(f"{file} is damaged or lacks a column: {error}") from error
 
     def tensors(self, key: str, name: str) -> dict[str, NDArray[Any]]:
-        """Arrays of one safetensors file of a run."""
-        file = self.path(key) / f"{name}.safetensors"
-        try:
-            return load_file(file)
-        except (OSError, SafetensorError) as error:
-            raise StoreError(f"{file} is missing or damaged: {error}") from error
+        """Arrays of one safetensors file of a run.
+
+        Raises:
+            StoreError: If the run or the file is missing, or damaged.
+        """
+        return read_arrays(self._file(key, f"{name}.safetensors")[0])

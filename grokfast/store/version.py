@@ -12,7 +12,8 @@ from typing import Any
 import numpy as np
 from safetensors.numpy import save_file
 
-from grokfast.store.atomic import sha256_of, sync, write_atomically, write_json
+from grokfast.checksums import sha256_of
+from grokfast.store.atomic import sync, write_atomically, write_json
 from grokfast.store.merge import Content
 from grokfast.store.parquet import write_history
 

@@ -30,6 +30,7 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
+import math
 import tomllib
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
@@ -41,6 +42,9 @@ from grokfast.errors import ConfigError
 from grokfast.tasks import ModularAddition
 from grokfast.training import RunConfig
 from grokfast.training.stored import united
+
+MOST_RUNS = 1_000_000
+"""Runs that one sweep may have."""
 
 _TABLES = ("title", "figures", "run", "grid", "list", "sizes")
 
@@ -107,8 +111,10 @@ def read_file(file: Path) -> dict[str, Any]:
     try:
         return tomllib.loads(file.read_text())
     except OSError as error:
-        raise ConfigError(f"sweep file {file} cannot be read: {error.strerror or error}") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ConfigError(f"sweep file {str(file)[:200]} cannot be read: {error.strerror or error}") from error
+    except RecursionError as error:
+        raise ConfigError(f"sweep file {file} is nested too deeply") from error
+    except ValueError as error:  # no TOML, no text, a number of thousands of digits
         raise ConfigError(f"sweep file {file} is not valid TOML: {error}") from error
 
 
@@ -184,6 +190,9 @@ def _configs(tables: Mapping[str, Any], apart: Collection[str] = ()) -> list[Run
         raise ConfigError("list must be an array of tables, written [[list]]")
     if not entries:
         raise ConfigError("list has no entry: remove it, or write at least one [[list]]")
+    count = len(entries) * math.prod(map(len, grid.values()))
+    if count > MOST_RUNS:
+        raise ConfigError(f"a sweep may have at most {MOST_RUNS} runs, got {count}")
     configs = []
     for entry in (_flat("list", entry) for entry in entries):
         _check_once(shared, grid, entry)
@@ -225,9 +234,10 @@ def _values(field: str, values: Any) -> Sequence[Any]:
     if isinstance(values, dict):
         _check_names(values, ("first", "count"), f"grid.{field} has no entry {{!r}}")
         first, count = values.get("first", 0), values.get("count")
-        if type(first) is not int or type(count) is not int or count < 1:
+        if type(first) is not int or type(count) is not int or not 1 <= count <= MOST_RUNS:
             raise ConfigError(
-                f"grid.{field} must be a list, or {{ first = 0, count = 5 }} with a count of at least 1, got {values!r}"
+                f"grid.{field} must be a list, or {{ first = 0, count = 5 }} with a count in 1 .. {MOST_RUNS}, "
+                f"got {values!r}"
             )
         return range(first, first + count)
     if not isinstance(values, list):

@@ -5,6 +5,7 @@ from grokfast.sweep.carrier import SweepReport
 from grokfast.sweep.engine import run_sweep
 from grokfast.sweep.journal import begun_shards, sweeps_of
 from grokfast.sweep.plan import Plan, make_plan, part_of
+from grokfast.sweep.repair import Repair, repair_store
 from grokfast.sweep.shard import Job, Outcome, Receipt, run_shard
 from grokfast.sweep.shards import Shard
 
@@ -13,6 +14,7 @@ __all__ = [
     "Outcome",
     "Plan",
     "Receipt",
+    "Repair",
     "Shard",
     "Sweep",
     "SweepReport",
@@ -20,6 +22,7 @@ __all__ = [
     "make_plan",
     "part_of",
     "read_sweep",
+    "repair_store",
     "run_shard",
     "run_sweep",
     "sizes_of",

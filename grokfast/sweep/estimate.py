@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from threading import Event
 
 from grokfast.errors import GrokfastError
-from grokfast.sweep.plan import Plan, free_memory, member_bytes, parameter_bytes
+from grokfast.sweep.plan import Plan
 from grokfast.sweep.shards import Shard
 from grokfast.training import (
     Interrupted,
@@ -19,6 +19,7 @@ from grokfast.training import (
     schedule_epochs,
 )
 from grokfast.training.geometry import geometry_of, look_epochs
+from grokfast.training.memory import free_memory, member_bytes, parameter_bytes
 from grokfast.training.observing import asked_observers, built_in_observers
 from grokfast.training.state import STATES_KEPT
 from grokfast.training.train import quiet_numerics

@@ -8,20 +8,18 @@ import os
 import platform
 import shutil
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 from grokfast.errors import StoreError
 from grokfast.store import Store
-from grokfast.store.atomic import write_json
+from grokfast.store.atomic import read_sealed, write_sealed
+from grokfast.store.checking import SWEEPS
 from grokfast.store.lock import is_held, lock
 from grokfast.sweep.plan import Plan
 from grokfast.sweep.shards import SHARDS, shard_note
-
-SWEEPS = ".sweeps"
-"""Folder of a store that holds a file for each of its sweeps."""
 
 
 class Journal:
@@ -40,7 +38,7 @@ class Journal:
         """Set some values and write the file; on a full disk they are lost, and nothing else is."""
         self.values |= {**values, "noted": time.time()}
         with suppress(OSError):
-            write_json(self._file, self.values, durable=False)
+            write_sealed(self._file, self.values, durable=False)
 
 
 @contextmanager
@@ -106,23 +104,29 @@ def sweeps_of(store: Store) -> list[dict[str, Any]]:
     found = []
     for file in (store.root / SWEEPS).glob("*.json"):
         try:
-            values = json.loads(file.read_text())
-            keys = set(values["keys"])
+            found.append(_now(store, file, shards.values()))
         except (OSError, ValueError, KeyError, TypeError):
             found.append({"title": file.name, "state": "damaged", "started": 0.0, "keys": [], "training": []})
-            continue
-        alive = is_held(file.with_suffix(".lock"))
-        statuses = [_status(store, key) for key in keys]
-        values |= {
-            "alive": alive,
-            "state": "dead" if values["state"] == "running" and not alive else values["state"],
-            "failed": statuses.count("failed"),
-            "missing": statuses.count(""),
-            "done": len(statuses) - statuses.count("failed") - statuses.count(""),
-            "training": [shard for shard in shards.values() if set(shard["keys"]) <= keys],
-        }
-        found.append(values)
     return sorted(found, key=lambda values: -values["started"])
+
+
+def _now(store: Store, file: Path, shards: Iterable[dict[str, Any]]) -> dict[str, Any]:
+    """What a sweep's file says, and what is true of it now."""
+    values = read_sealed(file, need=False)  # earlier versions wrote no checksum
+    keys = set(values["keys"])
+    alive = is_held(file.with_suffix(".lock"))
+    statuses = [_status(store, key) for key in keys]
+    return {
+        "reason": "",
+        **{name: values[name] for name in ("title", "resume", "host", "started")},
+        **values,
+        "alive": alive,
+        "state": "dead" if values["state"] == "running" and not alive else values["state"],
+        "failed": statuses.count("failed"),
+        "missing": statuses.count(""),
+        "done": len(statuses) - statuses.count("failed") - statuses.count(""),
+        "training": [shard for shard in shards if set(shard["keys"]) <= keys],
+    }
 
 
 def begun_shards(root: Path) -> list[dict[str, Any]]:

@@ -17,7 +17,7 @@ from typing import Any
 from distributed import Nanny, Scheduler, Security, SpecCluster, Worker
 
 from grokfast.errors import ConfigError
-from grokfast.sweep.plan import free_memory
+from grokfast.training.memory import free_memory
 
 HOST = "127.0.0.1"
 """The only address on which a local cluster listens."""

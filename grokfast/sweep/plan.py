@@ -7,20 +7,21 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import psutil
-import torch
-
 from grokfast._checks import check_at_least
 from grokfast.errors import ConfigError, StoreError
 from grokfast.store import Store
 from grokfast.store.lock import is_held
 from grokfast.sweep.shards import SHARDS, Shard, adopt, read_shard
-from grokfast.tasks import fresh_module
-from grokfast.training import Observer, RunConfig, missing_looks, plan_stacks, schedule_epochs
+from grokfast.training import Observer, RunConfig, missing_looks, plan_stacks
 from grokfast.training.looks import observer_looks
+from grokfast.training.memory import free_memory, member_bytes
 from grokfast.training.stored import outstanding, united, warn_unseen
 from grokfast.training.train import STACK_SIZE
 
+MOST_WORKERS = 4096
+"""Local processes that a sweep may ask for."""
+
+_MOST_PARTS = 1_000_000
 _MEMORY_SHARE = 0.6  # of the free memory that a plan may use
 _STACK_OVERHEAD = 64 * 2**20  # bytes a stack takes for activations and data, whatever its members
 
@@ -90,6 +91,8 @@ def make_plan(
         StoreError: If a later version of grokfast wrote a run, or an earlier one is training a shard of the sweep.
     """
     check_at_least("workers", workers, 1, error=ConfigError)
+    if workers > MOST_WORKERS:
+        raise ConfigError(f"workers must be at most {MOST_WORKERS}, got {workers}")
     if stack_size is not None:
         check_at_least("stack_size", stack_size, 1, error=ConfigError)
     configs = united(configs)
@@ -170,6 +173,8 @@ def part_of(configs: Sequence[RunConfig], i: int, n: int, stack_size: int = STAC
         ConfigError: If i does not lie in 1 .. n.
     """
     check_at_least("number of parts", n, 1, error=ConfigError)
+    if n > _MOST_PARTS:
+        raise ConfigError(f"the number of parts must be at most {_MOST_PARTS}, got {n}")
     if isinstance(i, bool) or not isinstance(i, int) or not 1 <= i <= n:
         raise ConfigError(f"the part must be i/n with i in 1 .. n, got {i}/{n}")
     loads = [0] * n
@@ -180,28 +185,6 @@ def part_of(configs: Sequence[RunConfig], i: int, n: int, stack_size: int = STAC
         loads[least] += shard.work
         parts[least].append(shard)
     return parts[i - 1]
-
-
-def parameter_bytes(config: RunConfig) -> int:
-    """Size of the parameters of one member, without allocating them where its network allows that."""
-    try:
-        with torch.device("meta"):
-            module = config.task.module()
-    except Exception:  # a network of one's own that computes with values while it is made
-        module = fresh_module(config.task)
-    numbers = sum(parameter.numel() for parameter in module.parameters())
-    return int(numbers * config.precision.dtype.itemsize)
-
-
-def member_bytes(config: RunConfig) -> int:
-    """Estimated memory of one member in training: parameters, gradients, moments, checkpoints, copies."""
-    kept = len(schedule_epochs(config.checkpoint_schedule, config.epochs) | {config.epochs})
-    return parameter_bytes(config) * (12 + kept)
-
-
-def free_memory() -> int:
-    """Bytes that this machine can still give."""
-    return int(psutil.virtual_memory().available)
 
 
 def _grouped(configs: Sequence[RunConfig], workers: int, stack_size: int | None) -> list[list[RunConfig]]:

@@ -169,6 +169,12 @@ class Ising:
         return data
 
     @property
+    def data_bytes(self) -> int:
+        """Snapshots of one byte a site, where they are sampled, and the chosen ones as they are trained on."""
+        sampled = 0 if self.data_file else self.temperatures * self.snapshots
+        return (sampled + 8 * (self.train_size + self.test_size)) * self.L**2
+
+    @property
     def defaults(self) -> Mapping[str, Any]:
         """The paper's training: full batch, learning rate 1e-4, weight decay 0.1, 100,000 epochs."""
         return {

@@ -76,6 +76,11 @@ class ModularAddition:
         """⌊train_fraction · P²⌋."""
         return int(self.train_fraction * self.P**2 + 1e-9)
 
+    @property
+    def data_bytes(self) -> int:
+        """Pairs and labels of int64, their order, and a copy of the training samples: about 64 bytes a pair."""
+        return 64 * self.P**2
+
     def _widths(self) -> tuple[int, ...]:
         return (2 * self.P, *self.hidden, self.P)
 

@@ -169,7 +169,10 @@ def task_from_dict(values: Mapping[str, Any]) -> Task:
     if not isinstance(values, Mapping) or "name" not in values:
         raise ConfigError(f"task must be a mapping with its name and fields, got {values!r}")
     given = dict(values)
-    cls: Any = find_task(given.pop("name"))
+    name = given.pop("name")
+    if not isinstance(name, str):
+        raise ConfigError(f"the name of a task must be a text, got {name!r}")
+    cls: Any = find_task(name)
     fields = {f.name: f for f in dataclasses.fields(cls) if f.init}
     for name in given:
         if name not in fields:

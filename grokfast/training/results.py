@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from grokfast.errors import InputError
-from grokfast.measures import Column, Kind, grokking_times
+from grokfast.measures import Column, Kind, grokking_times, settled
 from grokfast.observe import (
     COMPRESSIBILITY,
     ENDS,
@@ -159,8 +159,9 @@ def _times(config: RunConfig, history: Mapping[str, NDArray[Any]]) -> dict[str, 
             for name in ("t_train", "t_grok", "groks"):
                 found[f"{name}{suffix}{kind}"] = getattr(times, name)
             found[f"t_test{suffix}"] = times.t_test
-            if not kind:
+            if not kind and not suffix:
                 found["plateau_end"] = times.plateau_end
+                found["settled"] = settled(history["train_accuracy"]) and settled(test, tested)
     return found
 
 

@@ -12,8 +12,6 @@ The newest two states are kept, so that a damaged file costs the time between tw
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -23,10 +21,11 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
+from grokfast.checksums import sha256_of
 from grokfast.errors import StoreError
 from grokfast.measures import Column
 from grokfast.observe import Observer, Remembers
-from grokfast.store.atomic import sha256_of, write_atomically, write_json
+from grokfast.store.atomic import read_sealed, write_atomically, write_sealed
 from grokfast.store.identity import SCHEMA
 from grokfast.training.config import RunConfig, TrainMetrics
 from grokfast.training.history import Series
@@ -77,7 +76,7 @@ def save_state(state: StackState, folder: Path, *, observers: Sequence[Observer]
             "checkpoints": parts,
         }
         file = folder / f"state-{state.epoch:08d}.json"
-        write_json(file, {**record, "sha256": _digest(record)})
+        write_sealed(file, record)
         _remove_old(folder, state.epoch)
     except (OSError, SafetensorError) as error:
         raise StoreError(
@@ -219,19 +218,11 @@ def _load(folder: Path, seal: Mapping[str, Any]) -> dict[str, Tensor]:
         raise _DamagedError(f"{file} is damaged: {error}") from error
 
 
-def _digest(record: Mapping[str, Any]) -> str:
-    return hashlib.sha256(json.dumps(record, sort_keys=True).encode()).hexdigest()
-
-
 def _read(file: Path) -> dict[str, Any]:
     try:
-        record = json.loads(file.read_text())
-        found = record.pop("sha256")
-    except (OSError, ValueError, KeyError, AttributeError) as error:
-        raise _DamagedError(f"{file} is damaged: {error!r}") from error
-    if found != _digest(record):
-        raise _DamagedError(f"{file} is damaged: its checksum is not the one it was saved with")
-    return dict(record)
+        return read_sealed(file)
+    except (OSError, ValueError) as error:
+        raise _DamagedError(f"{file} is damaged: {error}") from error
 
 
 def _check_version(file: Path, record: Mapping[str, Any]) -> None:

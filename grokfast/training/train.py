@@ -24,12 +24,15 @@ from grokfast.training.interventions import watched
 from grokfast.training.keeper import StateKeeper
 from grokfast.training.looks import joined_looks, observer_looks, with_looks
 from grokfast.training.loop import Interrupted, StackState, initial_stack, run_epochs
+from grokfast.training.memory import check_memory
 from grokfast.training.observing import asked_observers
 from grokfast.training.results import RunResult, stack_results
 from grokfast.training.stored import Sink, outstanding, publish, united, warn_unseen
 
 STACK_SIZE = 8
 """Members trained together by default: enough to hide per-step overheads, few enough for the cache."""
+
+_MOST_THREADS = 4096
 
 
 def train_stack(
@@ -125,10 +128,13 @@ def train_runs(
         StoreError: If the sink cannot be written.
     """
     check_at_least("threads", threads, 1, error=ConfigError)
+    if threads > _MOST_THREADS:
+        raise ConfigError(f"threads must be at most {_MOST_THREADS}, got {threads}")
     target = Store(sink) if isinstance(sink, str | Path) else sink
     configs = united(configs)
     target.check_writable()
     wanted = to_train(configs, target, observers, force=force)
+    check_memory(wanted)
     if not force:
         looked = [config for config in wanted if look_at_end(config, target)]
         wanted = [*(config for config in wanted if config not in looked), *to_train(looked, target, observers)]

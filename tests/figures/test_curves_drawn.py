@@ -117,15 +117,16 @@ def main_task():
 
 
 def _times(runs):
-    """Medians of t_train, the end of the plateau and t_test."""
+    """Medians of t_train, the end of the plateau of those that grok, and t_test."""
     ends = [
         plateau_from(run.summary["t_train"], np.arange(1, len(test) + 1), test)
         for run in runs
         for test in [run.history["test_accuracy"]]
+        if run.summary["groks"]
     ]
     return [
         np.median([run.summary["t_train"] for run in runs]),
-        np.median(ends),
+        *([np.median(ends)] if ends else []),
         np.median([run.summary["t_test"] for run in runs]),
     ]
 

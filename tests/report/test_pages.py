@@ -137,7 +137,7 @@ def test_a_task_of_one_s_own_has_its_page(tmp_path):
     assert "Mine: not applicable, it is about another batch size than the main text's" in page
     assert "Mine: not applicable, its runs lack" in page
     page = REPORTS["modular-addition"].write(table)
-    assert "**My addition** (a setting of its own, without the paper's values): 6 runs" in page
+    assert "**My addition** (a setting of its own, without the paper's values; P = 11, hidden = [6]" in page
     with pytest.raises(MissingRunsError, match="grokfast sweep geometry-diagonal --size laptop --runs"):
         REPORTS["geometry"].write(table.where("w0 = 1"))
 

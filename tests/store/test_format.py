@@ -11,7 +11,7 @@ import pytest
 
 from grokfast import ModularAddition, RunConfig, Store, load, train_runs
 from grokfast.errors import StoreError
-from grokfast.runs import regime_of
+from grokfast.rows import regime_of
 from grokfast.store import derived
 from grokfast.store.schema1 import upgraded
 from grokfast.sweep import make_plan

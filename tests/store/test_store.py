@@ -78,8 +78,13 @@ def test_damage_is_named(tmp_path):
     (folder / "arrays.safetensors").write_bytes(b"\x05")
     with pytest.raises(StoreError, match=r"history.parquet is damaged"):
         store.history("abc")
-    (folder / "run.json").write_text("{")
+    with pytest.raises(StoreError, match=r"arrays.safetensors is damaged"):
+        store.tensors("abc", "arrays")
+    (folder / "arrays.safetensors").unlink()
     with pytest.raises(StoreError, match=r"arrays.safetensors is missing or damaged"):
+        store.tensors("abc", "arrays")
+    (folder / "run.json").write_text("{")
+    with pytest.raises(StoreError, match=r"run.json is damaged"):
         store.tensors("abc", "arrays")
     with pytest.raises(StoreError, match=r"run.json is damaged"):
         store.record("abc")

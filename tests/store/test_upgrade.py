@@ -12,8 +12,8 @@ import pytest
 from safetensors.numpy import load_file, save_file
 
 from grokfast import ModularAddition, RunConfig, Store, load, train_runs
+from grokfast.checksums import sha256_of
 from grokfast.store import derived, prune_versions, read_derived, upgrade_store
-from grokfast.store.atomic import sha256_of
 
 FORMAT_1 = Path(__file__).with_name("format-1")
 OLD = "e8af617f294651f6"

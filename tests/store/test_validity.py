@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -36,7 +37,9 @@ BAD: list[tuple[str, Any]] = [
 
 
 @pytest.mark.parametrize(("place", "value"), BAD, ids=str)
-def test_one_bad_value_costs_one_run(stored: Path, tmp_path: Path, place: str, value: Any) -> None:
+def test_one_bad_value_costs_one_run(
+    stored: Path, tmp_path: Path, place: str, value: Any, reseal: Callable[[Path], None]
+) -> None:
     folder = tmp_path / "runs"
     shutil.copytree(stored, folder)
     store = Store(folder)
@@ -48,6 +51,7 @@ def test_one_bad_value_costs_one_run(stored: Path, tmp_path: Path, place: str, v
         inner = inner[name]
     inner[last] = value
     file.write_text(json.dumps(record))
+    reseal(file.parent)
     table = load(folder)
     assert {run.key for run in table} == {CONFIGS[0].key, CONFIGS[2].key}
     assert len(table.damaged) == 1
@@ -61,22 +65,26 @@ def test_one_bad_value_costs_one_run(stored: Path, tmp_path: Path, place: str, v
     assert load(folder).damaged == []
 
 
-def test_a_record_nested_beyond_reading_is_named(stored: Path, tmp_path: Path) -> None:
+def test_a_record_nested_beyond_reading_is_named(stored: Path, tmp_path: Path, reseal: Callable[[Path], None]) -> None:
     folder = tmp_path / "runs"
     shutil.copytree(stored, folder)
     file = Store(folder).path(CONFIGS[1].key) / "run.json"
     file.write_text('{"key": ' + "[" * 200_000 + "]" * 200_000 + "}")
+    reseal(file.parent)
     table = load(folder)
     assert len(table) == 2
     assert CONFIGS[1].key in table.damaged[0]
 
 
-def test_a_record_of_another_run_in_a_runs_folder_is_named(stored: Path, tmp_path: Path) -> None:
+def test_a_record_of_another_run_in_a_runs_folder_is_named(
+    stored: Path, tmp_path: Path, reseal: Callable[[Path], None]
+) -> None:
     folder = tmp_path / "runs"
     shutil.copytree(stored, folder)
     store = Store(folder)
     file = store.path(CONFIGS[1].key) / "run.json"
     shutil.copy(store.path(CONFIGS[0].key) / "run.json", file)
+    reseal(file.parent)
     table = load(folder)
     assert {run.key for run in table} == {CONFIGS[0].key, CONFIGS[2].key}
     assert "belongs to run" in table.damaged[0]

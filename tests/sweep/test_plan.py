@@ -11,7 +11,7 @@ from grokfast.errors import ConfigError
 from grokfast.store.lock import lock
 from grokfast.sweep import Shard, make_plan, part_of
 from grokfast.sweep.estimate import estimate, run_bytes
-from grokfast.sweep.plan import member_bytes, parameter_bytes
+from grokfast.training.memory import member_bytes, parameter_bytes
 
 Small = Callable[..., list[RunConfig]]
 

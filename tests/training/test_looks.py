@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -177,12 +177,15 @@ def test_other_geometry_of_the_same_columns_is_refused(tmp_path: Path) -> None:
         train_runs([_with(geometry="logit-8", geometry_step=2)], tmp_path)
 
 
-def test_a_damaged_run_is_trained_again_and_one_of_a_later_version_is_not(tmp_path: Path) -> None:
+def test_a_damaged_run_is_trained_again_and_one_of_a_later_version_is_not(
+    tmp_path: Path, reseal: Callable[[Path], None]
+) -> None:
     store = Store(tmp_path)
     train_runs([BASE], store)
     file = store.path(BASE.key) / "run.json"
     good = file.read_text()
     file.write_text(json.dumps({**json.loads(good), "schema": 99}))
+    reseal(file.parent)
     with pytest.raises(StoreError, match="later version of grokfast"):
         train_runs([BASE], store)
     file.write_text(good[:50])

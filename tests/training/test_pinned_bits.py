@@ -1,8 +1,9 @@
 """Training gives the bits it gave before: hashes of parameters, for the machines they were taken on.
 
 What was pinned was trained by engine 1, before the frame was rebuilt; modular addition with one hidden layer under Adam
-and AdamW by engine 2, which sums over active units. The hashes belong to one torch version and one pair of instruction
-sets (this package's kernels, torch's own); anywhere else the test is skipped and says so.
+and AdamW by engine 2, which sums over active units. The hashes belong to one torch version, one pair of instruction
+sets (this package's kernels, torch's own) and one maker of CPUs; anywhere else the test is skipped and says so. Those
+of Intel's were taken later, by the same code: only those of the deep network differ from AMD's.
 """
 
 from __future__ import annotations
@@ -57,7 +58,17 @@ def trained_hash(case: str) -> str:
 
 def machine(isa: str) -> str:
     """What the bits depend on."""
-    return f"torch {torch.__version__}, kernels {isa}, torch's own {torch.backends.cpu.get_cpu_capability()}"
+    own = torch.backends.cpu.get_cpu_capability()
+    return f"torch {torch.__version__}, kernels {isa}, torch's own {own}, {_vendor()}"
+
+
+def _vendor() -> str:
+    """Who made the CPU: torch's matrix products of deep networks differ between Intel's and AMD's."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        return "unknown CPU"
+    return next((line.split(":")[1].strip() for line in lines if line.startswith("vendor_id")), "unknown CPU")
 
 
 @pytest.mark.parametrize("case", CASES)

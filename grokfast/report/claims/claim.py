@@ -12,9 +12,10 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from grokfast.errors import ConfigError
-from grokfast.figures.choose import by_scale, seed_of
+from grokfast.figures.choose import by_scale, seed_of, still_rising
 from grokfast.figures.kept import measured
 from grokfast.measures import Estimate, mean_interval, proportion
+from grokfast.observe import FULL_TIMES, TIMES
 from grokfast.report.claims.expected import NOTHING, Expected, expected_of
 from grokfast.report.claims.verdict import Verdict, find_margin, judge
 from grokfast.runs import Run
@@ -113,9 +114,13 @@ class Case:
         return all(np.isfinite(self.values(column)).all() for column in columns)
 
     def values(self, column: str, runs: Sequence[Run] | None = None) -> NDArray[np.float64]:
-        """A number of the summary, or a kept measure, of every run ``[n]``; NaN where a run has none."""
+        """A number of the summary, or a kept measure, of every run ``[n]``; NaN where a run has none.
+
+        Learning times of a run whose accuracy still rises at its end are lower bounds, and NaN here.
+        """
         chosen = self.runs if runs is None else runs
-        return np.array([_scalars(run).get(column, np.nan) for run in chosen])
+        time = column in _LEARNING_TIMES
+        return np.array([np.nan if time and still_rising(r) else _scalars(r).get(column, np.nan) for r in chosen])
 
     def finding(
         self,
@@ -217,6 +222,7 @@ class Claim:
 
 
 _LETTERS = "GFCDIM"
+_LEARNING_TIMES = frozenset(column.name for column in (*TIMES, *FULL_TIMES)) - {"settled"}
 _FOUND: dict[str, Claim] = {}
 
 CLAIMS: Mapping[str, Claim] = _FOUND

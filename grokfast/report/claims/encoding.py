@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
 
 import numpy as np
@@ -17,6 +18,7 @@ from grokfast.runs import Run
 _C = "compressibility"
 _LOSSES = ("end_train_loss", "end_test_loss")
 _OVER = "over runs"
+_COEFFICIENT = re.compile(r"llc(_(rho_?)?\d+(_\d+)*)?")
 
 
 @claim(
@@ -178,8 +180,8 @@ def _coefficients(case: Case) -> list[str]:
 
 
 def _is_coefficient(name: str) -> bool:
-    rest = name.removeprefix("llc")
-    return name.startswith("llc") and (not rest or rest.lstrip("_").replace("_", "").replace("rho", "").isdigit())
+    """Itself, or at a locality rho: not its diagnostics."""
+    return _COEFFICIENT.fullmatch(name) is not None
 
 
 def _of_mean_curve(runs: Sequence[Run]) -> Estimate:

@@ -92,9 +92,9 @@ class _Read(RunTable):
 def evaluate(claim: Claim, table: RunTable) -> ClaimResult:
     """One claim on every setting of the table that it speaks of.
 
-    A study's runs are those of its setting, at any length or on a smaller task: of several such settings that with the
-    most w0, then the most runs, then the longest. Runs of no study of the package are measured too, each setting for
-    itself, without the paper's values.
+    A study's runs are those of its setting, or else of its like on another size of the task; at any length: of several
+    such settings that with the most w0, then the most runs, then the longest. Runs of no study of the package are
+    measured too, each setting for itself, without the paper's values; for a claim without studies all runs are.
 
     Args:
         claim: The claim.
@@ -110,12 +110,13 @@ def evaluate(claim: Claim, table: RunTable) -> ClaimResult:
                 continue
             ours = [group for group in groups if group.setting.fields["task.name"] == task and _belongs(group, name)]
             able = [group for group in ours if group.scales >= needs.scales and group.runs]
+            able = [group for group in able if _is_exact(group)] or able
             if able:
                 parts.append(_part(claim, max(able, key=_size), name))
             else:
                 missing.append(f"{name}, {task}: {_lack(claim, ours)}; {find_study(name).command}")
     for group in groups:
-        if not _of_a_study(group):
+        if not claim.studies or not (_is_exact(group) or _stands_in(group, groups)):
             reason = claim.only or ("" if group.runs and group.scales >= needs.scales else _lack(claim, [group]))
             if reason:
                 missing.append(f"{group.setting.fields['task.name']}: not applicable, {reason}")
@@ -135,8 +136,14 @@ def _belongs(group: Group, study: str) -> bool:
     return any(is_alike(group.setting, setting) for setting in find_study(study).settings)
 
 
-def _of_a_study(group: Group) -> bool:
-    return any(is_alike(group.setting, setting) for setting in _settings())
+def _is_exact(group: Group) -> bool:
+    return group.setting.of_any_length in _settings()
+
+
+def _stands_in(group: Group, groups: Sequence[Group]) -> bool:
+    """Whether it is like a study's setting, and the table has no runs of that very setting."""
+    there = {other.setting.of_any_length for other in groups}
+    return any(is_alike(group.setting, setting) and setting not in there for setting in _settings())
 
 
 def _size(group: Group) -> tuple[int, int, float]:

@@ -14,7 +14,7 @@ from grokfast.report.page.content import Tell, page_values
 from grokfast.report.page.describe import HEADINGS
 from grokfast.report.page.library import GLOBAL, INSTALL, chart_library
 from grokfast.report.page.summaries import open_summaries
-from grokfast.report.page.wording import duration
+from grokfast.report.wording import duration
 from grokfast.store.atomic import write_atomically
 
 

@@ -9,9 +9,10 @@ from scipy import stats
 
 from grokfast import load
 from grokfast.errors import InputError
+from grokfast.report import REPORTS
 from grokfast.report.claims import CLAIMS, Verdict, evaluate, evaluate_all
 from grokfast.store import Store
-from grokfast.tasks import ModularAddition
+from grokfast.tasks import Ising, ModularAddition
 
 WIDE = ModularAddition(P=11, hidden=(6,))  # 84 samples to train on: a batch of 64 is no whole split
 SCALES = (0.1, 0.4, 1.0, 2.0, 4.0)
@@ -99,6 +100,25 @@ def test_a_task_of_one_s_own_is_measured_without_the_paper_s_values(tmp_path):
     assert part.case.study is None
     assert _findings(result)["onset of grokking, w0"].estimate.mean == 1
     assert {finding.against_figure for finding in result.findings} == {Verdict.NONE}
+
+
+def test_a_variant_of_the_paper_s_task_stands_beside_it(tmp_path):
+    """A plain split is no stand-in for the paper's own setting where that is there: it has a part of its own."""
+    own = Ising(snapshots=200)
+    for task in (own, Ising(snapshots=200, stratified=False), Ising()):
+        for w0 in (1.0, 3.0, 10.0):
+            run = ising(RunConfig(task=task, w0=w0, seed=0, epochs=EPOCHS))
+            run.summary |= {"groks": w0 > 1, "t_train": 5, "t_grok": int(w0)}
+            run.publish(Store(tmp_path / "runs"))
+    table = load(tmp_path / "runs")
+    parts = evaluate(CLAIMS["G1"], table).parts
+    assert [part.case.study for part in parts] == ["ising", None, None]
+    assert parts[0].case.runs[0].config.task == Ising()
+    assert {part.case.runs[0].config.task for part in parts[1:]} == {own, Ising(snapshots=200, stratified=False)}
+    smaller = evaluate(CLAIMS["G1"], table.where("snapshots = 200 AND stratified")).parts
+    assert [(part.case.study, part.case.runs[0].config.task) for part in smaller] == [("ising", own)]
+    page = REPORTS["ising"].write(table)
+    assert "a setting of its own, without the paper's values; snapshots = 200, stratified = False" in page
 
 
 def test_claims_name_studies_and_figures_that_exist():

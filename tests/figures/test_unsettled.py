@@ -1,0 +1,74 @@
+"""Times of runs that still rise at their end: marked where they are shown, and no part of any mean."""
+
+from __future__ import annotations
+
+import io
+
+import numpy as np
+import pytest
+from made_runs import EPOCHS, MODULAR, RunConfig, modular
+from rich.console import Console
+
+from grokfast import load
+from grokfast.cli.tables import summary_table
+from grokfast.figures import find_figure
+from grokfast.figures.choose import still_rising
+from grokfast.report.claims import Case
+from grokfast.report.scales import scale_lines
+from grokfast.store import Store
+
+RISING = {1, 2}  # of the four seeds
+T_GROK = {0: 100, 1: 7, 2: 8, 3: 140}
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    root = tmp_path_factory.mktemp("unsettled")
+    for seed in range(4):
+        made = modular(RunConfig(task=MODULAR, w0=2.0, seed=seed, epochs=EPOCHS))
+        made.summary |= {"t_train": 10, "t_test": 10 + T_GROK[seed], "t_grok": T_GROK[seed], "groks": T_GROK[seed] > 10}
+        made.summary["settled"] = seed not in RISING
+        made.publish(Store(root))
+    return root
+
+
+def test_rows_say_so(folder):
+    table = load(folder)
+    assert [row["settled"] for row in table.rows] == [True, False, False, True]
+    assert [still_rising(run) for run in table] == [False, True, True, False]
+    found = table.sql("SELECT avg(t_grok), count(*) FROM settled_runs").fetchall()
+    assert found == [(120.0, 2)]
+
+
+def test_the_table_marks_them(folder):
+    console = Console(width=200, record=True, file=io.StringIO())
+    console.print(summary_table(load(folder)))
+    text = " ".join(console.export_text().split())
+    assert "+: at least, since accuracy still rose in the last tenth" in text
+    assert "17+" in text
+    assert "7+" in text
+    assert "140+" not in text
+
+
+def test_the_figure_draws_them_hollow_and_their_mean_without(folder):
+    figure = find_figure("fig10").draw(list(load(folder)))
+    times = figure.axes[0]
+    assert "hollow" in times.get_title()
+    (mean,) = [line.get_ydata() for line in times.get_lines() if line.get_label() == "$t_{grok}$"]
+    assert list(mean) == [120]
+    hollow = [c for c in times.collections if not len(c.get_facecolor())]
+    assert sorted(y for c in hollow for _, y in c.get_offsets()) == sorted([10, 10, 17, 18, 7, 8])
+
+
+def test_the_tables_of_a_report_leave_them_out_and_say_so(folder):
+    lines = "\n".join(scale_lines(list(load(folder))))
+    assert "Left out, since their accuracy still rose in the last tenth: 2 of 4 at w0 = 2." in lines
+    assert "120 [100, 140]" in lines
+
+
+def test_claims_have_no_times_of_them(folder):
+    runs = list(load(folder))
+    case = Case("G1", "modular-addition", "modular addition", None, runs)
+    values = case.values("t_grok")
+    np.testing.assert_array_equal(values, [100, np.nan, np.nan, 140])
+    np.testing.assert_array_equal(case.values("ipr_output") > 0, [True] * 4)
