@@ -44,6 +44,11 @@ class Wanted:
         """What the stages are chosen by."""
         return (*(self.only or (PAPER,)), BEYOND) if self.beyond else self.only
 
+    @property
+    def options(self) -> list[str]:
+        """As on the command line."""
+        return [*(("--only", *self.only) if self.only else ()), *(("--beyond",) if self.beyond else ())]
+
 
 _PAPER = Wanted()
 
@@ -94,7 +99,7 @@ def reproduce(
     _tell_plan(console, stages, parts, folder, carried)
     if plan:
         return
-    command = shlex.join(["grokfast", "reproduce", "--size", size_name, *(("--only", *only) if only else ())])
+    command = shlex.join(["grokfast", "reproduce", "--size", size_name, *wanted.options])
     with ReproduceDisplay(console, parts) as display:
         result = carry_out(stages, folder, size_name, command, carried, display)
     for key, reason in result.failed.items():
