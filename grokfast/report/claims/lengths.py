@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 from grokfast.figures.geometry import column, look_of
 from grokfast.measures import largest_bump
 from grokfast.report.claims.claim import Case, Finding, claim, median_range, share_of
-from grokfast.report.claims.geometry import LOOKS, STUDIES, metrics, together
-from grokfast.report.claims.reduce import LAST, correlation, crossings, decade_share, dip, mean, share_above
+from grokfast.report.claims.geometry import LOOKS, STUDIES, end_window, metrics, together
+from grokfast.report.claims.reduce import correlation, crossings, decade_share, dip, end, mean, share_above
 from grokfast.runs import Run
 
 _GAP = 0.1
@@ -104,19 +104,14 @@ def stiff_and_sloppy_cosines(case: Case) -> Iterator[Finding]:
     needs=LOOKS,
 )
 def stiff_above_sloppy(case: Case) -> Iterator[Finding]:
-    """The stiff over the sloppy length over the last tenth of the looks, geometric mean."""
+    """The mean by time of the stiff over the sloppy length, over the last tenth of the looks."""
     if not look_of(case.runs[0]).stiff:
         return
     for metric, seen in metrics(case):
         for side, runs in seen.sides.items():
-            ratios = []
-            for run in runs:
-                stiff, sloppy = together(run, *_parts(metric, "length"))
-                last = slice(-max(1, round(LAST * stiff.size)), None)
-                known = (stiff[last] > 0) & (sloppy[last] > 0)
-                if known.any():
-                    ratios.append(float(np.exp(np.log(stiff[last][known] / sloppy[last][known]).mean())))
-            yield seen.finding(f"stiff over sloppy length at the end, {side}", ratios or None)
+            found = [_ratio(run, metric) for run in runs]
+            window = end_window(runs, column(metric, "stiff_length"))
+            yield seen.finding(f"stiff over sloppy length at the end, {side}", found, given=window)
 
 
 def _parts(metric: str, what: str) -> list[str]:
@@ -128,6 +123,13 @@ def _ahead(run: Run, metric: str) -> float:
     known = np.isfinite(np.stack([run.history[name] for name in _parts(metric, "cosine")])).all(0)
     stiff, sloppy = together(run, *_parts(metric, "cosine"))
     return mean(epochs[known].astype(np.float64), stiff - sloppy) if stiff.size else np.nan
+
+
+def _ratio(run: Run, metric: str) -> float:
+    lengths = np.stack([run.history[name] for name in _parts(metric, "length")])
+    known = np.isfinite(lengths).all(0) & (lengths > 0).all(0)
+    stiff, sloppy = lengths[:, known]
+    return end(run.history["epoch"][known].astype(np.float64), stiff / sloppy) if known.any() else np.nan
 
 
 def _crossings(run: Run, metric: str) -> float:
