@@ -72,13 +72,14 @@ def reproduce(
     _tell_plan(console, stages, parts, folder, carried)
     if plan:
         return
-    command = shlex.join(["grokfast", *sys.argv[1:]])
+    command = shlex.join(["grokfast", "reproduce", "--size", size_name, *(("--only", *only) if only else ())])
     with ReproduceDisplay(console, parts) as display:
         result = carry_out(stages, folder, size_name, command, carried, display)
     for key, reason in result.failed.items():
         console.print(f"failed: {key}: {reason}", soft_wrap=True)
     if result.page is None:
-        console.print(f"stopped by {result.stopped}; all is saved. Resume with\n  {command}", soft_wrap=True)
+        resume = shlex.join(["grokfast", *sys.argv[1:]])
+        console.print(f"stopped by {result.stopped}; all is saved. Resume with\n  {resume}", soft_wrap=True)
         raise SystemExit(130)
     _tell_ledger(console, result.values)
     console.print(f"summaries: {result.summaries.resolve()}", soft_wrap=True)
@@ -138,7 +139,8 @@ def _tell_ledger(console: Console, values: dict[str, Any]) -> None:
     counts = values["counts"]
     console.print(
         f"{counts['figures']['agrees']} of {counts['figures']['all']} claims agree with the paper's figures, "
-        f"{counts['prose']['agrees']} of {counts['prose']['all']} with its text; "
+        f"{counts['prose']['agrees']} of {counts['prose']['all']} with its text; of {counts['values']['all']} values "
+        f"of its figures {counts['values']['agrees']} agree, {counts['values']['differs']} differ; "
         f"{drawn} of {len(values['figures'])} figures drawn",
         soft_wrap=True,
     )

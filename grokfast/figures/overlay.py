@@ -89,11 +89,13 @@ def _draw(axes: Axes, digitised: Digitised) -> None:
     # A view that shows less than was drawn was chosen, as a zoom: it stays.
     span, chosen = axes.get_xlim(), not axes.get_autoscalex_on()
     over_epochs = panels()[digitised.panel].x == _EPOCH
-    last = max((float(np.max(line.get_xdata())) for line in axes.get_lines() if len(line.get_xdata()) > 2), default=0.0)  # type: ignore[arg-type]
+    epochs = [np.asarray(line.get_xdata(), dtype=np.float64) for line in axes.get_lines()]
+    epochs = [values for values in epochs if values.size > 2] or [np.zeros(1)]  # shorter ones mark a place
+    first, last = min(map(np.min, epochs)), max(map(np.max, epochs))
     for _, x, y in digitised.curves():
         shown = np.ones(x.size, dtype=bool)
         if over_epochs:
-            shown &= x <= last
+            shown &= (first <= x) & (x <= last)
         for scale, values in ((axes.get_xscale(), x), (axes.get_yscale(), y)):
             if scale == "log":
                 shown &= values > 0

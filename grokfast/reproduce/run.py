@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -91,7 +92,7 @@ def reproduce(
         stages: What to train, in order.
         folder: The store.
         size: Of the stages.
-        command: That starts it, also again.
+        command: That starts it, also again; without the folder, for the page.
         carried: How.
         tell: Told what happens.
 
@@ -122,16 +123,15 @@ def reproduce(
                 return result
             tell("ended", {"part": f"{name} {stage.name}"})
         _summarise(stage, store, summaries)
-    _begin(clock, tell, PAGE)
+    tell("part", {"part": PAGE})
     made = 0
 
     def drawn(name: str) -> None:
         nonlocal made
         made += 1
-        told("share", {"part": PAGE, "done": made, "note": name})
+        tell("share", {"part": PAGE, "done": made, "note": name})
 
-    # The page tells the times up to here, so that it is the same when it is made again from the summaries.
-    clock.end()
+    # The page tells the times of the stages and not its own: made again from the summaries it is the same.
     result.values = build_page(summaries, page, drawn)
     result.page = page
     tell("ended", {"part": PAGE})
@@ -154,7 +154,7 @@ def _train(stage: Stage, store: Store, command: str, carried: Carried, tell: Lis
         save_every=carried.save_every,
         timeout=carried.timeout,
         listener=lambda kind, details: tell("sweep", {"kind": kind, **details}),
-        resume=command,
+        resume=f"{command} --runs {shlex.quote(str(store.root))}",
     )
     result.failed |= {**report.plan.failed, **report.failed}
     return report.stopped

@@ -136,9 +136,9 @@ def page_values(summaries: Summaries, tell: Tell = lambda name: None) -> dict[st
 
 
 def counts(results: Sequence[ClaimResult]) -> dict[str, dict[str, int]]:
-    """How many claims agree, differ and are open: against the paper's figures and against its text.
+    """How many claims agree, differ and are open, against the paper's figures and its text; and how many values.
 
-    A claim counts where the paper has a value and something was measured.
+    A claim counts where the paper has a value and something was measured; values are those that its figures have.
     """
     found = {}
     for against in ("figures", "prose"):
@@ -146,6 +146,10 @@ def counts(results: Sequence[ClaimResult]) -> dict[str, dict[str, int]]:
         verdicts.pop(Verdict.NONE, None)
         found[against] = {str(verdict): verdicts[verdict] for verdict in Verdict if verdict is not Verdict.NONE}
         found[against]["all"] = sum(verdicts.values())
+    values = Counter(str(finding.against_figure) for result in results for finding in result.findings)
+    values.pop(Verdict.NONE, None)
+    found["values"] = {str(verdict): values[verdict] for verdict in Verdict if verdict is not Verdict.NONE}
+    found["values"]["all"] = sum(values.values())
     return found
 
 

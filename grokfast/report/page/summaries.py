@@ -32,7 +32,7 @@ class Made:
         command: That makes it.
         versions: Of grokfast and what it stands on, by name.
         machine: What it ran on, by name: nothing in it says whose.
-        seconds: Wall time of each part, by name: ``train main-text``, ``measure main-text``, ``page``.
+        seconds: Wall time of each part, by name: ``train main-text``, ``measure main-text``.
     """
 
     size: str

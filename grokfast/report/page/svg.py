@@ -13,7 +13,7 @@ from grokfast.figures.style import style
 
 _ID = re.compile(r'(\bid="|url\(#|href="#)')
 _PLACES = re.compile(r'(?<=[ "])(?:d|points|x|y|x1|x2|y1|y2|transform|width|height)="[^"]*"')
-_NUMBER = re.compile(r"-?\d+\.\d{3,}")
+_NUMBER = re.compile(r"-?\d+\.\d{2,}")
 _HEAD = re.compile(r'<svg\b[^>]*?viewBox="(?P<box>[^"]+)"[^>]*>', re.DOTALL)
 _DATA = re.compile(r'"data:image/png;base64,[^"]*"', re.DOTALL)
 
@@ -57,5 +57,6 @@ def inline_svg(figure: Figure, name: str, text: str) -> str:
 
 
 def _rounded(number: re.Match[str]) -> str:
-    """A coordinate to a hundredth of a point."""
-    return f"{float(number[0]):.2f}".rstrip("0").rstrip(".")
+    """A coordinate to a tenth of a point; scales and the like, below 1, to three digits."""
+    value = float(number[0])
+    return f"{value:.1f}".removesuffix(".0") if abs(value) >= 1 else f"{value:.3g}"

@@ -53,7 +53,7 @@ def figure():
     first.axvline(2)
     first.legend()
     first.set(title="c of $\\tilde{r}$\nhere", xlabel="epoch")
-    second.plot([1, 2, 30], [0.5, 0.6, 0.25], color="#112233")
+    second.plot([1, 2, 60], [0.5, 0.6, 0.25], color="#112233")
     second.scatter([1, 2, 3], [5, 6, np.nan], label="seeds")
     second.set_label("c")
     lay_over(found, {"c": (Digitised("fig06c"),)})
@@ -64,7 +64,7 @@ def test_curves_are_told_with_their_extremes(figure):
     rows = [row.cells for row in numbers_of(figure)]
     assert rows[0] == ("c of r~ here", "w0 = 1", "4 at 1", "2 at 3", "9 at 2", "2 at 3")
     # A curve without a legend of its own goes by that of its colour.
-    assert rows[1] == ("panel 2", "w0 = 1", "0.5 at 1", "0.25 at 30", "0.6 at 2", "0.25 at 30")
+    assert rows[1] == ("panel 2", "w0 = 1", "0.5 at 1", "0.25 at 60", "0.6 at 2", "0.25 at 60")
     assert rows[2][:2] == ("panel 2", PAPER)
     assert rows[3] == ("panel 2", "seeds (2 points)", "from 1", "5", "6", "to 2")
     assert len(rows) == 4  # lines that mark a place are none
