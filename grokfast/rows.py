@@ -45,7 +45,8 @@ def regime_of(summary: Mapping[str, Any]) -> str:
     """``"groks"`` or ``"learns"`` by definition 2, or ``"not generalised"``.
 
     The definition compares each accuracy with its own maximum and so says nothing about a run whose test accuracy
-    never rose; one that ends below half its train accuracy is called not generalised.
+    never rose; one that ends nearer to chance, the share of the most frequent test label, than to its train accuracy
+    is called not generalised. Runs of earlier versions do not say what chance was: 0 is taken for them.
 
     Args:
         summary: A run's summary, or its row in a table.
@@ -53,7 +54,8 @@ def regime_of(summary: Mapping[str, Any]) -> str:
     # Runs of the first schema may have taken the accuracy of the whole train split alone.
     taken = "_full" if summary.get("end_train_accuracy") is None and "end_train_accuracy_full" in summary else ""
     learned = summary.get(f"t_train{taken}") is not None
-    if not learned or summary["end_test_accuracy"] < 0.5 * summary[f"end_train_accuracy{taken}"]:
+    half = 0.5 * (summary[f"end_train_accuracy{taken}"] + (summary.get("chance") or 0.0)) if learned else 0.0
+    if not learned or summary["end_test_accuracy"] < half:
         return "not generalised"
     return "groks" if summary[f"groks{taken}"] else "learns"
 

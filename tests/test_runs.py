@@ -86,6 +86,9 @@ def test_regime_guards_runs_that_never_generalised():
     assert regime_of({**base, "end_test_accuracy": 1.0}) == "groks"
     assert regime_of({**base, "end_test_accuracy": 1.0, "groks": False}) == "learns"
     assert regime_of({**base, "end_test_accuracy": 0.1}) == "not generalised"
+    # with two classes a guess is right half of the time
+    assert regime_of({**base, "end_test_accuracy": 0.7, "chance": 0.5}) == "not generalised"
+    assert regime_of({**base, "end_test_accuracy": 0.8, "chance": 0.5}) == "groks"
     assert regime_of({"end_test_accuracy": 0.0, "end_train_accuracy": 0.0}) == "not generalised"
 
 

@@ -6,6 +6,7 @@ import shlex
 import shutil
 import sys
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -19,11 +20,37 @@ from grokfast.cli.reproduce_progress import ReproduceDisplay
 from grokfast.cli.sweep_progress import duration, size
 from grokfast.errors import ConfigError
 from grokfast.report.page import build_page
-from grokfast.reproduce import SIZES, Carried, PartCost, Stage, costs, places, stages_of
+from grokfast.reproduce import BEYOND, PAPER, SIZES, Carried, PartCost, Stage, costs, places, stages_of, write_beyond
 from grokfast.reproduce import reproduce as carry_out
 from grokfast.store import Store
 
 _HERE = Carried()
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """What is reproduced.
+
+    Attributes:
+        only: Claims, figures and studies, such as C1 fig05c; everything of the paper if none is named.
+        beyond: The experiments past the paper too: their runs, then answers and figures beside the page.
+    """
+
+    only: tuple[str, ...] = ()
+    beyond: bool = False
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """What the stages are chosen by."""
+        return (*(self.only or (PAPER,)), BEYOND) if self.beyond else self.only
+
+    @property
+    def options(self) -> list[str]:
+        """As on the command line."""
+        return [*(("--only", *self.only) if self.only else ()), *(("--beyond",) if self.beyond else ())]
+
+
+_PAPER = Wanted()
 
 SizeName = Annotated[str, tyro.conf.arg(name="size")]
 
@@ -35,7 +62,7 @@ def main(arguments: Sequence[str]) -> None:
 
 def reproduce(
     size_name: SizeName = "quick",
-    only: tuple[str, ...] = (),
+    wanted: Annotated[Wanted, tyro.conf.arg(name="")] = _PAPER,
     folder: Annotated[Path, tyro.conf.arg(name="runs")] = Path("reproduction"),
     plan: bool = False,
     page_from: Path | None = None,
@@ -49,7 +76,7 @@ def reproduce(
 
     Args:
         size_name: quick (minutes), laptop (an evening) or paper.
-        only: Claims, figures and studies, such as C1 fig05c; everything if none is named.
+        wanted: What is reproduced.
         folder: Folder of runs, summaries and the page.
         plan: Only say how many runs, how long and how much disk.
         page_from: Make the page from this folder of summaries alone, and do nothing else.
@@ -67,12 +94,12 @@ def reproduce(
         raise ConfigError(f"--out goes with --page-from; without it the page is {places(folder, size_name)[1]}")
     if size_name not in SIZES:
         stages_of(size_name)  # raises, with the sizes
-    stages = stages_of(size_name, only)
+    stages = stages_of(size_name, wanted.names)
     parts = _parts(stages, folder, carried) if measure or plan else _unmeasured(stages)
     _tell_plan(console, stages, parts, folder, carried)
     if plan:
         return
-    command = shlex.join(["grokfast", "reproduce", "--size", size_name, *(("--only", *only) if only else ())])
+    command = shlex.join(["grokfast", "reproduce", "--size", size_name, *wanted.options])
     with ReproduceDisplay(console, parts) as display:
         result = carry_out(stages, folder, size_name, command, carried, display)
     for key, reason in result.failed.items():
@@ -84,6 +111,8 @@ def reproduce(
     _tell_ledger(console, result.values)
     console.print(f"summaries: {result.summaries.resolve()}", soft_wrap=True)
     console.print(f"page: {result.page.resolve()}", soft_wrap=True)
+    if wanted.beyond:
+        console.print(f"past the paper: {write_beyond(folder)[0].resolve()}", soft_wrap=True)
 
 
 def _parts(stages: Sequence[Stage], folder: Path, carried: Carried) -> list[PartCost]:

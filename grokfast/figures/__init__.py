@@ -19,6 +19,12 @@ from grokfast.figures import (  # isort: skip
     fig32,
     fig33,
     fig34,
+    beyond_only,
+    beyond_scatters,
+    beyond_borders,
+    beyond_features,
+    beyond_motion,
+    beyond_phases,
     demo,
 )
 from grokfast.figures.choose import Choice, by_scale, choose, ends, scale_of, seed_of, title_of
@@ -47,6 +53,12 @@ _HOMES = (
     fig32,
     fig33,
     fig34,
+    beyond_only,
+    beyond_scatters,
+    beyond_borders,
+    beyond_features,
+    beyond_motion,
+    beyond_phases,
     demo,
 )
 """The modules that register the figures, in the order of the listing."""

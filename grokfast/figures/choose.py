@@ -8,10 +8,10 @@ from typing import Any
 
 from grokfast.errors import InputError, MissingRunsError
 from grokfast.figures.kept import lacking, lacking_kept
-from grokfast.figures.spec import FigureSpec
+from grokfast.figures.spec import WHOLE, FigureSpec
 from grokfast.rows import regime_of
 from grokfast.runs import Run, RunTable
-from grokfast.studies import Setting, find_study, setting_of, varying
+from grokfast.studies import Setting, find_study, setting_of, stored_runs, varying
 
 _SHOWN = 12  # settings that a message lists
 
@@ -66,6 +66,8 @@ def choose(spec: FigureSpec, table: RunTable, where: str | None = None) -> Choic
         InputError: If several settings have it, none of them the study's; the message lists them, each with the
             condition that chooses it.
     """
+    if spec.apart == WHOLE:
+        return _whole(spec, table.where(where) if where else table)
     groups = groups_of(table.where(where) if where else table, spec.columns, spec.curves, spec.kept)
     able = [group for group in groups if group.scales >= spec.scales]
     if not able:
@@ -79,6 +81,33 @@ def choose(spec: FigureSpec, table: RunTable, where: str | None = None) -> Choic
         [run for group in chosen for run in group.runs],
         {key: why for group in chosen for key, why in group.left_out.items()},
     )
+
+
+def _whole(spec: FigureSpec, table: RunTable) -> Choice:
+    """Every run of a figure's studies, whatever its setting; those that lack something are left out."""
+    runs: list[Run] = []
+    left_out: dict[str, str] = {}
+    lacks: list[str] = []
+    there = []
+    for name in spec.studies:
+        try:
+            there.append(stored_runs(table, name))
+        except MissingRunsError:
+            if not there and name == spec.studies[-1]:
+                raise
+    for stored in there:
+        for run in stored.runs:
+            lacks = [*lacking(run, spec.columns, spec.curves), *lacking_kept(run, spec.kept)]
+            if lacks:
+                left_out[run.key] = f"without {', '.join(lacks)}"
+            else:
+                runs.append(run)
+    if not runs:
+        raise MissingRunsError(
+            f"{spec.name} needs {', '.join(lacks)}, which the runs in {table.store.root} do not have; make them with\n"
+            f"  grokfast report beyond --runs {table.store.root}"
+        )
+    return Choice(runs, left_out)
 
 
 def groups_of(

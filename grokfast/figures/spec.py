@@ -19,6 +19,9 @@ from grokfast.runs import Run
 ENTRY_POINTS = "grokfast.figures"
 """The entry point group in which an installed package names its figures."""
 
+WHOLE = "every setting"
+"""Stands for ``apart`` in a figure that shows all runs of its studies at once."""
+
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
 
 
@@ -38,7 +41,8 @@ class FigureSpec:
         curves: Columns of the history that it needs at two epochs or more.
         kept: Curves of stored end models that it needs (``pruning-global``): ``grokfast measure`` makes them.
         scales: How many different w0 it needs.
-        apart: A field (``"task"`` too) whose values it shows apart, each in a panel of its own.
+        apart: A field (``"task"`` too) whose values it shows apart, each in a panel of its own; :data:`WHOLE` for all
+            runs of its studies, of every setting.
         paper: The paper's own curves, laid over runs of the paper's setting: by the label that ``draw`` gives the axes.
 
     Raises:

@@ -41,6 +41,11 @@ TIMES = (
         kind=Kind.END,
     ),
     Column(
+        "chance",
+        "share of the most frequent label of the test split: the accuracy of a constant guess",
+        kind=Kind.END,
+    ),
+    Column(
         "settled",
         "whether train and test accuracy came within 1 % of their maximum before the last tenth of the epochs; the "
         "learning times of a run that did not are lower bounds",

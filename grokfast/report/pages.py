@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from grokfast.errors import MissingRunsError
+from grokfast.report.beyond import beyond_report
 from grokfast.report.claims import ClaimResult, Part, evaluate_all
 from grokfast.report.ledger import ledger_lines
 from grokfast.report.markdown import appendix_lines, claim_lines, margins_text
@@ -67,6 +68,15 @@ class Report:
         if appendix:
             lines += ["## Appendix", "", "The same in other readings; nothing is compared here.", "", *appendix]
         return "\n".join([*lines[:-1], ""]) if lines[-1] == "" else "\n".join([*lines, ""])
+
+
+@dataclass(frozen=True)
+class BeyondReport(Report):
+    """The experiments past the paper, which have rules of their own."""
+
+    def write(self, table: RunTable) -> str:
+        """Every experiment's answer, and what it rests on."""
+        return beyond_report(table)
 
 
 def _links() -> dict[str, list[str]]:
@@ -143,6 +153,7 @@ _FOUND = (
         "geometry-table.md",
         ("I1", "I2", "I3", "I4", "I5", "M6", "M7"),
     ),
+    BeyondReport("beyond", "Past the paper", "questions past the paper, each decided by its rule", "beyond-table.md"),
 )
 
 REPORTS: Mapping[str, Report] = {report.name: report for report in _FOUND}

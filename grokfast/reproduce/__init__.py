@@ -1,7 +1,22 @@
 """The whole paper by one command: what it takes, doing it, and the page."""
 
+from grokfast.reproduce.beyond import write_beyond
 from grokfast.reproduce.cost import PAGE, PartCost, costs
 from grokfast.reproduce.run import Carried, Reproduced, places, reproduce
-from grokfast.reproduce.stages import SIZES, Stage, stages_of
+from grokfast.reproduce.stages import BEYOND, PAPER, SIZES, Stage, stages_of
 
-__all__ = ["PAGE", "SIZES", "Carried", "PartCost", "Reproduced", "Stage", "costs", "places", "reproduce", "stages_of"]
+__all__ = [
+    "BEYOND",
+    "PAGE",
+    "PAPER",
+    "SIZES",
+    "Carried",
+    "PartCost",
+    "Reproduced",
+    "Stage",
+    "costs",
+    "places",
+    "reproduce",
+    "stages_of",
+    "write_beyond",
+]

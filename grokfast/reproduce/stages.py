@@ -10,6 +10,7 @@ from grokfast._checks import nearest
 from grokfast.errors import ConfigError
 from grokfast.figures import FIGURES
 from grokfast.figures.choose import is_measurable
+from grokfast.report.beyond import EXPERIMENTS
 from grokfast.report.claims import CLAIMS
 from grokfast.report.page.content import PAPERS
 from grokfast.studies import STUDIES
@@ -21,6 +22,12 @@ SIZES = ("quick", "laptop", "paper")
 
 APART = ("geometry",)
 """Studies that are trained only when they are asked for by name: they cost many times what shows the same."""
+
+PAPER = "paper"
+"""Stands for all of the paper's studies."""
+
+BEYOND = "beyond"
+"""Stands for the studies of the experiments past the paper."""
 
 _FIRST = ("main-text", "main-text-ends", "main-text-dynamics", "strong-decay", "batch-200", "ising")
 
@@ -52,7 +59,7 @@ def stages_of(size: str, only: Sequence[str] = ()) -> list[Stage]:
 
     Args:
         size: One of :data:`SIZES`.
-        only: Names of claims, figures and studies; all of the paper's if empty.
+        only: Names of claims, figures and studies, :data:`PAPER` and :data:`BEYOND`; all of the paper's if empty.
 
     Raises:
         ConfigError: If there is no such size, claim, figure or study.
@@ -91,9 +98,13 @@ def wanted_studies(only: Sequence[str]) -> set[str]:
         claimed = {name for claim in CLAIMS.values() for name in claim.studies}
         return {*owned, *claimed} - set(APART)
     found: set[str] = set()
-    known = [*CLAIMS, *PAPERS, *STUDIES]
+    known = [*CLAIMS, *PAPERS, *STUDIES, PAPER, BEYOND]
     for name in only:
-        if name in CLAIMS:
+        if name == PAPER:
+            found |= wanted_studies(())
+        elif name == BEYOND:
+            found |= {study for one in EXPERIMENTS.values() for study in (*one.studies, *one.optional)}
+        elif name in CLAIMS:
             found |= set(CLAIMS[name].studies) - set(APART)
         elif name in FIGURES:
             found |= set(FIGURES[name].studies) - set(APART)

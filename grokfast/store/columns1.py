@@ -15,7 +15,10 @@ _METRICS = {
     "train_accuracy_full": ("share of right predictions on the whole train split after the epoch", "", ""),
 }
 _ENDS = {
-    "plateau_end": ("last epoch of the plateau after the train split is learned", "epochs"),
+    "plateau_end": (
+        "last epoch of the plateau of a run that groks, before test accuracy leaves its level at t_train",
+        "epochs",
+    ),
     "size_at_5_percent_drop": ("smallest share of weights that keeps 95 % of the unpruned test accuracy", ""),
 }
 _QUANTITIES = {"energy": "E", "magnetization": "M", "abs_magnetization": "|M|"}

@@ -2,11 +2,13 @@
 
 from grokfast.studies.file import Sweep, read_sweep, sizes_of, sweep_of
 from grokfast.studies.setting import Setting, is_alike, setting_of, varying
+from grokfast.studies.stored import Stored, stored_runs
 from grokfast.studies.study import STUDIES, Study, find_study, listing, read_study
 
 __all__ = [
     "STUDIES",
     "Setting",
+    "Stored",
     "Study",
     "Sweep",
     "find_study",
@@ -16,6 +18,7 @@ __all__ = [
     "read_sweep",
     "setting_of",
     "sizes_of",
+    "stored_runs",
     "sweep_of",
     "varying",
 ]

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
@@ -79,6 +80,7 @@ def stack_results(state: StackState, seconds: float, measures: Sequence[Measure]
         diverged = state.diverged[e]
         summary = {
             **({} if diverged else _times(config, history)),
+            **_chance(state.splits[e].test_labels),
             **{f"end_{name}": _plain(history[name][-1]) for name in state.history},
             **{name: _plain(values[e].item()) for name, values in {**ends, **own}.items()},
         }
@@ -144,6 +146,12 @@ def _history(state: StackState, e: int, last: Mapping[str, Tensor]) -> History:
         looks = [*state.observed.get(name, []), *([(state.epoch, last[name])] if name in last else [])]
         sparse[name] = [epoch for epoch, _ in looks], np.array([values[e].item() for _, values in looks])
     return History(columns, sparse, state.epoch)
+
+
+def _chance(labels: Tensor) -> dict[str, float]:
+    if labels.is_floating_point():
+        return {}
+    return {"chance": torch.bincount(labels.flatten()).max().item() / labels.numel()}
 
 
 def _times(config: RunConfig, history: Mapping[str, NDArray[Any]]) -> dict[str, Any]:

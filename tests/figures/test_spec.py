@@ -5,6 +5,7 @@ import pytest
 from grokfast import load
 from grokfast.errors import ConfigError, InputError
 from grokfast.figures import FIGURES, FigureSpec, draw, draw_all, find_figure, listing, register_figure, save
+from grokfast.figures.spec import WHOLE
 from grokfast.studies import STUDIES
 
 
@@ -70,11 +71,15 @@ def test_all_that_can_be_drawn_is_drawn_and_saved_the_rest_has_its_reason(made, 
     # Two settings, one of each task: only the figures of any task must be told which, and those that show settings
     # apart that are alike but for one field.
     reasons = {name: text for name, text in found.items() if isinstance(text, str)}
+    # Those that show a study whole have its runs or none.
+    whole = {name for name in reasons if FIGURES[name].apart == WHOLE}
+    assert whole == {name for name in FIGURES if name.startswith("beyond_")}
+    assert all("grokfast sweep beyond-" in reasons.pop(name) for name in whole)
     assert set(reasons) == {"training", "pruning", "losses", "dynamics", "measures", "fig05a", "fig14"}
     assert all("--where" in text for text in reasons.values())
     one = {name: draw(name, table, "task = 'modular-addition'") for name in reasons}
     drawn = {name: figure for name, figure in {**found, **one}.items() if not isinstance(figure, str)}
-    assert set(drawn) == set(FIGURES)
+    assert set(drawn) == set(FIGURES) - whole
     for name in ("fig05a", "fig21", "fig04", "measures"):
         files = save(drawn[name], tmp_path, name)
         assert files[0].read_text().startswith("<?xml")

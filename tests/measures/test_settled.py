@@ -55,3 +55,13 @@ def test_the_end_of_the_plateau_is_that_of_the_plateau_and_none_without():
     at_once = grokking_times(train, train)
     assert not at_once.groks
     assert at_once.plateau_end is None
+
+
+def test_chance_is_the_share_of_the_most_frequent_test_label():
+    from grokfast import RunConfig
+    from grokfast.tasks import SparseParity
+    from grokfast.training import train_stack
+
+    config = RunConfig(task=SparseParity(n=6, k=2, samples=40, hidden=(4,)), epochs=1, w0=1.0)
+    counts = np.bincount(config.task.split(0).test_labels.numpy())
+    assert train_stack([config])[0].record["summary"]["chance"] == counts.max() / counts.sum()

@@ -21,6 +21,21 @@ ISING = Ising(L=4, channels=(2,), hidden=(6,), temperatures=4, snapshots=60, swe
 
 
 @dataclass(frozen=True)
+class Stable(NetworkTask):
+    """Two classes by StableMax."""
+
+    name: ClassVar[str] = "stable"
+    loss: ClassVar[Loss] = Loss.STABLEMAX
+
+    def data(self):
+        x = torch.linspace(-1, 1, 20)[:, None]
+        return x, (x[:, 0] > 0).long()
+
+    def module(self):
+        return nn.Sequential(nn.Linear(1, 4), nn.Tanh(), nn.Linear(4, 2))
+
+
+@dataclass(frozen=True)
 class Line(NetworkTask):
     """A regression with one hidden layer."""
 
@@ -104,6 +119,21 @@ def test_flatness_equals_whole_matrices(task):
         softmax = torch.einsum("nci,ncd,ndj->ij", jacobian, metric, jacobian) / len(inputs)
         assert found["fisher_trace"] == pytest.approx(softmax.trace().item(), rel=1e-9)
         assert found["fisher_largest"] == pytest.approx(torch.linalg.eigvalsh(softmax)[-1].item(), rel=1e-4)
+
+
+def test_the_hessian_is_that_of_the_task_s_loss():
+    seen = snapshot(Stable(), seeds=(0,))
+    product = hessian_product(seen.model(0), seen.task, seen.splits[0])
+    params = {n: p.clone() for n, p in seen.params.items()}
+    probe = torch.randn(sum(p[0].numel() for p in params.values()), dtype=torch.float64)
+    slopes = []
+    for sign in (1, -1):
+        parts = torch.split(sign * 1e-5 * probe, [p[0].numel() for p in params.values()])
+        moved = {n: p + part.reshape(p.shape) for (n, p), part in zip(params.items(), parts, strict=True)}
+        out = {n: torch.zeros_like(p) for n, p in moved.items()}
+        seen.task.gradients(moved, seen.splits[0].train_inputs[None], seen.splits[0].train_labels[None], out)
+        slopes.append(torch.cat([part.flatten() for part in out.values()]))
+    torch.testing.assert_close(product(probe), (slopes[0] - slopes[1]) / 2e-5, rtol=1e-5, atol=1e-7)
 
 
 def test_last_hidden_is_what_the_last_matrix_takes():

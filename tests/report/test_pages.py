@@ -57,7 +57,7 @@ def _tables(page):
     return [[cell.strip() for cell in re.split(r"(?<!\\)\|", line)[1:-1]] for line in lines]
 
 
-@pytest.mark.parametrize("name", [name for name in REPORTS if name != "dynamics"])
+@pytest.mark.parametrize("name", [name for name in REPORTS if name not in ("dynamics", "beyond")])
 def test_a_page_has_its_claims_in_tables_of_at_most_six_columns(folder, name):
     page = REPORTS[name].write(load(folder))
     assert page.startswith(f"# {REPORTS[name].title}\n\nWritten by `grokfast report {name}`.")

@@ -42,6 +42,10 @@ def test_some_claims_and_figures_need_a_part_of_it():
     studies = {study for stage in stages_of("quick", [claim.name]) for study in stage.studies}
     assert studies == set(claim.studies) - {"geometry"}
     assert [stage.name for stage in stages_of("quick", ["geometry"])] == ["geometry"]
+    beyond = {study for stage in stages_of("quick", ["beyond"]) for study in stage.studies}
+    assert beyond == {name for name in STUDIES if name.startswith("beyond-")}
+    both = {study for stage in stages_of("quick", ["paper", "beyond"]) for study in stage.studies}
+    assert both == beyond | {study for stage in stages_of("quick") for study in stage.studies}
 
 
 def test_what_there_is_not_is_refused():

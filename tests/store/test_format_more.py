@@ -76,7 +76,7 @@ def test_columns_of_old_runs_are_described_as_those_of_today(folder: Path, tmp_p
             now = {k: c for k, c in now.items() if k in then or k[0].endswith("_full")}
         assert {name for name, _ in then} <= {name for name, _ in now}
         scalars = {name for name, kind in now if kind != "array"}
-        assert scalars - {name for name, _ in then} == set()
+        assert scalars - {name for name, _ in then} <= {"chance", "settled"}  # recorded by later versions alone
         for place, column in then.items():
             wanted = now[place]
             assert (column["unit"], column["headline"], column["measure"]) == (

@@ -87,7 +87,7 @@ def test_a_size_overrides_field_by_field(tmp_path: Path) -> None:
         ("[gird]\nw0 = [1]", "no table 'gird'; did you mean 'grid'"),
         ("[grid]\nw0 = []", "grid.w0 is empty"),
         ("[grid]\nw0 = 1", "must be a list of values, got 1"),
-        ("[grid]\nseed = { count = 0 }", "count of at least 1"),
+        ("[grid]\nseed = { count = 0 }", "with a count in 1"),
         ("[grid]\nseed = { cuont = 3 }", "did you mean 'count'"),
         ("[grid]\nw0 = [1, 1.0]", "names the run w0 = 1, seed = 0 twice"),
         ("[run]\nw0 = 1\n[grid]\nw0 = [1]", "'w0' stands under both run and grid"),

@@ -1,0 +1,50 @@
+"""c per decade of w0 by batch size: question 4 of ``docs/beyond.md``."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from matplotlib.figure import Figure
+
+from grokfast.figures.batch_slopes import RULES, slopes_by_rule
+from grokfast.figures.grouping import values_by
+from grokfast.figures.spec import WHOLE, FigureSpec, register_figure
+from grokfast.figures.style import new_figure
+from grokfast.runs import Run
+
+
+def _draw(runs: Sequence[Run]) -> Figure:
+    decays = values_by(runs, "weight_decay")
+    figure = new_figure(1, len(decays), width=4.6 * len(decays), height=3.4, sharey=True)
+    for axes, (decay, mine) in zip(figure.axes, decays.items(), strict=True):
+        for k, (rule, slopes) in enumerate(slopes_by_rule(mine).items()):
+            known = [slope for slope in slopes if slope.estimate is not None]
+            means = [slope.estimate.mean for slope in known if slope.estimate]
+            ends = [
+                (slope.estimate.mean - slope.estimate.low, slope.estimate.high - slope.estimate.mean)
+                for slope in known
+                if slope.estimate
+            ]
+            places = [slope.batch * 1.04 ** (k - 1) for slope in known]
+            if known:
+                axes.errorbar(
+                    places, means, list(zip(*ends, strict=True)), fmt="o-", capsize=2, linewidth=1, label=RULES[rule]
+                )
+        axes.axhline(0, color="black", linewidth=0.5)
+        axes.set(xscale="log", xlabel="batch size $B$", title=f"weight decay {decay:g}")
+    figure.axes[0].set_ylabel("$c$ per decade of $w_0$")
+    figure.axes[0].legend(fontsize="small")
+    figure.suptitle("The compressive regime over batch size (below 0: there is one), 95 % intervals")
+    return figure
+
+
+register_figure(
+    FigureSpec(
+        "beyond_borders",
+        "c per decade of w0 by batch size, learning rate fixed and growing with it",
+        _draw,
+        "beyond-batch",
+        columns=("compressibility", "end_test_accuracy"),
+        apart=WHOLE,
+    )
+)
