@@ -69,7 +69,9 @@ def _superposition(runs: Sequence[Run]) -> Figure:
 
 
 def _flatness(runs: Sequence[Run]) -> Figure:
-    return draw_rows(runs, _FLATNESS, "Compressibility against trace and largest eigenvalue of three curvatures", "log")
+    return draw_rows(
+        runs, _FLATNESS, "Compressibility against trace and largest eigenvalue of three curvatures", "linear"
+    )
 
 
 register_figure(
