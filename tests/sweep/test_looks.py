@@ -14,6 +14,7 @@ import pytest
 from torch import Tensor
 
 from grokfast import ModularAddition, Observer, RunConfig, Store, load, train_runs
+from grokfast.checksums import digest_of
 from grokfast.errors import ConfigError, StoreError
 from grokfast.store.lock import lock
 from grokfast.sweep import Job, Outcome, Shard, begun_shards, make_plan, run_shard
@@ -151,13 +152,11 @@ def _of_schema_1(shard: Shard, root: Path) -> Path:
     note = json.loads((folder / "shard.json").read_text())
     configs = [{k: v for k, v in config.items() if k != "observe"} for config in note["configs"]]
     (folder / "shard.json").write_text(json.dumps({"configs": configs}))
-    from grokfast.training import state
-
     for file in folder.glob("state-*.json"):
         record = json.loads(file.read_text())
         del record["sha256"]
         record |= {"schema": 1, "configs": configs}
-        file.write_text(json.dumps({**record, "sha256": state._digest(record)}))
+        file.write_text(json.dumps({**record, "sha256": digest_of(record)}))
     return folder.rename(folder.with_name("0123456789abcdef"))
 
 

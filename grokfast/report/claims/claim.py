@@ -222,7 +222,7 @@ class Claim:
 
 
 _LETTERS = "GFCDIM"
-_LEARNING_TIMES = frozenset(column.name for column in (*TIMES, *FULL_TIMES)) - {"settled"}
+_LEARNING_TIMES = frozenset(column.name for column in (*TIMES, *FULL_TIMES) if column.unit == "epochs")
 _FOUND: dict[str, Claim] = {}
 
 CLAIMS: Mapping[str, Claim] = _FOUND

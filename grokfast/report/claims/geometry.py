@@ -66,9 +66,10 @@ def towards_the_origin(case: Case) -> Iterator[Finding]:
         for side, runs in seen.sides.items():
             yield seen.finding(f"largest, {side}", seen.curve_of(runs, name, peak), "cosine")
             yield seen.finding(f"smallest, {side}", seen.curve_of(runs, name, least), "cosine")
-            until = float(np.mean(seen.values("t_test", runs)))
-            found = seen.curve_of(runs, name, mean_until, place=until)
-            yield seen.finding(f"mean up to t_test, {side}", found, "cosine")
+            learned = seen.values("t_test", runs)
+            if np.isfinite(learned).any():
+                found = seen.curve_of(runs, name, mean_until, place=float(np.nanmean(learned)))
+                yield seen.finding(f"mean up to t_test, {side}", found, "cosine")
             window = end_window(runs, name)
             found = seen.curve_of(runs, name, end)
             yield seen.finding(f"at the end, {side}", found, "cosine", given=window)

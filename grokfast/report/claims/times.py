@@ -34,10 +34,13 @@ def onset_of_grokking(case: Case) -> Iterator[Finding]:
         onsets.append(np.inf if np.isnan(onset) else onset)
     by_seed = "by seed " + ", ".join("none" if np.isinf(x) else f"{x:g}" for x in onsets)
     yield case.finding("onset of grokking, w0", median_range(onsets), "onset", of=_RANGE, note=by_seed)
-    orders = [np.argsort(np.argsort(values)) for values in (_log_w0(case), case.values("t_grok"))]
-    yield case.finding(
-        "rank correlation of t_grok with w0", correlation(*orders), "correlation", of="correlation over runs"
-    )
+    delay = case.values("t_grok")
+    known = np.isfinite(delay)
+    if known.sum() > 2:
+        orders = [np.argsort(np.argsort(values[known])) for values in (_log_w0(case), delay)]
+        yield case.finding(
+            "rank correlation of t_grok with w0", correlation(*orders), "correlation", of="correlation over runs"
+        )
     yield from _times(case, "t_grok")
 
 
