@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from grokfast.errors import InputError
 from grokfast.measures import fourier_power
 from grokfast.runs import Run
 from grokfast.store import derived, read_derived
@@ -29,8 +30,10 @@ def keep_frequency_shares(run: Run) -> None:
 
 def _computed(run: Run) -> NDArray[np.float64]:
     params = run.checkpoint()
-    layer = max(int(name.split(".")[0]) for name in params)
-    weight = params[f"{layer}.weight"]
+    layers = [int(first) for first, _, last in (name.partition(".") for name in params) if first.isdigit() and last]
+    if not layers:
+        raise InputError(f"expected a network whose last layer is its output matrix, as an MLP's, got {sorted(params)}")
+    weight = params[f"{max(layers)}.weight"]
     power = fourier_power(weight.T.double())
     waves = weight.shape[0] // 2 + 1
     share = power[:, :waves].clone()
