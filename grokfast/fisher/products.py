@@ -317,6 +317,9 @@ class _Work:
         if found is None:
             found = _by_two_backward_passes(self.job, self._world(e), directions, block.inputs)
             if not self._is_adjoint(e, *found, directions, block):
+                again = _by_two_backward_passes(self.job, self._world(e), directions, block.inputs)
+                if not all(map(torch.equal, found, again)):
+                    raise InputError("the model gives different outputs for the same inputs: it draws random numbers")
                 raise InputError(
                     "the derivatives of the outputs along a direction do not fit the model's gradients: an operation "
                     "of its own has a backward pass that cannot be differentiated"
