@@ -31,7 +31,7 @@ def row_of(record: Mapping[str, Any]) -> dict[str, Any]:
     row = {"key": record["key"], "task": task.pop("name"), **config}
     row |= {"status": record["status"], "diverged_epoch": record["diverged_epoch"], "reason": record.get("reason")}
     row |= {"seconds": record["seconds"], "parent": record.get("parent")}
-    row["regime"] = _regime(record)
+    row["regime"] = regime_in(record)
     taken = {name.lower() for name in row}
     for prefix, more in (("task_", task), ("measured_", summary_of(record))):
         for name, value in more.items():
@@ -49,7 +49,7 @@ def regime_of(summary: Mapping[str, Any]) -> str:
     is called not generalised. Runs of earlier versions do not say what chance was: 0 is taken for them.
 
     Args:
-        summary: A run's summary, or its row in a table.
+        summary: A run's summary.
     """
     # Runs of the first schema may have taken the accuracy of the whole train split alone.
     taken = "_full" if summary.get("end_train_accuracy") is None and "end_train_accuracy_full" in summary else ""
@@ -60,7 +60,8 @@ def regime_of(summary: Mapping[str, Any]) -> str:
     return "groks" if summary[f"groks{taken}"] else "learns"
 
 
-def _regime(record: Mapping[str, Any]) -> str | None:
+def regime_in(record: Mapping[str, Any]) -> str | None:
+    """The regime of a run by its record, ``"diverged"`` too; None for a failed run, or one without accuracy."""
     if record["status"] == "diverged":
         return "diverged"
     known = record["status"] == "finished" and record["summary"].get("end_test_accuracy") is not None

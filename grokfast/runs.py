@@ -21,7 +21,7 @@ from grokfast.errors import InputError, StoreError
 from grokfast.measures import Column
 from grokfast.models import Params
 from grokfast.query import export, select
-from grokfast.rows import ROWS, row_of, summary_of
+from grokfast.rows import ROWS, regime_in, row_of, summary_of
 from grokfast.store import (
     Store,
     derived_damage,
@@ -72,6 +72,11 @@ class Run:
     def summary(self) -> dict[str, Any]:
         """End results: grokking times, end metrics, compressibility, features."""
         return summary_of(self.record)
+
+    @property
+    def regime(self) -> str | None:
+        """``groks``, ``learns``, ``not generalised`` or ``diverged``; None for a failed run, or without accuracy."""
+        return regime_in(self.record)
 
     @cached_property
     def history(self) -> dict[str, NDArray[Any]]:

@@ -11,7 +11,6 @@ from rich.table import Table
 from rich.text import Text
 
 from grokfast.measures import Column
-from grokfast.rows import regime_of
 from grokfast.runs import RunTable
 
 _TIMES = ("t_train", "t_test", "t_grok")
@@ -59,7 +58,7 @@ def _cells(row: Mapping[str, Any], own: list[Column]) -> list[str]:
     accuracy = row.get("end_test_accuracy")
     return [
         *[f"{row[name]}{rising}" if known else "-" for name in _TIMES],
-        regime_of(row),
+        row["regime"] or "no accuracy",
         "-" if accuracy is None else f"{accuracy:.2%}",
         number(row.get("compressibility")),
         *[number(row.get(column.name)) for column in own],

@@ -7,9 +7,9 @@ from collections.abc import Sequence
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from grokfast.figures.choose import by_scale, scale_of, still_rising
+from grokfast.figures.choose import by_scale, scale_of
 from grokfast.figures.curves import loss_label
-from grokfast.figures.kept import values_of
+from grokfast.figures.kept import still_rising, values_of
 from grokfast.figures.overlay import Digitised
 from grokfast.figures.spec import FigureSpec, register_figure
 from grokfast.figures.style import GROKKING, LEARNING, NEUTRAL, new_figure
@@ -31,10 +31,8 @@ def _scatter(axes: Axes, runs: Sequence[Run], name: str, color: str, marker: str
     scales = [scale_of(run) for run in known]
     axes.scatter(scales, values_of(known, name), color=color, marker=marker, s=14, alpha=0.6, linewidth=0)
     if rising:
-        at = [scale_of(run) for run in rising]
-        axes.scatter(
-            at, values_of(rising, name), facecolors="none", edgecolors=color, marker=marker, s=18, linewidth=0.8
-        )
+        at, least = [scale_of(run) for run in rising], [run.summary[name] for run in rising]
+        axes.scatter(at, least, facecolors="none", edgecolors=color, marker=marker, s=18, linewidth=0.8)
     groups = by_scale(known)
     means = [values_of(members, name).mean() for members in groups.values()]
     axes.plot(list(groups), means, color=color, label=label)

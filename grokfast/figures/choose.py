@@ -9,7 +9,6 @@ from typing import Any
 from grokfast.errors import InputError, MissingRunsError
 from grokfast.figures.kept import lacking, lacking_kept
 from grokfast.figures.spec import WHOLE, FigureSpec
-from grokfast.rows import regime_of
 from grokfast.runs import Run, RunTable
 from grokfast.studies import Setting, find_study, setting_of, stored_runs, varying
 
@@ -295,20 +294,8 @@ def regime(runs: Sequence[Run]) -> str:
 
     Without accuracies there is none: then it says so.
     """
-    names = [_regime(run) for run in runs]
+    names = [run.regime or "no accuracy" for run in runs]
     return max(sorted(set(names)), key=names.count)
-
-
-def _regime(run: Run) -> str:
-    return "no accuracy" if run.summary.get("end_test_accuracy") is None else regime_of(run.summary)
-
-
-def still_rising(run: Run) -> bool:
-    """Whether a run ended before its accuracies had settled, so that its learning times are lower bounds.
-
-    Runs of earlier versions, which do not say, count as settled.
-    """
-    return run.summary.get("settled") is False
 
 
 def counted(count: int, what: str = "seed") -> str:

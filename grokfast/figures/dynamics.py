@@ -9,9 +9,9 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from grokfast.errors import InputError
-from grokfast.figures.choose import counted, ends, regime, still_rising
+from grokfast.figures.choose import counted, ends, regime
 from grokfast.figures.curves import curve, loss_label
-from grokfast.figures.kept import described, history_names
+from grokfast.figures.kept import described, history_names, still_rising
 from grokfast.figures.overlay import Digitised
 from grokfast.figures.spec import FigureSpec, register_figure
 from grokfast.figures.style import FEATURE_COLORS, GROKKING, LEARNING, NEUTRAL, new_figure, note

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from grokfast.errors import InputError
 from grokfast.figures.choose import by_scale, counted, regime, scale_of, split_by, task_of, title_of
+from grokfast.figures.kept import values_of
 from grokfast.figures.style import GROKKING, LEARNING, NEUTRAL, band
 from grokfast.runs import Run
 
@@ -161,9 +162,9 @@ def draw_curves(
 
 def mark_learning(axes: Axes, side: Side) -> None:
     """A dotted line at the mean t_test."""
-    times = [run.summary["t_test"] for run in side.runs if run.summary.get("t_test") is not None]
-    if times:
-        axes.axvline(float(np.mean(times)), color=side.color, linestyle=":", linewidth=0.8)
+    times = values_of(side.runs, "t_test")
+    if np.isfinite(times).any():
+        axes.axvline(float(np.nanmean(times)), color=side.color, linestyle=":", linewidth=0.8)
 
 
 def title(figure: Figure, what: str, runs: Sequence[Run], shown: str = "mean and standard deviation") -> None:

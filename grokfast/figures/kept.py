@@ -15,11 +15,30 @@ from numpy.typing import NDArray
 from grokfast.endmodel import has_curve
 from grokfast.errors import InputError
 from grokfast.measures import Column
+from grokfast.observe import FULL_TIMES, TIMES
 from grokfast.runs import Run, kept_measures
+
+_LEARNING_TIMES = frozenset(column.name for column in (*TIMES, *FULL_TIMES) if column.unit == "epochs")
 
 
 def measured(run: Run) -> dict[str, float]:
-    """Scalars of a run: its summary, and what ``grokfast measure`` has kept; missing values are left out."""
+    """Scalars of a run: its summary, and what ``grokfast measure`` has kept; missing values are left out.
+
+    So are the learning times of a run that still rises at its end: they are lower bounds, and no part of any mean.
+    """
+    rising = still_rising(run)
+    return {name: value for name, value in _scalars(run).items() if not (rising and name in _LEARNING_TIMES)}
+
+
+def still_rising(run: Run) -> bool:
+    """Whether a run ended before its accuracies had settled, so that its learning times are lower bounds.
+
+    Runs of earlier versions, which do not say, count as settled.
+    """
+    return run.summary.get("settled") is False
+
+
+def _scalars(run: Run) -> dict[str, float]:
     found = {**run.summary, **kept_measures(run.store, run.key)}
     return {name: float(value) for name, value in found.items() if _is_number(value)}
 
@@ -47,7 +66,7 @@ def lacking(run: Run, columns: Sequence[str] = (), curves: Sequence[str] = ()) -
         columns: Names; ``*`` stands for anything.
         curves: Names of columns of the history, in the same way.
     """
-    found = measured(run) if columns else {}
+    found = _scalars(run) if columns else {}
     for name in columns:
         if not _has(run, name, found):
             yield name

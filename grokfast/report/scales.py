@@ -7,13 +7,12 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 
 from grokfast.errors import InputError
-from grokfast.figures.choose import by_scale, still_rising
-from grokfast.figures.kept import described, measured
+from grokfast.figures.choose import by_scale
+from grokfast.figures.kept import described, measured, still_rising
 from grokfast.measures import mean_interval
 from grokfast.report.claims import median_range
 from grokfast.report.markdown import markdown_table
 from grokfast.report.wording import digits, interval
-from grokfast.rows import regime_of
 from grokfast.runs import Run
 
 _MOST = 5  # columns beside w0
@@ -57,7 +56,7 @@ def _times(w0: float, members: Sequence[Run]) -> list[str]:
         found = median_range([_number(run.summary.get(name)) for run in members if not still_rising(run)])
         same = found is not None and found.low == found.high
         cells.append("-" if found is None else digits(found.mean, 0) if same else interval(found, ",.0f"))
-    regimes = [regime_of(run.summary) for run in members if run.summary.get("end_test_accuracy") is not None]
+    regimes = [run.regime for run in members if run.regime is not None]
     counts = [f"{regimes.count(name)} of {len(regimes)}" for name in ("groks", "not generalised")]
     return [*cells, *(counts if regimes else ["-", "-"])]
 

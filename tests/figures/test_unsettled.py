@@ -12,8 +12,10 @@ from rich.console import Console
 from grokfast import load
 from grokfast.cli.tables import summary_table
 from grokfast.figures import find_figure
-from grokfast.figures.choose import still_rising
+from grokfast.figures.kept import still_rising
+from grokfast.figures.regimes import cells_of
 from grokfast.report.claims import Case
+from grokfast.report.claims.claim import paired
 from grokfast.report.scales import scale_lines
 from grokfast.store import Store
 
@@ -72,3 +74,11 @@ def test_claims_have_no_times_of_them(folder):
     values = case.values("t_grok")
     np.testing.assert_array_equal(values, [100, np.nan, np.nan, 140])
     np.testing.assert_array_equal(case.values("ipr_output") > 0, [True] * 4)
+    np.testing.assert_array_equal(paired(runs, runs, "t_grok"), [0, np.nan, np.nan, 0])
+
+
+def test_a_cell_of_the_map_of_regimes_has_the_median_of_the_others(folder):
+    for run in (runs := list(load(folder))):
+        run.record["summary"]["end_test_accuracy"] = 1.0  # all generalise
+    (cell,) = cells_of(runs).values()
+    assert cell.t_grok == 120

@@ -12,10 +12,9 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from grokfast.errors import ConfigError
-from grokfast.figures.choose import by_scale, seed_of, still_rising
+from grokfast.figures.choose import by_scale, seed_of
 from grokfast.figures.kept import measured
 from grokfast.measures import Estimate, mean_interval, proportion
-from grokfast.observe import FULL_TIMES, TIMES
 from grokfast.report.claims.expected import NOTHING, Expected, expected_of
 from grokfast.report.claims.verdict import Verdict, find_margin, judge
 from grokfast.runs import Run
@@ -119,8 +118,7 @@ class Case:
         Learning times of a run whose accuracy still rises at its end are lower bounds, and NaN here.
         """
         chosen = self.runs if runs is None else runs
-        time = column in _LEARNING_TIMES
-        return np.array([np.nan if time and still_rising(r) else _scalars(r).get(column, np.nan) for r in chosen])
+        return np.array([_scalars(run).get(column, np.nan) for run in chosen])
 
     def finding(
         self,
@@ -222,7 +220,6 @@ class Claim:
 
 
 _LETTERS = "GFCDIM"
-_LEARNING_TIMES = frozenset(column.name for column in (*TIMES, *FULL_TIMES) if column.unit == "epochs")
 _FOUND: dict[str, Claim] = {}
 
 CLAIMS: Mapping[str, Claim] = _FOUND

@@ -19,7 +19,6 @@ from grokfast.report.page.describe import numbers_of, text_of
 from grokfast.report.page.summaries import Summaries
 from grokfast.report.page.svg import inline_svg
 from grokfast.report.wording import measured
-from grokfast.rows import regime_of
 from grokfast.runs import Run, RunTable
 from grokfast.studies import STUDIES, find_study, setting_of
 
@@ -237,7 +236,7 @@ def _run_rows(table: RunTable) -> Iterator[tuple[str, ...]]:
         if row["status"] != "finished":
             yield row["key"][:8], task, f"{row['w0']:g}", str(row["seed"]), str(row["status"]), "-"
             continue
-        times = f"{_number(row.get('t_train'))} / {_number(row.get('t_test'))}, {regime_of(row)}"
+        times = f"{_number(row.get('t_train'))} / {_number(row.get('t_test'))}, {row['regime'] or 'no accuracy'}"
         end = f"{_number(row.get('compressibility'))}, {_percent(row.get('end_test_accuracy'))}"
         yield row["key"][:8], task, f"{row['w0']:g}", str(row["seed"]), times, end
 
