@@ -10,9 +10,10 @@ import tyro
 
 from grokfast._checks import nearest
 from grokfast.cli.common import Runs, load_runs
-from grokfast.errors import ConfigError, MissingRunsError, StoreError
+from grokfast.errors import ConfigError, MissingRunsError
 from grokfast.report import REPORTS, listing
 from grokfast.runs import RunTable
+from grokfast.store.atomic import write_page
 
 
 def main(arguments: Sequence[str]) -> None:
@@ -48,7 +49,7 @@ def report(
     if out is None:
         print(text, end="")
         return
-    _write(out, text)
+    write_page(out, text)
     print(f"report: {out.resolve()}")
 
 
@@ -64,13 +65,5 @@ def _write_all(table: RunTable, out: Path | None) -> None:
     if not pages:
         raise MissingRunsError(f"no report can be written of the runs in {table.store.root}")
     for file, text in pages.items():
-        _write(file, text)
+        write_page(file, text)
         print(f"report: {file.resolve()}")
-
-
-def _write(file: Path, text: str) -> None:
-    try:
-        file.parent.mkdir(parents=True, exist_ok=True)
-        file.write_text(text)
-    except OSError as error:
-        raise StoreError(f"{file} cannot be written: {error.strerror or error}") from error

@@ -15,9 +15,9 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
+from grokfast._words import duration, size
 from grokfast.cli.progress import make_console
 from grokfast.cli.reproduce_progress import ReproduceDisplay
-from grokfast.cli.sweep_progress import duration, size
 from grokfast.errors import ConfigError
 from grokfast.report.page import build_page
 from grokfast.reproduce import BEYOND, PAPER, SIZES, Carried, PartCost, Stage, costs, places, stages_of, write_beyond

@@ -10,7 +10,7 @@ from typing import Any
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn
 
-from grokfast.cli.sweep_progress import duration
+from grokfast._words import duration
 from grokfast.reproduce import PartCost
 from grokfast.sweep import Outcome, Plan
 

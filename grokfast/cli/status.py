@@ -9,9 +9,9 @@ from typing import Any
 
 import tyro
 
+from grokfast._words import duration
 from grokfast.cli.common import Runs
 from grokfast.cli.progress import make_console
-from grokfast.cli.sweep_progress import duration
 from grokfast.store import Store
 from grokfast.sweep import sweeps_of
 

@@ -13,9 +13,10 @@ from typing import Annotated, Any
 import tyro
 from rich.console import Console
 
+from grokfast._words import duration, size
 from grokfast.cli.common import Runs
 from grokfast.cli.progress import make_console
-from grokfast.cli.sweep_progress import SweepDisplay, duration, size
+from grokfast.cli.sweep_progress import SweepDisplay
 from grokfast.errors import ConfigError
 from grokfast.store import Store
 from grokfast.studies import find_study, listing

@@ -9,6 +9,7 @@ from typing import Any
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 
+from grokfast._words import duration
 from grokfast.sweep import Outcome, Plan, Receipt, Shard
 
 _LINE_EVERY = 10.0  # seconds
@@ -119,24 +120,3 @@ class SweepDisplay:
         if done <= before or passed < 1:
             return "time left unknown"
         return f"about {duration((total - done) * passed / (done - before))} left"
-
-
-def duration(seconds: float) -> str:
-    """Seconds in words of at most two units."""
-    if seconds < 90:
-        return f"{seconds:.0f} s"
-    minutes = round(seconds / 60)
-    if minutes < 90:
-        return f"{minutes} min"
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours} h {minutes} min" if hours < 48 else f"{hours / 24:.1f} days"
-
-
-def size(count: int) -> str:
-    """Bytes in words."""
-    value = float(count)
-    for unit in ("B", "kB", "MB", "GB"):
-        if value < 1000:
-            return f"{value:.0f} {unit}" if unit == "B" else f"{value:.3g} {unit}"
-        value /= 1000
-    return f"{value:.3g} TB"

@@ -1,32 +1,7 @@
 """Figures: the paper's and those of any task, drawn from a store of runs."""
 
-from grokfast.figures import (  # isort: skip
-    training_curves,
-    pruning_curves,
-    losses,
-    dynamics,
-    scatter,
-    snapshots,
-    fig03,
-    fig04,
-    fig08,
-    by_seed,
-    neuron_correlations,
-    fig20,
-    schemes,
-    layer_dynamics,
-    fig31,
-    fig32,
-    fig33,
-    fig34,
-    beyond_only,
-    beyond_scatters,
-    beyond_borders,
-    beyond_features,
-    beyond_motion,
-    beyond_phases,
-    demo,
-)
+import importlib
+
 from grokfast.figures.choose import Choice, by_scale, choose, ends, scale_of, seed_of, title_of
 from grokfast.figures.curves import curve
 from grokfast.figures.kept import measured, values_of
@@ -35,33 +10,36 @@ from grokfast.figures.spec import FIGURES, FigureSpec, find_figure, register_fig
 from grokfast.figures.style import band, new_figure, save, scale_colors
 
 _HOMES = (
-    training_curves,
-    pruning_curves,
-    losses,
-    dynamics,
-    scatter,
-    snapshots,
-    fig03,
-    fig04,
-    fig08,
-    by_seed,
-    neuron_correlations,
-    fig20,
-    schemes,
-    layer_dynamics,
-    fig31,
-    fig32,
-    fig33,
-    fig34,
-    beyond_only,
-    beyond_scatters,
-    beyond_borders,
-    beyond_features,
-    beyond_motion,
-    beyond_phases,
-    demo,
+    "training_curves",
+    "pruning_curves",
+    "losses",
+    "dynamics",
+    "scatter",
+    "snapshots",
+    "fig03",
+    "fig04",
+    "fig08",
+    "by_seed",
+    "neuron_correlations",
+    "fig20",
+    "schemes",
+    "layer_dynamics",
+    "fig31",
+    "fig32",
+    "fig33",
+    "fig34",
+    "beyond_only",
+    "beyond_scatters",
+    "beyond_borders",
+    "beyond_features",
+    "beyond_motion",
+    "beyond_phases",
+    "demo",
 )
 """The modules that register the figures, in the order of the listing."""
+
+for _home in _HOMES:
+    importlib.import_module(f"{__name__}.{_home}")
 
 __all__ = [
     "FIGURES",

@@ -84,10 +84,7 @@ def key_waves(logits: Tensor, keys: Tensor) -> Tensor:
     """
     size = logits.shape[-1]
     waves = sum_waves(logits)
-    if keys.shape[-1] != waves.shape[-2] - 1:
-        raise InputError(f"expected {waves.shape[-2] - 1} frequencies for P = {size}, got {keys.shape[-1]}")
-    kept = torch.cat([torch.zeros_like(keys[..., :1]), keys], -1)
-    return _from_sum(torch.fft.irfft(waves * kept[..., None], n=size, dim=-2))
+    return _from_sum(torch.fft.irfft(waves * _all_waves(keys, size)[..., None], n=size, dim=-2))
 
 
 def cosine_logits(logits: Tensor, keys: Tensor) -> Tensor:
@@ -107,8 +104,8 @@ def cosine_logits(logits: Tensor, keys: Tensor) -> Tensor:
     by_sum = _by_sum(logits)
     places = (torch.arange(size)[:, None] + torch.arange(size)) % size  # the sum of difference d and class c
     by_difference = by_sum.gather(-2, places.to(logits.device).expand_as(by_sum)).mean(-1)  # [..., d]
-    kept = torch.cat([torch.zeros_like(keys[..., :1]), keys], -1)
-    even = torch.fft.irfft((torch.fft.rfft(by_difference) * kept).real.to(torch.complex128), n=size)
+    even = torch.fft.rfft(by_difference) * _all_waves(keys, size)
+    even = torch.fft.irfft(even.real.to(torch.complex128), n=size)
     back = (torch.arange(size)[:, None] - torch.arange(size)) % size
     return _from_sum(even[..., back.to(logits.device)])
 
@@ -140,6 +137,13 @@ def progress_losses(logits: Tensor, train: Tensor, keys: Tensor) -> ProgressLoss
     return ProgressLosses(
         _loss(constant + waves, every), _loss(values - waves, train), _loss(cosine_logits(values, keys), every)
     )
+
+
+def _all_waves(keys: Tensor, size: int) -> Tensor:
+    """Which of all frequencies are key ones, ``[..., ⌊P/2⌋ + 1]``: the constant is none."""
+    if keys.shape[-1] != size // 2:
+        raise InputError(f"expected {size // 2} frequencies for P = {size}, got {keys.shape[-1]}")
+    return torch.cat([torch.zeros_like(keys[..., :1]), keys], -1)
 
 
 def _by_sum(logits: Tensor) -> Tensor:

@@ -49,14 +49,3 @@ def measured(finding: Finding) -> str:
     if finding.estimate is None:
         return "not measured"
     return f"{interval(finding.estimate, finding.spec)} {finding.unit}".strip()
-
-
-def duration(seconds: float) -> str:
-    """Seconds in words of at most two units."""
-    if seconds < 90:
-        return f"{seconds:.0f} s"
-    minutes = round(seconds / 60)
-    if minutes < 90:
-        return f"{minutes} min"
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours} h {minutes} min" if hours < 48 else f"{hours / 24:.1f} days"

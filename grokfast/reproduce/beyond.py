@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from grokfast.errors import InputError, MissingRunsError, StoreError
+from grokfast.errors import InputError, MissingRunsError
 from grokfast.figures import draw, save
 from grokfast.report.beyond import EXPERIMENTS, beyond_report
 from grokfast.runs import load
+from grokfast.store.atomic import write_page
 
 
 def write_beyond(folder: Path) -> list[Path]:
@@ -27,11 +28,7 @@ def write_beyond(folder: Path) -> list[Path]:
     """
     table = load(folder)
     page = folder / "beyond.md"
-    text = beyond_report(table)
-    try:
-        page.write_text(text)
-    except OSError as error:
-        raise StoreError(f"{page} cannot be written: {error.strerror or error}") from error
+    write_page(page, beyond_report(table))
     files = [page]
     for found in EXPERIMENTS.values():
         try:

@@ -10,11 +10,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import torch
 
 from grokfast.endmodel import measure_everything
 from grokfast.figures import band, new_figure
 from grokfast.figures.style import style
+from grokfast.ops.threads import one_thread
 from grokfast.report.page.content import PAPERS
 from grokfast.report.page.svg import inline_svg
 from grokfast.reproduce.stages import Stage
@@ -85,12 +85,10 @@ def _measuring(config: RunConfig, looked: dict[str, float]) -> float:
         with tempfile.TemporaryDirectory(prefix="grokfast-measuring-") as place:
             folder = Path(place) / "runs"
             train_runs([short], Store(folder))
-            threads = torch.get_num_threads()
-            torch.set_num_threads(1)
-            started = time.perf_counter()
-            measure_everything(next(iter(load(folder))))
-            looked[kind] = time.perf_counter() - started
-            torch.set_num_threads(threads)
+            with one_thread():
+                started = time.perf_counter()
+                measure_everything(next(iter(load(folder))))
+                looked[kind] = time.perf_counter() - started
     return looked[kind]
 
 

@@ -161,9 +161,10 @@ def _train(stage: Stage, store: Store, command: str, carried: Carried, tell: Lis
 
 
 def _measure(stage: Stage, store: Store, command: str, carried: Carried, tell: Listener, result: Reproduced) -> str:
-    first = {(task_of(run), run.record["config"]["w0"]): run.key for run in reversed(_finished(stage, store))}
     runs = _finished(stage, store)
-    jobs = [(run.key, (str(store.root.resolve()), run.key, run.key in first.values())) for run in runs]
+    first = {(task_of(run), run.record["config"]["w0"]): run.key for run in reversed(runs)}
+    shown, root = set(first.values()), str(store.root.resolve())
+    jobs = [(run.key, (root, run.key, run.key in shown)) for run in runs]
     part = f"measure {stage.name}"
 
     def ended(report: JobReport) -> None:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from grokfast.checksums import digest_of
+from grokfast.errors import StoreError
 
 
 def sync(path: Path) -> None:
@@ -52,6 +53,19 @@ def write_atomically(file: Path, write: Callable[[Path], object], *, durable: bo
     except BaseException:
         draft.unlink(missing_ok=True)
         raise
+
+
+def write_page(file: Path, text: str) -> None:
+    """Write a text that people read, in one step; its folder is made.
+
+    Raises:
+        StoreError: If it cannot be written.
+    """
+    try:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        write_atomically(file, lambda draft: draft.write_text(text, encoding="utf-8"))
+    except OSError as error:
+        raise StoreError(f"{file} cannot be written: {error.strerror or error}") from error
 
 
 def write_json(file: Path, values: Any, *, durable: bool = True) -> None:

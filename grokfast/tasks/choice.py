@@ -97,17 +97,17 @@ class TokenTask(NetworkTask):
     @property
     def vocabulary(self) -> int:
         """Number of different tokens of an input."""
-        raise NotImplementedError
+        raise NotImplementedError(f"task {self.name} must give its vocabulary")
 
     @property
     def length(self) -> int:
         """Tokens of an input."""
-        raise NotImplementedError
+        raise NotImplementedError(f"task {self.name} must give its length")
 
     @property
     def classes(self) -> int:
         """Number of labels."""
-        raise NotImplementedError
+        raise NotImplementedError(f"task {self.name} must give its classes")
 
     @property
     def defaults(self) -> Mapping[str, Any]:

@@ -113,7 +113,7 @@ class Modular(TokenTask):
     @cached_property
     def _kernels(self) -> ModularAddition | None:
         ours = self.network is Network.MLP and self.activation is Activation.RELU and self.bias
-        fused = ours and len(self.hidden) == 1 and self.loss is Loss.CROSS_ENTROPY and self.P > 1
+        fused = ours and len(self.hidden) == 1 and self.loss is Loss.CROSS_ENTROPY
         return ModularAddition(P=self.P, hidden=self.hidden) if fused else None
 
     @property
@@ -130,7 +130,7 @@ class Modular(TokenTask):
     def defaults(self) -> Mapping[str, Any]:
         """For an MLP the paper's: batch 64, learning rate 5e-3, weight decay 3e-5; else as for all tokens."""
         if self.network is Network.MLP:
-            return {**ModularAddition(P=max(self.P, 3)).defaults, "batch_size": min(64, self.train_samples)}
+            return {**ModularAddition().defaults, "batch_size": min(64, self.train_samples)}
         return super().defaults
 
     def logits(self, params: Mapping[str, Tensor], inputs: Tensor) -> Tensor:

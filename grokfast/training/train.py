@@ -16,6 +16,7 @@ import torch
 from grokfast._checks import check_at_least
 from grokfast.errors import ConfigError
 from grokfast.observe import Closes, GeometryMeasure, Observer
+from grokfast.ops.threads import one_thread
 from grokfast.store import Store
 from grokfast.training.config import RunConfig
 from grokfast.training.endlooks import look_at_end
@@ -234,13 +235,11 @@ def _closing(observers: Sequence[Observer]) -> Iterator[None]:
 @contextmanager
 def quiet_numerics() -> Iterator[None]:
     """One torch thread and flushed denormals on this thread, both restored afterwards."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
     tiny = torch.tensor(1e-40)
     flushed = bool(tiny * 1 == 0)
-    torch.set_flush_denormal(True)
-    try:
-        yield
-    finally:
-        torch.set_flush_denormal(flushed)
-        torch.set_num_threads(threads)
+    with one_thread():
+        torch.set_flush_denormal(True)
+        try:
+            yield
+        finally:
+            torch.set_flush_denormal(flushed)

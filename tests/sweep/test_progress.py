@@ -7,7 +7,8 @@ import pytest
 from rich.console import Console
 
 from grokfast import RunConfig
-from grokfast.cli.sweep_progress import SweepDisplay, duration, size
+from grokfast._words import duration, size
+from grokfast.cli.sweep_progress import SweepDisplay
 from grokfast.sweep import Outcome, Plan, Receipt, Shard
 
 

@@ -9,13 +9,12 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
-from grokfast.errors import StoreError
+from grokfast._words import duration
 from grokfast.report.page.content import Tell, page_values
 from grokfast.report.page.describe import HEADINGS
 from grokfast.report.page.library import GLOBAL, INSTALL, chart_library
 from grokfast.report.page.summaries import open_summaries
-from grokfast.report.wording import duration
-from grokfast.store.atomic import write_atomically
+from grokfast.store.atomic import write_page
 
 
 def build_page(folder: Path, file: Path, tell: Tell = lambda name: None) -> dict[str, Any]:
@@ -34,12 +33,7 @@ def build_page(folder: Path, file: Path, tell: Tell = lambda name: None) -> dict
     """
     with open_summaries(folder) as summaries:
         values = page_values(summaries, tell)
-    text = render(values)
-    try:
-        file.parent.mkdir(parents=True, exist_ok=True)
-        write_atomically(file, lambda draft: draft.write_text(text, encoding="utf-8"))
-    except OSError as error:
-        raise StoreError(f"{file} cannot be written: {error.strerror or error}") from error
+    write_page(file, render(values))
     return values
 
 

@@ -8,12 +8,13 @@ import re
 import numpy as np
 import pytest
 
+from grokfast._words import duration
 from grokfast.figures import new_figure
 from grokfast.figures.overlay import PAPER, Digitised, lay_over
 from grokfast.measures import Estimate
 from grokfast.report.page.describe import numbers_of, plain, text_of
 from grokfast.report.page.svg import inline_svg
-from grokfast.report.wording import digits, duration, interval
+from grokfast.report.wording import digits, interval
 
 
 @pytest.mark.parametrize(
