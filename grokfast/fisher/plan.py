@@ -15,8 +15,8 @@ from grokfast._checks import check_at_least, parse_choice
 from grokfast._html import heading, table
 from grokfast.errors import InputError
 from grokfast.fisher.batches import Block, Labels, batches
-from grokfast.fisher.engine import Findings, block_squares
-from grokfast.fisher.fallback import Single
+from grokfast.fisher.engine import block_squares
+from grokfast.fisher.findings import Findings, Single
 from grokfast.fisher.fused import Fused, recognise
 from grokfast.fisher.guards import check_modes, plain_torch
 from grokfast.fisher.job import Job, State, check_stack, make_job, member
