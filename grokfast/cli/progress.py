@@ -37,13 +37,17 @@ class TrainingProgress:
         self._total, self._console, self._bar = total, console, bar
         self._task = bar.add_task("training", total=total) if bar else None
         self._done = 0
+        self._epochs: dict[int, int] = {}
         self._started = self._last = time.perf_counter()
         self._lock = Lock()
 
     def __call__(self, state: StackState) -> None:
         """One more epoch of a stack is finished; may be called from several threads."""
         with self._lock:
-            self._done += len(state.configs)
+            # A stack that is taken up again has epochs behind it.
+            last = self._epochs.get(id(state), 0)
+            self._epochs[id(state)] = state.epoch % state.configs[0].epochs
+            self._done += (state.epoch - last) * len(state.configs)
             if self._bar is not None and self._task is not None:
                 self._bar.update(self._task, completed=self._done)
                 return
