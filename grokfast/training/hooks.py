@@ -100,7 +100,9 @@ class Orthogonal(_Plain):
 
     .. math:: g_\perp = g - \frac{\theta \cdot g}{|\theta|^2} \theta, \qquad g \leftarrow g_\perp |g| / |g_\perp|
 
-    A step that only scales a tensor, which lowers the loss of a network that fits its data already, is not taken.
+    A step that only scales a tensor, which lowers the loss of a network that fits its data already, is not taken. Where
+    less than a share :math:`\sqrt\epsilon` of the gradient is left (the bias of two outputs soon lies along its
+    gradient), that is rounding and not a direction: the gradient is zero then, and not noise of its length.
 
     Source:
         Prieto et al. 2025, arXiv 2501.04697, ⊥Grad.
@@ -114,7 +116,9 @@ class Orthogonal(_Plain):
             length = gradient.square().sum().sqrt()
             along = (parameter * gradient).sum() / (parameter.square().sum() + 1e-30)
             gradient.sub_(parameter * along)
-            gradient.mul_(length / (gradient.square().sum().sqrt() + 1e-30))
+            left = gradient.square().sum().sqrt()
+            is_rounding = left <= length * torch.finfo(gradient.dtype).eps ** 0.5
+            gradient.mul_(torch.where(is_rounding, 0.0, length / (left + 1e-30)))
 
 
 @dataclass(frozen=True)

@@ -30,8 +30,14 @@ LOSSES = {
     "cross-entropy": nn.functional.cross_entropy,
     "mean-squared-error": lambda f, y: ((f - torch.eye(f.shape[1], dtype=f.dtype)[y]) ** 2).mean(),
     "stablemax": lambda f, y: _stablemax(f, y),
-    "hinge": nn.functional.multi_margin_loss,
+    "hinge": lambda f, y: (1 - _lead(f, y)).clamp_min(0).mean(),
 }
+
+
+def _lead(outputs, labels):
+    """How far the right output is ahead of the largest wrong one."""
+    right = torch.arange(outputs.shape[1]) == labels[:, None]
+    return (outputs * right).sum(1) - outputs.masked_fill(right, -torch.inf).amax(1)
 
 
 def _stablemax(outputs, labels):
@@ -75,6 +81,8 @@ class PlainHooks:
                 for parameter in self.parameters:
                     w, g = parameter.detach().flatten(), parameter.grad.flatten()
                     orthogonal = g - torch.dot(w, g) / (torch.dot(w, w) + 1e-30) * w
+                    if orthogonal.norm() < 1.5e-8 * g.norm():  # rounding, not a direction
+                        orthogonal = torch.zeros_like(g)
                     scaled = orthogonal * (g.norm() / (orthogonal.norm() + 1e-30))
                     parameter.grad = scaled.view_as(parameter)
 

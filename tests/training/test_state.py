@@ -175,7 +175,7 @@ def test_a_restored_state_has_every_field_strides_included(tmp_path: Path) -> No
     # the data of an epoch are made from splits and batches, a bound step from its tensors, scaled rates by each step).
     assert {field.name for field in dataclasses.fields(StackState)} == {
         "configs", "gradients", "splits", "params", "optimizer", "orders", "batches", "epoch", "diverged", "history",
-        "observed", "columns", "problems", "checkpoints", "train", "test", "arrays",
+        "observed", "columns", "problems", "checkpoints", "train", "test", "arrays", "extended_at",
     }  # fmt: skip
     assert found.columns == state.columns
     assert found.problems == state.problems
