@@ -101,7 +101,7 @@ def test_what_a_parent_has_not_looked_at_is_said(tmp_path: Path) -> None:
     kept = KeptStates(Store(tmp_path))
     assert "geometry" in told(configs(20, geometry="logit-16"), kept)[0]
     assert "has not looked at full_train" in told(configs(20, train_metrics="full"), kept)[0]
-    assert kept.parent(configs(20, feature_schedule="every:3")[0])[1].endswith("has not looked at features at every:3")
+    assert "has not looked at checkpoints at every:1" in told(configs(20, checkpoint_schedule="every:1"), kept)[0]
     kept._versions = {**kept._versions, "torch": "1.0"}
     assert "was trained with torch" in told(configs(20), kept)[0]
 
