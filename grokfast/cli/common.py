@@ -12,10 +12,11 @@ from typing import Annotated
 import tyro
 from rich.console import Console
 
-from grokfast.cli.progress import training_progress
 from grokfast.errors import ConfigError
+from grokfast.progress import training_progress
 from grokfast.runs import RunTable, load
 from grokfast.store import Store
+from grokfast.train import only
 from grokfast.training import Interrupted, RunConfig, train_runs
 from grokfast.training.kept import KeptStates, told
 
@@ -77,9 +78,7 @@ def train_into(
         resume = shlex.join(["grokfast", *sys.argv[1:]])
         console.print(f"stopped by {asked.reason}; states are saved. Resume with\n  {resume}", soft_wrap=True)
         raise SystemExit(130) from None
-    keys = {config.key for config in configs}
-    table = load_runs(folder)
-    return RunTable(store, [row for row in table.rows if row["key"] in keys], [])
+    return only(load_runs(folder), {config.key for config in configs})
 
 
 def next_figure(table: RunTable) -> str:

@@ -12,6 +12,7 @@ import numpy.typing as npt
 from grokfast._checks import check_at_least, parse_choice
 from grokfast.errors import InputError
 from grokfast.ising._memory import check_memory
+from grokfast.ising._notebook import sampler_html
 from grokfast.ising._signals import HeldSignals
 from grokfast.ising._threads import usable_threads
 from grokfast.ising.engine import Arrays, FloatArray, PackedSpins, Problem, SpinArray
@@ -202,6 +203,11 @@ class IsingSampler:
     def packed(self) -> PackedSpins:
         """The spins as bits, without unpacking them; see :class:`PackedSpins`."""
         return PackedSpins(self.layout, self._engine.packed())
+
+    def _repr_html_(self) -> str:
+        problem = self._problem
+        about = f"{problem.dynamics}, J = {problem.J:g}, h = {problem.field:g}, {self.sweeps} sweeps, seed {self._seed}"
+        return sampler_html(self.shape, self._temperatures, about, lambda: self.spins)
 
     def sweep(self, n: int = 1) -> None:
         """Update every lattice ``n`` times.
