@@ -11,7 +11,8 @@ from grokfast.errors import InputError
 from grokfast.ising._memory import check_memory
 from grokfast.ising._moments import MOMENTS, add_moments
 from grokfast.ising.engine import Counts, FloatArray
-from grokfast.ising.measure import Measurements, parts_of
+from grokfast.ising.estimates import parts_of
+from grokfast.ising.measure import Measurements
 from grokfast.ising.series import Series
 
 
