@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
+from grokfast.ising._halo import refresh_halo
 from grokfast.ising._jit import kernel
 from grokfast.ising._rng import ONE, ZERO, WordArray
-from grokfast.ising._words import refresh_halo
 
 SpinArray = npt.NDArray[np.int8]
 IntArray = npt.NDArray[np.int64]

@@ -65,6 +65,11 @@ class Problem:
         return 2 * self.sites - self.rows - self.columns
 
     @property
+    def odd_field(self) -> float:
+        """The field on sites with y + x odd where J < 0 is turned into J > 0: those spins are upside down then."""
+        return -self.field if self.J < 0.0 else self.field
+
+    @property
     def has_checkerboard(self) -> bool:
         """Whether no two sites with y + x even are neighbours."""
         return self.boundary is Boundary.OPEN or (self.rows % 2 == 0 and self.columns % 2 == 0)

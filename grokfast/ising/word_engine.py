@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from grokfast.ising import _general, _pack, _words
+from grokfast.ising import _general, _masks, _pack, _words
 from grokfast.ising._edges import find_edges
-from grokfast.ising._ladder import general_probabilities, ladder_bits, mask_probabilities, split_probability
+from grokfast.ising._halo import refresh_halo
 from grokfast.ising._progress import LINE
 from grokfast.ising._rng import splitmix64
 from grokfast.ising._threads import run_tasks, run_together
@@ -19,55 +19,15 @@ from grokfast.ising.engine import (
     FLIPS_WORTH_A_THREAD,
     Arrays,
     Counts,
-    FloatArray,
     IntArray,
     Problem,
     SpinArray,
-    words_abreast,
 )
 from grokfast.ising.kinds import Boundary, Dynamics, Layout
+from grokfast.ising.mask_tables import mask_tables
+from grokfast.ising.word_shapes import aligned_words, block_shape, site_lanes, strip_rows, tall_lanes
 
 WordArray = npt.NDArray[np.uint64]
-
-STRIP_WORDS = 2048
-"""Words of one colour in a strip, about: the rows that share generators and that a thread takes at once."""
-
-
-_LINES = 16  # words of two cache lines, which processors fetch together
-
-
-def block_shape(problem: Problem, layout: Layout) -> tuple[int, int, int, int]:
-    """Blocks, rows of words H, words in a row of one colour n, and words abreast W."""
-    if layout is Layout.SITE:
-        return problem.count, 2 * math.ceil(problem.rows // 2 / site_lanes(problem.rows)), problem.columns // 2, 1
-    W = words_abreast(problem.count, problem.columns)
-    return math.ceil(problem.count / (64 * W)), problem.rows, problem.columns // 2 * W, W
-
-
-def site_lanes(rows: int) -> int:
-    """B, the bits of a word that hold blocks of rows in the site layout."""
-    return min(64, rows // 2)
-
-
-def tall_lanes(rows: int) -> int:
-    """Those of the B bits that have H rows and not H - 2; all 64 bits if every one has."""
-    lanes = site_lanes(rows)
-    rest = rows // 2 % lanes
-    return (1 << rest) - 1 if rest else (1 << 64) - 1
-
-
-def aligned_words(shape: tuple[int, ...]) -> WordArray:
-    """Zeros, uint64, from the start of a pair of cache lines on."""
-    size = math.prod(shape)
-    raw = np.zeros(size + _LINES, dtype=np.uint64)
-    start = -(raw.ctypes.data // 8) % _LINES
-    return raw[start : start + size].reshape(shape)
-
-
-def word_bytes(problem: Problem, layout: Layout) -> int:
-    """Memory of the packed lattices."""
-    blocks, height, n, W = block_shape(problem, layout)
-    return blocks * 2 * (height + 2) * (n + 2 * W) * 8
 
 
 class WordEngine:
@@ -80,7 +40,7 @@ class WordEngine:
             work harder: a test runs it at very few.
     """
 
-    def __init__(self, problem: Problem, layout: Layout, bits: int = _words.STEPS) -> None:
+    def __init__(self, problem: Problem, layout: Layout, bits: int = _masks.STEPS) -> None:
         self.layout = layout
         self._sites = layout is Layout.SITE
         self._lanes = site_lanes(problem.rows) if self._sites else 0
@@ -90,16 +50,16 @@ class WordEngine:
         blocks, height, n, W = block_shape(problem, layout)
         self._width = W
         self._words = np.zeros((blocks, 2, height + 2, n + 2 * W), dtype=np.uint64)
-        self._strip = max(1, math.ceil(STRIP_WORDS / n))
+        self._strip = strip_rows(n)
         strips = math.ceil(height / self._strip)
         self._done = np.zeros((blocks, strips), dtype=np.int64)
         self._asked = 0
         self._log_stay = math.log1p(-math.ldexp(1.0, -bits))
-        states = splitmix64(problem.key, blocks * strips * _words.STATE).reshape(blocks, strips, -1)
+        states = splitmix64(problem.key, blocks * strips * _masks.STATE).reshape(blocks, strips, -1)
         uniform = 1.0 - (states[..., -1] >> np.uint64(11)) * 2.0**-53
         states[..., -1] = np.floor(np.log(uniform) / self._log_stay).astype(np.uint64)
         # Two threads that write to one cache line wait for each other at every word they draw.
-        self._padded_states = aligned_words((blocks, strips, _words.PADDED_STATE))
+        self._padded_states = aligned_words((blocks, strips, _masks.PADDED_STATE))
         self._states[...] = states
         self._edges = find_edges(height, n, W, self._lanes, int(self._tall), self._strip, strips, is_open=self._open)
         self.retune(problem)
@@ -107,7 +67,7 @@ class WordEngine:
     @property
     def _states(self) -> WordArray:
         """The generators without the padding: a view made anew each time, so that a copy has its own."""
-        return self._padded_states[..., : _words.STATE]
+        return self._padded_states[..., : _masks.STATE]
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         """Go on from a copy or a pickle, whose arrays start anywhere, with generators at the start of cache lines."""
@@ -122,41 +82,10 @@ class WordEngine:
         Ladder bits and corrections are made for each block; blocks with the same temperatures share them.
         """
         self._problem = problem
-        self._general = self._open or problem.field != 0.0
-        W = self._width
-        blocks = self._words.shape[0]
-        lanes = 1 if self._sites else 64 * W
-        padded = np.full(blocks * lanes, problem.temperatures[-1])
+        lanes = 1 if self._sites else 64 * self._width
+        padded = np.full(self._words.shape[0] * lanes, problem.temperatures[-1])
         padded[: problem.count] = problem.temperatures
-        groups, self._table_of = np.unique(padded.reshape(blocks, lanes), axis=0, return_inverse=True)
-        self._table_of = self._table_of.reshape(-1)
-        self._bits: list[WordArray] = []
-        self._redraw: list[FloatArray] = []
-        for temperatures in groups:
-            full = np.broadcast_to(temperatures, (64 * W,)) if self._sites else temperatures
-            p = self._probabilities(full)
-            n, g = split_probability(p.reshape(-1, full.size), self._ladder)
-            lane_bits = ladder_bits(n << (_words.STEPS - self._ladder), _words.STEPS)  # [K + 1, masks, 64 W]
-            as_words = np.packbits(lane_bits, axis=-1, bitorder="little").view("<u8").astype(np.uint64)
-            repeated = np.tile(as_words, (1, 1, _words.LANES // W)).transpose(1, 0, 2)
-            self._bits.append(np.ascontiguousarray(repeated).reshape(*p.shape[:-1], _words.STEPS + 1, _words.LANES))
-            self._redraw.append(np.ascontiguousarray(g).reshape(p.shape))
-
-    def _probabilities(self, temperatures: FloatArray) -> FloatArray:
-        """``[masks, 64 W]``, or ``[2, CLASSES, masks, 64 W]`` for the general kernel."""
-        problem = self._problem
-        J = abs(problem.J)
-        if not self._general:
-            return mask_probabilities(temperatures, J, problem.dynamics)
-        both = [general_probabilities(temperatures, J, h, problem.dynamics) for h in (problem.field, self._odd_field)]
-        up = np.array([favour for _, favour in both])
-        self._favour = np.where(up, _pack.ALL, np.uint64(0))
-        return np.array([p for p, _ in both])
-
-    @property
-    def _odd_field(self) -> float:
-        """The field on sites with y + x odd: if J < 0, the words hold those spins upside down, which makes J > 0."""
-        return -self._problem.field if self._problem.J < 0.0 else self._problem.field
+        self._tables = mask_tables(problem, padded.reshape(-1, lanes), self._width, self._ladder)
 
     def load(self, spins: SpinArray) -> None:
         """Take int8 ``[count, Ly, Lx]``."""
@@ -265,29 +194,17 @@ class WordEngine:
         sweeps = self._asked - int(done[strips * worker // workers])
         if sweeps == 0:
             return
-        problem, table, edges = self._problem, self._table_of[block], self._edges
-        glauber = problem.dynamics is Dynamics.GLAUBER
-        words, states = self._words[block], self._padded_states[block]
-        bits, redraw = self._bits[table], self._redraw[table]
+        glauber, tables = self._problem.dynamics is Dynamics.GLAUBER, self._tables
+        table = tables.of_block[block]
         counters = np.zeros((1, LINE), dtype=np.int64) if progress is None else progress
         how: tuple[Any, ...] = (sweeps, worker, workers, counters, done)
-        where: tuple[Any, ...] = (words, self._width, self._lanes, self._tall)
-        if self._general:
-            dynamics: tuple[Any, ...] = (
-                self._open,
-                glauber,
-                states,
-                self._strip,
-                bits,
-                redraw,
-                self._favour,
-                self._log_stay,
-            )
-            arguments: list[Any] = [*where, *dynamics, *edges, *how]
-            _general.sweep_general(*arguments)
+        where: tuple[Any, ...] = (self._words[block], self._width, self._lanes, self._tall)
+        strips: tuple[Any, ...] = (glauber, self._padded_states[block], self._strip)
+        if tables.general is None:
+            _words.sweep_words(*where, *strips, *tables.plain[table], self._log_stay, *how)
         else:
-            arguments = [*where, glauber, states, self._strip, bits, redraw, self._log_stay, *how]
-            _words.sweep_words(*arguments)
+            masks: tuple[Any, ...] = (*tables.plain[table], *tables.general[table], tables.favour, self._log_stay)
+            _general.sweep_general(*where, self._open, *strips, *masks, *self._edges, *how)
 
     def randomize(self, which: npt.NDArray[np.bool_], generator: np.random.Generator) -> None:
         """Draw fair spins for the lattices in ``which``."""
@@ -310,7 +227,7 @@ class WordEngine:
                     words[color, 0], words[color, -1] = 0, 0
                     words[color, :, : self._width], words[color, :, -self._width :] = 0, 0
                 last = words.shape[1] - 1
-                _words.refresh_halo(words[color], 1, last, self._width, self._lanes, self._tall, self._open)
+                refresh_halo(words[color], 1, last, self._width, self._lanes, self._tall, self._open)
 
     def arrays(self) -> Arrays:
         """Copies of the packed lattices and of the generators."""
