@@ -56,7 +56,8 @@ def general_word(
     mask = (none & m0) | (one & m1) | (two & m2) | (three & m3) | (four & m4)
     if glauber:
         return mask
-    wanted = (none & favour[0]) | (one & favour[1]) | (two & favour[2]) | (three & favour[3]) | (four & favour[4])
+    f0, f1, f2, f3, f4 = favour[0], favour[1], favour[2], favour[3], favour[4]
+    wanted: np.uint64 = (none & f0) | (one & f1) | (two & f2) | (three & f3) | (four & f4)
     return s ^ (mask | (s ^ wanted))
 
 

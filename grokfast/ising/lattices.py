@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Callable
+from functools import partial
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
@@ -16,6 +19,9 @@ from grokfast.ising.inputs import first_spins, given_spins, philox
 from grokfast.ising.kinds import Dynamics, Layout, Seeding, Start
 from grokfast.ising.layouts import choose_layout, make_engine, peak_bytes
 from grokfast.ising.parameters import INFINITE_STREAM, START_STREAM, Parameters
+
+if TYPE_CHECKING:
+    from grokfast.ising.record import Recorder
 
 # A kernel cannot be interrupted: sweeps are handed to it in pieces of about a second of one thread.
 _ATTEMPTS_BETWEEN_SIGNALS = {Layout.REPLICA: 10**10, Layout.SITE: 10**10, Layout.SCALAR: 2 * 10**8}
@@ -117,17 +123,35 @@ class Lattices:
         while left > 0:
             now = min(piece, left)
             with HeldSignals():
-                self._advance(now)
+                self._advance(partial(self._engine.sweep, now))
             left -= now
+
+    def _record(self, recorder: Recorder, n: int, every: int, advance: Callable[[int], None]) -> None:
+        """Sweep ``every`` times and count, ``n`` times; ``advance`` is told how often from time to time."""
+        together = max(1, self._sweeps_between_signals() // (8 * every))
+        if self._problem.draws_fresh.any():  # fresh spins each time that somebody looks
+            together = 1
+        left = n
+        while left > 0:
+            rounds = min(together, left)
+            bonds, magnetizations = recorder.rows(rounds)
+            if rounds == 1:
+                self.sweep(every)
+                bonds[0], magnetizations[0] = self._engine.counts()
+            else:
+                with HeldSignals():
+                    self._advance(partial(self._engine.record, every, bonds, magnetizations))
+            advance(rounds)
+            left -= rounds
 
     def _sweeps_between_signals(self) -> int:
         """Sweeps that take about a second."""
         return max(1, _ATTEMPTS_BETWEEN_SIGNALS[self.layout] // (self._problem.count * self._problem.sites))
 
-    def _advance(self, sweeps: int) -> None:
+    def _advance(self, work: Callable[[int, bool], None]) -> None:
         """Sweep; whatever is raised on the way, all lattices have had the same number of sweeps after it."""
         try:
-            self._engine.sweep(sweeps, self._threads, self._share_rows)
+            work(self._threads, self._share_rows)
         except BaseException:
             self._engine.catch_up()
             raise
@@ -162,4 +186,4 @@ class Lattices:
 
     def staggered_magnetization(self) -> FloatArray:
         """Staggered magnetisation per site, Σ (-1)^(y+x) σ / N in [-1, 1]: float64 ``[T, R]``."""
-        return np.asarray(self._engine.counts().staggered / self._problem.sites).reshape(self.shape[:2])
+        return np.asarray(self._engine.staggered() / self._problem.sites).reshape(self.shape[:2])

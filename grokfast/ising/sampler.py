@@ -202,10 +202,7 @@ class IsingSampler(Lattices):
         count, problem = self._problem.count, self._problem
         recorder = Recorder(int(n), count, problem.sites, self.shape[1], problem.J, problem.field)
         with shown_progress(int(n), progress) as advance:
-            for _ in range(int(n)):
-                self.sweep(int(every))
-                recorder.add(self._engine.counts())
-                advance()
+            self._record(recorder, int(n), int(every), advance)
         measured = recorder.measurements(self.temperatures, every=int(every))
         measured.warn_if_short()
         return measured

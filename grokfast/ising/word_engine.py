@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from grokfast.ising import _general, _masks, _pack, _words
+from grokfast.ising import _count, _general, _masks, _pack, _record, _words
 from grokfast.ising._edges import find_edges
 from grokfast.ising._halo import refresh_halo
 from grokfast.ising._progress import LINE
@@ -21,6 +21,7 @@ from grokfast.ising.engine import (
     Counts,
     IntArray,
     Problem,
+    SeriesArray,
     SpinArray,
 )
 from grokfast.ising.kinds import Boundary, Dynamics, Layout
@@ -134,21 +135,40 @@ class WordEngine:
         return view
 
     def counts(self) -> Counts:
-        """Bond sums, magnetisations and staggered magnetisations, int64 ``[count]`` each."""
-        problem, lanes = self._problem, 64 * self._width
-        unlike, even, odd = (np.empty(problem.count, dtype=np.int64) for _ in range(3))
+        """Bond sums and magnetisations, int64 ``[count]`` each."""
+        return Counts(*self._count(staggered=False))
+
+    def staggered(self) -> IntArray:
+        """Staggered magnetisations, int64 ``[count]``."""
+        return self._count(staggered=True)[1]
+
+    def _count(self, *, staggered: bool) -> tuple[IntArray, IntArray]:
+        unlike, up = (np.empty(self._problem.count, dtype=np.int32) for _ in range(2))
+        shape = (self._width, self._lanes, self._tall, self._open, self._turn(staggered=staggered))
         for block, words in enumerate(self._words):
-            if self._sites:
-                unlike[block], even[block], odd[block] = _pack.count_sites(words, self._lanes, self._tall, self._open)
-            else:
-                part = slice(block * lanes, (block + 1) * lanes)
-                _pack.count_replicas(words, self._width, self._open, unlike[part], even[part], odd[part])
-        bonds = problem.bonds - 2 * unlike
-        half = problem.sites // 2
-        even, odd = 2 * even - half, 2 * odd - half
+            _count.count_block(words, *shape, self._first(block), unlike, up)
+        # Numbers of bonds of the largest lattices need the 32nd bit.
+        bonds, magnetizations = (x.view(np.uint32).astype(np.int64) for x in (unlike, up))
+        self._as_sums(bonds, magnetizations)
+        return bonds, magnetizations
+
+    def _first(self, block: int) -> int:
+        """The first lattice of a block."""
+        return block if self._sites else 64 * self._width * block
+
+    def _turn(self, *, staggered: bool) -> np.uint64:
+        """All ones where the odd sites of the words count the other way round; with J < 0 they are upside down."""
+        return _count.ALL if staggered != (self._problem.J < 0.0) else np.uint64(0)
+
+    def _as_sums(self, bonds: npt.NDArray[Any], magnetizations: npt.NDArray[Any]) -> None:
+        """Turn bonds between unlike spins and numbers of up spins into sums, in place."""
+        problem = self._problem
+        bonds *= -2
+        bonds += problem.bonds
         if problem.J < 0.0:
-            bonds, odd = -bonds, -odd
-        return Counts(bonds, even + odd, even - odd)
+            bonds *= -1
+        magnetizations *= 2
+        magnetizations -= problem.sites
 
     def exchange(self, first: IntArray, second: IntArray) -> None:
         """Swap the spins of lattices ``first[i]`` and ``second[i]``, all different."""
@@ -171,8 +191,7 @@ class WordEngine:
         blocks, strips = self._done.shape
         if self._problem.count * self._problem.sites * sweeps < FLIPS_WORTH_A_THREAD:
             threads = 1
-        together = threads > blocks and strips > 1 and share_rows and self._tall == _pack.ALL
-        if not together:
+        if not self._shares_rows(threads, share_rows):
             tasks = [partial(self._sweep_block, block) for block in range(blocks)]
             self._asked += sweeps
             run_tasks(tasks, threads)
@@ -183,28 +202,73 @@ class WordEngine:
             progress = np.zeros((strips, LINE), dtype=np.int64)
             run_together([partial(self._sweep_block, block, w, workers, progress) for w in range(workers)])
 
+    def _shares_rows(self, threads: int, share_rows: bool) -> bool:
+        """Whether threads are for rows of a block rather than for blocks."""
+        blocks, strips = self._done.shape
+        return threads > blocks and strips > 1 and share_rows and self._tall == _pack.ALL
+
+    def record(
+        self,
+        every: int,
+        bonds: SeriesArray,
+        magnetizations: SeriesArray,
+        threads: int,
+        share_rows: bool = False,
+    ) -> None:
+        """Sweep ``every`` times and count, as often as the series have rows; a block after the other where it can."""
+        rounds = len(bonds)
+        if self._shares_rows(threads, share_rows):
+            for i in range(rounds):
+                self.sweep(every, threads, share_rows)
+                bonds[i], magnetizations[i] = self._count(staggered=False)
+            return
+        if self._problem.count * self._problem.sites * every * rounds < FLIPS_WORTH_A_THREAD:
+            threads = 1
+        turn = self._turn(staggered=False)
+        tasks = [
+            partial(self._record_block, block, every, turn, bonds, magnetizations) for block in range(len(self._words))
+        ]
+        self._asked += every * rounds
+        run_tasks(tasks, threads)
+        self._as_sums(bonds, magnetizations)
+
+    def _record_block(
+        self, block: int, every: int, turn: np.uint64, bonds: SeriesArray, magnetizations: SeriesArray
+    ) -> None:
+        series: tuple[Any, ...] = (turn, self._first(block), bonds, magnetizations)
+        if self._tables.general is None:
+            _record.record_words(*self._arguments(block, every), *series)
+        else:
+            _record.record_general(*self._arguments(block, every), *series)
+
     def catch_up(self) -> None:
-        """Finish what an interrupted :meth:`sweep` left undone."""
+        """Finish the sweeps that an interrupted :meth:`sweep` or :meth:`record` left undone."""
         for block in range(self._done.shape[0]):
             self._sweep_block(block)
 
     def _sweep_block(self, block: int, worker: int = 0, workers: int = 1, progress: IntArray | None = None) -> None:
-        strips = self._done.shape[1]
-        done = self._done[block]
-        sweeps = self._asked - int(done[strips * worker // workers])
+        sweeps = self._asked - int(self._done[block, self._done.shape[1] * worker // workers])
         if sweeps == 0:
             return
+        if self._tables.general is None:
+            _words.sweep_words(*self._arguments(block, sweeps, worker, workers, progress))
+        else:
+            _general.sweep_general(*self._arguments(block, sweeps, worker, workers, progress))
+
+    def _arguments(
+        self, block: int, sweeps: int, worker: int = 0, workers: int = 1, progress: IntArray | None = None
+    ) -> tuple[Any, ...]:
+        """Those of the kernel that sweeps a block."""
         glauber, tables = self._problem.dynamics is Dynamics.GLAUBER, self._tables
         table = tables.of_block[block]
         counters = np.zeros((1, LINE), dtype=np.int64) if progress is None else progress
-        how: tuple[Any, ...] = (sweeps, worker, workers, counters, done)
-        where: tuple[Any, ...] = (self._words[block], self._width, self._lanes, self._tall)
-        strips: tuple[Any, ...] = (glauber, self._padded_states[block], self._strip)
+        how = (sweeps, worker, workers, counters, self._done[block])
+        where = (self._words[block], self._width, self._lanes, self._tall)
+        strips = (glauber, self._padded_states[block], self._strip)
         if tables.general is None:
-            _words.sweep_words(*where, *strips, *tables.plain[table], self._log_stay, *how)
-        else:
-            masks: tuple[Any, ...] = (*tables.plain[table], *tables.general[table], tables.favour, self._log_stay)
-            _general.sweep_general(*where, self._open, *strips, *masks, *self._edges, *how)
+            return (*where, *strips, *tables.plain[table], self._log_stay, *how)
+        masks = (*tables.plain[table], *tables.general[table], tables.favour, self._log_stay)
+        return (*where, self._open, *strips, *masks, *self._edges, *how)
 
     def randomize(self, which: npt.NDArray[np.bool_], generator: np.random.Generator) -> None:
         """Draw fair spins for the lattices in ``which``."""
