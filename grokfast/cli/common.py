@@ -11,10 +11,11 @@ from typing import Annotated
 import tyro
 from rich.console import Console
 
-from grokfast.cli.progress import training_progress
 from grokfast.errors import ConfigError
+from grokfast.progress import training_progress
 from grokfast.runs import RunTable, load
 from grokfast.store import Store
+from grokfast.train import only
 from grokfast.training import RunConfig, train_runs
 
 Runs = Annotated[Path, tyro.conf.arg(name="runs", help="Folder of runs.")]
@@ -47,9 +48,7 @@ def train_into(
     console.print(f"{len(configs)} runs: {len(configs) - len(missing)} are in {folder}, {len(missing)} to train")
     with training_progress(sum(config.epochs for config in missing), console) as progress:
         train_runs(configs, store, force=force, threads=threads or cores(), device=_device(device), on_epoch=progress)
-    keys = {config.key for config in configs}
-    table = load_runs(folder)
-    return RunTable(store, [row for row in table.rows if row["key"] in keys], [])
+    return only(load_runs(folder), {config.key for config in configs})
 
 
 def next_figure(table: RunTable) -> str:

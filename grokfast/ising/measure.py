@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import importlib.util
 import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 
 from grokfast._checks import check_fraction, nearest
+from grokfast._html import heading, table
 from grokfast.errors import InputError
 from grokfast.ising.autocorrelation import student_quantile
 from grokfast.ising.estimates import (
@@ -26,6 +28,8 @@ from grokfast.ising.estimates import (
 from grokfast.ising.series import Series
 
 FloatArray: TypeAlias = npt.NDArray[np.float64]
+
+_SHOWN = 20  # temperatures in a notebook
 
 
 @dataclass(frozen=True)
@@ -130,6 +134,40 @@ class Measurements:
         mean, error = getattr(self, quantity)
         reach = student_quantile(level, self.trust[quantity].freedom) * error
         return mean - reach, mean + reach
+
+    def df(self) -> Any:
+        """A pandas data frame, a row for each temperature: every quantity, its error and whether to trust it.
+
+        Raises:
+            InputError: If pandas is not installed.
+        """
+        if importlib.util.find_spec("pandas") is None:
+            raise InputError("a data frame needs pandas: pip install pandas")
+        import pandas as pd
+
+        columns: dict[str, Any] = {"T": self.temperatures}
+        for name in QUANTITIES:
+            mean, error = getattr(self, name)
+            columns |= {name: mean, f"{name}_error": error, f"{name}_status": self.trust[name].status}
+        return pd.DataFrame(columns)
+
+    def _repr_html_(self) -> str:
+        rows = []
+        for k, T in enumerate(self.temperatures[:_SHOWN]):
+            cells = [f"{float(T):.6g}"]
+            for name in QUANTITIES:
+                mean, error = getattr(self, name)
+                mark = "" if self.trust[name].status[k] == Status.RELIABLE else " *"
+                cells.append(f"{mean[k]:.5g} ± {error[k]:.2g}{mark}")
+            rows.append(cells)
+        n, T_count, R = self.series.shape
+        marked = (
+            "* short or frozen: the error is not to be trusted" if any("*" in c for row in rows for c in row) else ""
+        )
+        more = f"and {T_count - _SHOWN} more temperatures; .df() has all of them" if T_count > _SHOWN else ""
+        about = f"{n} measurements, {self.every} sweeps apart, of {R} replicas at {T_count} temperatures"
+        head = ("T", *(name.replace("_", " ") for name in QUANTITIES))
+        return heading("Ising measurements", about) + table(head, rows, "; ".join(filter(None, [more, marked])))
 
     def warn_if_short(self) -> None:
         """One warning that names the quantities whose errors are not to be trusted, and where."""

@@ -10,6 +10,7 @@ import numpy.typing as npt
 
 from grokfast._checks import check_at_least
 from grokfast.errors import InputError
+from grokfast.ising._notebook import sampler_html
 from grokfast.ising._signals import HeldSignals
 from grokfast.ising.engine import Arrays, FloatArray
 from grokfast.ising.inputs import Shape, check_finite, parse_temperatures, philox
@@ -94,6 +95,11 @@ class IsingSampler(Lattices):
         )  # fmt: skip
         super().__init__(parameters, init, layout, threads)
         self._rounds = 0
+
+    def _repr_html_(self) -> str:
+        of = self._parameters
+        about = f"{of.dynamics}, J = {of.J:g}, h = {of.field:g}, {self.sweeps} sweeps, seed {of.seed}"
+        return sampler_html(self.shape, of.temperatures, about, lambda: self.spins)
 
     def set(self, *, temperatures: npt.ArrayLike | None = None, field: float | None = None) -> None:
         """Go on at other temperatures or in another field, with the same spins and random numbers.
