@@ -1,6 +1,6 @@
 """Tasks behind one protocol; ``TASKS`` lists them by name."""
 
-from grokfast.tasks.base import Features, Split, Task, evaluate
+from grokfast.tasks.base import Features, Split, Task, evaluate, loss_function_of
 from grokfast.tasks.choice import Network, TokenTask
 from grokfast.tasks.ising import Ising
 from grokfast.tasks.mnist import Mnist
@@ -43,6 +43,7 @@ __all__ = [
     "fresh_module",
     "layer_features",
     "load_parameters",
+    "loss_function_of",
     "mean_loss",
     "readings",
     "reference_of",
