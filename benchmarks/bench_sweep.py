@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 
 from grokfast import ModularAddition, RunConfig, Store, load
-from grokfast.sweep import Job, Shard, Sweep, make_plan, run_shard, run_sweep
+from grokfast.sweep import Carried, Job, Shard, Sweep, make_plan, run_shard, run_sweep
 
 QUICK = os.environ.get("GROKFAST_BENCH_QUICK") == "1"
 
@@ -78,10 +78,10 @@ def _go(processes: list[subprocess.Popen[str]]) -> list[tuple[str, str]]:
 def test_sweep_of_64_members_over_two_workers(benchmark: Any, tmp_path: Path) -> None:
     """The rival trains before and after, so that a drift of the machine's speed shows and is averaged out."""
     configs = _configs(64, 20 if QUICK else 25)
-    shards = list(make_plan(configs, Store(tmp_path / "none"), workers=2).shards)
+    shards = list(make_plan(configs, Store(tmp_path / "none"), Carried(workers=2)).shards)
     before = _pure_seconds(shards)
     report = benchmark.pedantic(
-        lambda: run_sweep(Sweep("benchmark", tuple(configs)), tmp_path / "runs", workers=2), rounds=1
+        lambda: run_sweep(Sweep("benchmark", tuple(configs)), tmp_path / "runs", Carried(workers=2)), rounds=1
     )
     after = _pure_seconds(shards)
     assert sorted(report.published) == sorted(config.key for config in configs)

@@ -48,7 +48,7 @@ def train_into(
     Raises:
         SystemExit: If it was stopped; the command that goes on is printed.
     """
-    from grokfast.sweep.engine import cores
+    from grokfast.sweep.options import cores
     from grokfast.sweep.stopping import stopping
 
     if threads < 0:

@@ -17,8 +17,8 @@ from grokfast.endmodel import LLC
 from grokfast.errors import ConfigError, InputError, MissingRunsError
 from grokfast.observe import find_measure
 from grokfast.runs import Run, load
-from grokfast.sweep.engine import cores
 from grokfast.sweep.measuring import measure_runs, measure_stored
+from grokfast.sweep.options import Carried
 
 _LINE_EVERY = 10.0  # seconds
 
@@ -57,17 +57,16 @@ def measure(
     for reference in names:
         find_measure(reference)
     check_at_least("threads", threads, 1, error=ConfigError)
-    check_at_least("workers", workers, 0, error=ConfigError)
-    if scheduler and scheduler_file is not None:
-        raise ConfigError("give --scheduler or --scheduler-file, not both")
+    remote = bool(scheduler) or scheduler_file is not None
+    carried = Carried(0 if remote else workers, scheduler or None, scheduler_file)
     console = make_console()
     table = load(folder).where("status = 'finished'")
     runs = list(table.where(where) if where else table)
     if not runs:
         raise MissingRunsError(f"{folder} has no finished runs{f' with {where}' if where else ''} to measure")
     progress = _Progress(console, len(runs))
-    if scheduler or scheduler_file is not None or workers != 1:
-        _on_workers(runs, names, progress, workers or cores(), threads, scheduler or None, scheduler_file)
+    if remote or workers != 1:
+        _on_workers(runs, names, progress, carried, threads)
     else:
         for k, run in enumerate(runs, 1):
             measure_stored(str(run.store.root), run.key, names, threads)
@@ -79,17 +78,13 @@ def _on_workers(
     runs: Sequence[Run],
     names: Sequence[str],
     progress: _Progress,
-    workers: int,
+    carried: Carried,
     threads: int,
-    scheduler: str | None,
-    scheduler_file: Path | None,
 ) -> None:
     report = measure_runs(
         runs,
         names,
-        workers=workers,
-        scheduler=scheduler,
-        scheduler_file=scheduler_file,
+        carried,
         threads=threads,
         tell=lambda report: progress.tell(len(report.done) + len(report.failed)),
     )

@@ -20,11 +20,12 @@ from grokfast.cli.progress import make_console
 from grokfast.cli.reproduce_progress import ReproduceDisplay
 from grokfast.errors import ConfigError
 from grokfast.report.page import build_page
-from grokfast.reproduce import BEYOND, PAPER, SIZES, Carried, PartCost, Stage, costs, places, stages_of, write_beyond
+from grokfast.reproduce import BEYOND, PAPER, SIZES, PartCost, Stage, costs, places, stages_of, write_beyond
 from grokfast.reproduce import reproduce as carry_out
 from grokfast.store import Store
+from grokfast.sweep import Carried
 
-_HERE = Carried()
+_HERE = Carried(save_every=60.0)
 
 
 @dataclass(frozen=True)
@@ -122,11 +123,11 @@ def _parts(stages: Sequence[Stage], folder: Path, carried: Carried) -> list[Part
 
 
 def _unmeasured(stages: Sequence[Stage]) -> list[PartCost]:
-    """The parts with one second each: the display then counts parts."""
+    """The parts without their times."""
     names = [
         f"{what} {stage.name}" for stage in stages for what in ("train", *(("measure",) if stage.measured else ()))
     ]
-    return [PartCost(name, 0, 1.0) for name in (*names, "page")]
+    return [PartCost(name, 0, None) for name in (*names, "page")]
 
 
 def _tell_plan(
@@ -139,7 +140,10 @@ def _tell_plan(
     for heading in ("part", "runs", "time", "disk"):
         table.add_column(heading, justify="left" if heading == "part" else "right")
     for part in parts:
-        table.add_row(part.name, str(part.runs) if part.runs else "-", duration(part.seconds or 0.0), size(part.disk))
+        time = "-" if part.seconds is None else duration(part.seconds)
+        table.add_row(part.name, str(part.runs) if part.runs else "-", time, size(part.disk))
+    if all(part.seconds is None for part in parts):
+        return
     console.print(table)
     total, disk = sum(part.seconds or 0.0 for part in parts), sum(part.disk for part in parts)
     where = f"{carried.count} workers, by doing a little of each part just now"

@@ -23,12 +23,14 @@ class ReproduceDisplay:
 
     Args:
         console: Where to.
-        parts: What it consists of, with what each was measured to take.
+        parts: What it consists of, with what each was measured to take; None where nothing was measured.
     """
 
     def __init__(self, console: Console, parts: Sequence[PartCost]) -> None:
         self._console = console
-        self._costs = {part.name: part.seconds or 0.0 for part in parts}
+        self._measured = all(part.seconds is not None for part in parts)
+        # Where nothing was measured each part counts as much as any other.
+        self._costs = {part.name: (part.seconds or 0.0) if self._measured else 1.0 for part in parts}
         self._shares = dict.fromkeys(self._costs, 0.0)
         self._began = dict.fromkeys(self._costs, 0.0)
         self._spent, self._expected = 0.0, 0.0  # of ended parts: seconds, and what they were measured to take
@@ -95,8 +97,16 @@ class ReproduceDisplay:
         return sum(self._costs[name] * share for name, share in self._shares.items()) / total if total else 0.0
 
     def _left(self) -> str:
-        """What was measured beforehand for what is left, times how much slower than that it has gone so far."""
+        """What was measured beforehand for what is left, times how much slower than that it has gone so far.
+
+        Where nothing was measured, what is left of the part in hand at the pace it has had.
+        """
         part, spent, expected = self._part, self._spent, self._expected
+        if not self._measured:
+            passed, share = time.monotonic() - self._began[part], self._shares[part]
+            if passed < _TELLING or not 0 < share < 1:
+                return "time left not measured"
+            return f"about {duration(passed * (1 - share) / share)} left of this part"
         if part and self._shares[part] < 1:
             spent += time.monotonic() - self._began[part]
             expected += self._costs[part] * self._shares[part]

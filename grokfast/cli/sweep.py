@@ -7,8 +7,9 @@ import shlex
 import shutil
 import sys
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import tyro
 from rich.console import Console
@@ -20,11 +21,10 @@ from grokfast.cli.sweep_progress import SweepDisplay
 from grokfast.errors import ConfigError
 from grokfast.store import Store
 from grokfast.studies import find_study, listing
-from grokfast.sweep import Plan, SweepReport, make_plan, run_sweep
-from grokfast.sweep.engine import cores
+from grokfast.sweep import Carried, Chosen, Plan, SweepReport, make_plan, run_sweep
 from grokfast.sweep.estimate import estimate
+from grokfast.sweep.options import HERE, cores
 from grokfast.training import Observer
-from grokfast.training.kept import KeptStates, told
 from grokfast.training.loggers import TensorBoardLog, WandbLog
 
 SizeName = Annotated[str, tyro.conf.arg(name="size")]
@@ -35,27 +35,85 @@ def main(arguments: Sequence[str]) -> None:
     tyro.cli(sweep, args=list(arguments), prog="grokfast sweep")
 
 
+@dataclass(frozen=True)
+class Again:
+    """What is trained a second time.
+
+    Attributes:
+        retry_failed: Train again what failed earlier.
+        force: Train again what the folder holds.
+    """
+
+    retry_failed: bool = False
+    force: bool = False
+
+
+@dataclass(frozen=True)
+class Logged:
+    """Where the course of training is logged besides.
+
+    Attributes:
+        tensorboard: Log to this TensorBoard folder.
+        wandb: Log to this folder with Weights & Biases, offline.
+        log_schedule: Epochs that are logged.
+    """
+
+    tensorboard: Path | None = None
+    wandb: Path | None = None
+    log_schedule: str = "every:10"
+
+    @property
+    def observers(self) -> list[Observer]:
+        """The loggers."""
+        found = []
+        if self.tensorboard is not None:
+            found.append(Observer(TensorBoardLog(self.tensorboard.resolve()), self.log_schedule))
+        if self.wandb is not None:
+            found.append(Observer(WandbLog(self.wandb.resolve()), self.log_schedule))
+        return found
+
+
+_Flat = tyro.conf.arg(name="")
+_ONCE, _NOWHERE = Again(), Logged()
+
+
+@dataclass(frozen=True)
+class Options:
+    """How a sweep goes.
+
+    Attributes:
+        carried: How it is carried out.
+        again: What is trained a second time.
+        logged: Where it is logged.
+        shard: i/n, to train only the i-th of n fixed parts, for job arrays.
+        stack_size: Most runs trained in one stack; 0 is 8, or what the memory allows.
+        keep_state: Keep the runs' end states, so that a sweep of more epochs goes on from them.
+        measure: Measure how long it will take before it begins.
+    """
+
+    carried: Annotated[Carried, _Flat] = HERE
+    again: Annotated[Again, _Flat] = _ONCE
+    logged: Annotated[Logged, _Flat] = _NOWHERE
+    shard: str = ""
+    stack_size: int = 0
+    keep_state: bool = False
+    measure: bool = True
+
+    @property
+    def chosen(self) -> Chosen:
+        """Which runs are trained."""
+        return Chosen(_part(self.shard), self.stack_size or None, self.again.retry_failed, self.again.force)
+
+
+_OPTIONS = Options()
+
+
 def sweep(
     file: Annotated[str, tyro.conf.Positional] = "",
     folder: Runs = Path("runs"),
     size_name: SizeName = "",
     plan: bool = False,
-    workers: int = 0,
-    scheduler: str = "",
-    scheduler_file: Path | None = None,
-    shard: str = "",
-    device: str = "cpu",
-    stack_size: int = 0,
-    save_every: float = 180.0,
-    retry_failed: bool = False,
-    force: bool = False,
-    keep_state: bool = False,
-    timeout: float = 60.0,
-    dashboard: bool = False,
-    measure: bool = True,
-    tensorboard: Path | None = None,
-    wandb: Path | None = None,
-    log_schedule: str = "every:10",
+    options: Annotated[Options, _Flat] = _OPTIONS,
 ) -> None:
     """Train all runs of a study that the folder lacks; after a kill it goes on where it was.
 
@@ -66,47 +124,21 @@ def sweep(
         folder: Folder of runs; on a cluster one that all workers share.
         size_name: Size, where the file has sizes: quick (minutes), laptop (overnight) or paper.
         plan: Only say how many runs, how long and how much disk.
-        workers: Worker processes; 0 is one a core, or one a CUDA device.
-        scheduler: Address of a running Dask scheduler, such as tcp://host:8786.
-        scheduler_file: File that a running Dask scheduler wrote.
-        shard: i/n, to train only the i-th of n fixed parts, for job arrays.
-        device: cpu or cuda.
-        stack_size: Most runs trained in one stack; 0 is 8, or what the memory allows.
-        save_every: Seconds between saves of the state of what is in training.
-        retry_failed: Train again what failed earlier.
-        force: Train again what the folder holds.
-        keep_state: Keep the runs' end states, so that a sweep of more epochs goes on from them.
-        timeout: Seconds to wait for a scheduler and its workers.
-        dashboard: Serve Dask's pages about the local workers; everyone on this machine can read them.
-        measure: Measure how long it will take before it begins.
-        tensorboard: Log to this TensorBoard folder.
-        wandb: Log to this folder with Weights & Biases, offline.
-        log_schedule: Epochs that are logged.
+        options: How it goes.
     """
     console = make_console()
     if not file:
         print(f"studies: grokfast sweep NAME --size SIZE\n\n{listing()}")
         return
-    part = _part(shard)
+    carried, which = options.carried, options.chosen
     chosen = find_study(file).sweep(size_name or None)
-    observers = _loggers(tensorboard, wandb, log_schedule)
-    options: dict[str, Any] = {
-        "part": part,
-        "stack_size": stack_size or None,
-        "retry_failed": retry_failed,
-        "force": force,
-    }
-    if measure or plan:
+    if options.measure or plan:
         store = Store(folder)
         if not plan:
             store.check_writable()
-        there = make_plan(chosen.configs, store, workers=workers or cores(), **options)
+        there = make_plan(chosen.configs, store, workers=carried.workers or cores(), **vars(which))
         console.print(f"{chosen.title}: {len(chosen.configs)} runs", soft_wrap=True)
-        _tell_plan(console, there, folder, device, remote=bool(scheduler or scheduler_file))
-        for line in told(
-            [config for shard in there.shards for config in shard.configs], KeptStates(store, device=device)
-        ):
-            console.print(line, soft_wrap=True)
+        _tell_plan(console, there, folder, carried)
         if plan:
             return
     resume = shlex.join(["grokfast", *sys.argv[1:]])
@@ -114,18 +146,12 @@ def sweep(
         report = run_sweep(
             chosen,
             folder,
-            workers=workers,
-            scheduler=scheduler or None,
-            scheduler_file=scheduler_file,
-            device=device,
-            save_every=save_every,
-            timeout=timeout,
-            dashboard=dashboard,
-            observers=observers,
-            keep_state=keep_state,
+            carried,
+            which,
+            observers=options.logged.observers,
+            keep_state=options.keep_state,
             listener=display,
             resume=resume,
-            **options,
         )
     _tell_report(console, report, folder, resume)
 
@@ -139,16 +165,7 @@ def _part(text: str) -> tuple[int, int] | None:
     return int(found[1]), int(found[2])
 
 
-def _loggers(tensorboard: Path | None, wandb: Path | None, schedule: str) -> list[Observer]:
-    observers = []
-    if tensorboard is not None:
-        observers.append(Observer(TensorBoardLog(tensorboard.resolve()), schedule))
-    if wandb is not None:
-        observers.append(Observer(WandbLog(wandb.resolve()), schedule))
-    return observers
-
-
-def _tell_plan(console: Console, plan: Plan, folder: Path, device: str, *, remote: bool) -> None:
+def _tell_plan(console: Console, plan: Plan, folder: Path, carried: Carried) -> None:
     console.print(
         f"{len(plan.stored)} are in {folder}, {plan.runs} to train in {len(plan.shards)} shards",
         soft_wrap=True,
@@ -159,9 +176,9 @@ def _tell_plan(console: Console, plan: Plan, folder: Path, device: str, *, remot
         console.print(f"trained again: {message}", soft_wrap=True)
     if not plan.shards:
         return
-    cost = estimate(plan, device)
+    cost = estimate(plan, carried.device)
     if cost.seconds is not None:
-        where = "a worker like this machine" if remote else f"{plan.workers} workers"
+        where = "a worker like this machine" if carried.remote else f"{plan.workers} workers"
         console.print(f"time: about {duration(cost.seconds)} on {where}, by training a few epochs just now")
     for reason in cost.unmeasured:
         console.print(f"not in this time: {reason}", soft_wrap=True)

@@ -2,7 +2,7 @@
 
 from grokfast.reproduce.beyond import write_beyond
 from grokfast.reproduce.cost import PAGE, PartCost, costs
-from grokfast.reproduce.run import Carried, Reproduced, places, reproduce
+from grokfast.reproduce.run import Reproduced, places, reproduce
 from grokfast.reproduce.stages import BEYOND, PAPER, SIZES, Stage, stages_of
 
 __all__ = [
@@ -10,7 +10,6 @@ __all__ = [
     "PAGE",
     "PAPER",
     "SIZES",
-    "Carried",
     "PartCost",
     "Reproduced",
     "Stage",

@@ -9,14 +9,14 @@ from pathlib import Path
 import psutil
 
 from grokfast.report.page import Made, read_made, write_made
-from grokfast.sweep.engine import cores
+from grokfast.sweep.options import cores
 from grokfast.training import ENGINE, versions
 
 _EVERY = 20.0  # seconds between writes: a kill loses no more of the times than this
 
 
 class Clock:
-    """Adds up the wall time of each part and keeps it in the summaries' folder.
+    """Adds up the wall time of each part and keeps it in the summaries' folder, with the runs that failed.
 
     Args:
         folder: Of the summaries.
@@ -30,6 +30,7 @@ class Clock:
         self._seconds = dict(before.seconds) if before is not None else {}
         self._made = Made(size, command, {**versions(), "engine": str(ENGINE)}, machine())
         self._part, self._since, self._written = "", 0.0, 0.0
+        self.failed: dict[str, str] = {}
         self._write()
 
     def start(self, part: str) -> None:
@@ -58,7 +59,7 @@ class Clock:
         self._written = time.monotonic()
         seconds = {name: round(value, 1) for name, value in self._seconds.items()}
         made = self._made
-        write_made(self._folder, Made(made.size, made.command, made.versions, made.machine, seconds))
+        write_made(self._folder, Made(made.size, made.command, made.versions, made.machine, seconds, self.failed))
 
 
 def machine() -> dict[str, str]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -21,42 +21,14 @@ from grokfast.runs import Run
 from grokfast.store import Store
 from grokfast.studies import Sweep
 from grokfast.sweep import run_sweep
-from grokfast.sweep.cluster import connected, local_workers
-from grokfast.sweep.engine import cores
+from grokfast.sweep.cluster import connected
 from grokfast.sweep.jobs import JobReport, run_jobs
+from grokfast.sweep.options import Carried
 from grokfast.sweep.stopping import stopping
 
 Listener = Callable[[str, dict[str, Any]], None]
 """Told of events: ``part`` and ``ended`` with its name, ``share`` with what is done of a part, ``sweep`` with an event
 of the training, ``stopping`` with the reason."""
-
-
-@dataclass(frozen=True)
-class Carried:
-    """How the work is carried out.
-
-    Attributes:
-        workers: Processes of this machine; 0 is one a core, or one a CUDA device.
-        scheduler: Address of a running Dask scheduler instead.
-        scheduler_file: File that one wrote, instead of its address.
-        device: ``"cpu"`` or ``"cuda"``, for training.
-        save_every: Seconds between saves of what is in training.
-        timeout: Seconds to wait for a scheduler and its workers.
-    """
-
-    workers: int = 0
-    scheduler: str | None = None
-    scheduler_file: Path | None = None
-    device: str = "cpu"
-    save_every: float = 60.0
-    timeout: float = 60.0
-
-    @property
-    def count(self) -> int:
-        """Processes that work at the same time, as far as is known."""
-        if self.scheduler is not None or self.scheduler_file is not None:
-            return max(1, self.workers)
-        return local_workers(self.workers, self.device, cores())
 
 
 @dataclass
@@ -123,6 +95,9 @@ def reproduce(
                 return result
             tell("ended", {"part": f"{name} {stage.name}"})
         _summarise(stage, store, summaries)
+        result.failed |= _diverged(stage, store)
+    clock.failed = result.failed
+    clock.end()
     tell("part", {"part": PAGE})
     made = 0
 
@@ -147,12 +122,7 @@ def _train(stage: Stage, store: Store, command: str, carried: Carried, tell: Lis
     report = run_sweep(
         Sweep(f"reproduce {stage.name}", stage.configs),
         store.root,
-        workers=carried.workers,
-        scheduler=carried.scheduler,
-        scheduler_file=carried.scheduler_file,
-        device=carried.device,
-        save_every=carried.save_every,
-        timeout=carried.timeout,
+        carried,
         listener=lambda kind, details: tell("sweep", {"kind": kind, **details}),
         resume=f"{command} --runs {shlex.quote(str(store.root))}",
     )
@@ -175,13 +145,7 @@ def _measure(stage: Stage, store: Store, command: str, carried: Carried, tell: L
         return ""
     with (
         stopping(lambda reason: tell("stopping", {"reason": reason})) as stop,
-        connected(
-            min(carried.count, len(jobs)),
-            scheduler=carried.scheduler,
-            scheduler_file=carried.scheduler_file,
-            device="cpu",
-            timeout=carried.timeout,
-        ) as client,
+        connected(min(carried.count, len(jobs)), replace(carried, device="cpu")) as client,
     ):
         report = run_jobs(client, measure_key, jobs, stop, ended)
     result.failed |= report.failed
@@ -206,6 +170,16 @@ def measure_key(root: str, key: str, shown: bool) -> None:
 def _finished(stage: Stage, store: Store) -> list[Run]:
     runs = [Run(store, key) for key in stage.keys if store.has(key)]
     return sorted((run for run in runs if run.record["status"] == "finished"), key=seed_of)
+
+
+def _diverged(stage: Stage, store: Store) -> dict[str, str]:
+    """Stored runs that no claim and no figure can show, with the reason."""
+    records = {key: store.record(key) for key in stage.keys if store.has(key)}
+    return {
+        key: f"{record['status']} in epoch {record.get('diverged_epoch')}"
+        for key, record in records.items()
+        if record["status"] != "finished"
+    }
 
 
 def _summarise(stage: Stage, store: Store, summaries: Path) -> None:

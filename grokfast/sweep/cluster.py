@@ -11,11 +11,11 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import dask
-import torch
 from distributed import Client, Security, rpc
 
-from grokfast.errors import ConfigError, SweepError
+from grokfast.errors import SweepError
 from grokfast.sweep.local import local_cluster
+from grokfast.sweep.options import Carried
 from grokfast.sweep.worker import same_versions, versions
 
 _SETTINGS = {
@@ -30,60 +30,32 @@ _SETTINGS = {
 
 
 @contextmanager
-def connected(
-    workers: int,
-    *,
-    scheduler: str | None,
-    scheduler_file: Path | None,
-    device: str,
-    timeout: float,
-    dashboard: bool = False,
-) -> Iterator[Client]:
+def connected(workers: int, carried: Carried) -> Iterator[Client]:
     """A client of a running cluster.
 
     Args:
         workers: Processes to spawn on this machine; not used with a scheduler.
-        scheduler: Address of a running scheduler.
-        scheduler_file: JSON file that a scheduler wrote.
-        device: On ``"cuda"``, each local worker sees one device.
-        timeout: Seconds to wait for the scheduler and a first worker.
-        dashboard: Serve Dask's pages of a local cluster, on loopback.
+        carried: Which cluster, and for how long it is waited; on ``"cuda"`` each local worker sees one device.
 
     Raises:
         ConfigError: If a dashboard is asked for and bokeh is missing.
         SweepError: If no scheduler answers, it has no workers, or theirs are other versions.
     """
     with _quiet(), dask.config.set(_SETTINGS):
-        if scheduler is None and scheduler_file is None:
+        if not carried.remote:
             with (
-                local_cluster(workers, device, dashboard=dashboard) as cluster,
-                Client(cluster, timeout=timeout, set_as_default=False) as client,
+                local_cluster(workers, carried.device, dashboard=carried.dashboard) as cluster,
+                Client(cluster, timeout=carried.timeout, set_as_default=False) as client,
             ):
-                _await_workers(client, "the local cluster", timeout)
+                _await_workers(client, "the local cluster", carried.timeout)
                 yield client
             return
-        with _remote(scheduler, scheduler_file, timeout) as client:
-            _await_workers(client, client.scheduler.address, timeout)
+        with _remote(carried.scheduler, carried.scheduler_file, carried.timeout) as client:
+            _await_workers(client, client.scheduler.address, carried.timeout)
             different = same_versions(client.run(versions))
             if different:
                 raise SweepError(f"{different}: install the same versions everywhere")
             yield client
-
-
-def local_workers(requested: int, device: str, cores: int) -> int:
-    """How many local workers to start: one a core, or one a CUDA device.
-
-    Raises:
-        ConfigError: If more are requested than there are CUDA devices, or there is none.
-    """
-    if device == "cuda":
-        devices = torch.cuda.device_count()
-        if devices == 0 or requested > devices:
-            raise ConfigError(
-                f"device cuda runs one worker a device: {devices} found, {requested or 'one each'} requested"
-            )
-        return requested or devices
-    return requested or cores
 
 
 @contextmanager

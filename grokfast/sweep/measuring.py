@@ -13,6 +13,7 @@ from grokfast.runs import Run
 from grokfast.store import Store
 from grokfast.sweep.cluster import connected
 from grokfast.sweep.jobs import JobReport, run_jobs
+from grokfast.sweep.options import Carried
 from grokfast.sweep.stopping import stopping
 
 
@@ -36,10 +37,8 @@ def measure_stored(root: str, key: str, measures: Sequence[str], threads: int = 
 def measure_runs(
     runs: Sequence[Run],
     measures: Sequence[str],
+    carried: Carried,
     *,
-    workers: int,
-    scheduler: str | None = None,
-    scheduler_file: Path | None = None,
     threads: int = 1,
     tell: Callable[[JobReport], None],
 ) -> JobReport:
@@ -48,9 +47,7 @@ def measure_runs(
     Args:
         runs: Finished ones of one store.
         measures: As in :func:`measure_stored`.
-        workers: Processes of this machine, if no scheduler is given.
-        scheduler: Address of a running Dask scheduler.
-        scheduler_file: File that one wrote.
+        carried: On how many processes, or on which cluster.
         threads: Of each worker.
         tell: Told after each run.
 
@@ -66,8 +63,6 @@ def measure_runs(
     jobs = [(run.key, (root, run.key, tuple(measures), threads)) for run in runs]
     with (
         stopping(lambda reason: None) as stop,
-        connected(
-            min(workers, len(jobs)), scheduler=scheduler, scheduler_file=scheduler_file, device="cpu", timeout=60.0
-        ) as client,
+        connected(min(carried.count, len(jobs)), carried) as client,
     ):
         return run_jobs(client, measure_stored, jobs, stop, tell)

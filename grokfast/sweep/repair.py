@@ -18,6 +18,7 @@ from grokfast.studies import Sweep
 from grokfast.sweep.carrier import Listener
 from grokfast.sweep.engine import run_sweep
 from grokfast.sweep.journal import sweeps_of
+from grokfast.sweep.options import Carried
 from grokfast.training import RunConfig, config_of
 
 
@@ -77,7 +78,7 @@ def repair_store(
             configs[config.key] = config
     if configs:
         sweep = Sweep("repair", tuple(configs.values()))
-        report = run_sweep(sweep, store.root, workers=workers, resume=resume, listener=listener)
+        report = run_sweep(sweep, store.root, Carried(workers=workers), resume=resume, listener=listener)
         done.trained = [key for key in report.published if key not in report.failed]
         done.left += [f"run {key} could not be trained again: {reason}" for key, reason in report.failed.items()]
         done.stopped = report.stopped

@@ -7,7 +7,8 @@ from pathlib import Path
 from unittest.mock import patch
 
 from grokfast import Ising, ModularAddition, RunConfig
-from grokfast.reproduce import Carried, Reproduced, Stage, reproduce
+from grokfast.reproduce import Reproduced, Stage, reproduce
+from grokfast.sweep import Carried
 
 COMMAND = "grokfast reproduce --size quick"
 

@@ -10,6 +10,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -19,7 +20,8 @@ from grokfast import load
 from grokfast.errors import StoreError
 from grokfast.report.claims import CLAIMS
 from grokfast.report.page import build_page, read_made
-from grokfast.reproduce import Carried, reproduce
+from grokfast.reproduce import reproduce
+from grokfast.sweep import Carried
 
 SCRIPT = Path(__file__).resolve().parents[1] / "made" / "tiny_stages.py"
 
@@ -84,12 +86,18 @@ def test_damaged_summaries_are_told(reproduced, tmp_path):
 
 
 def test_one_stage_alone_has_its_figures_and_says_what_the_others_need(tmp_path):
-    stages = tiny_stages()[:1]
+    stage = tiny_stages()[0]
+    wild = replace(stage.configs[0], optimizer="sgd", learning_rate=1e30, seed=7)
+    stages = [replace(stage, configs=(*stage.configs, wild))]
     result = reproduce(stages, tmp_path / "runs", "quick", COMMAND, Carried(workers=1), lambda kind, details: None)
     missing = {figure.name: figure.missing for figure in result.values["figures"] if figure.missing}
     assert missing["fig02a"] == "its runs are not there yet"
     assert "fig02b" not in missing
-    assert "--only fig02a" in result.page.read_text()
+    text = result.page.read_text()
+    assert "--only fig02a" in text
+    # The run that diverged is in no figure, and is named.
+    assert list(result.failed) == [wild.key]
+    assert f"<dt>{wild.key[:8]}</dt><dd>diverged in epoch 1</dd>" in text
 
 
 @pytest.mark.slow

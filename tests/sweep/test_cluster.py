@@ -16,7 +16,7 @@ import pytest
 from grokfast import RunConfig, Store
 from grokfast.cli import main
 from grokfast.errors import ConfigError, StoreError, SweepError
-from grokfast.sweep import Sweep, read_sweep, run_sweep, sweeps_of
+from grokfast.sweep import Carried, Chosen, Sweep, read_sweep, run_sweep, sweeps_of
 
 
 def test_a_worker_then_the_scheduler_are_killed_and_a_new_cluster_goes_on(
@@ -83,11 +83,11 @@ def test_a_scheduler_that_does_not_answer(tmp_path: Path, small: Callable[..., l
         listening.listen()
         address = f"tcp://127.0.0.1:{listening.getsockname()[1]}"
         with pytest.raises(SweepError, match=rf"no scheduler answered at {address} within 1 s.*dask scheduler"):
-            run_sweep(Sweep("t", small(1)), tmp_path, scheduler=address, timeout=1)
+            run_sweep(Sweep("t", small(1)), tmp_path, Carried(scheduler=address, timeout=1))
     with pytest.raises(SweepError, match="no scheduler answered"):
-        run_sweep(Sweep("t", small(1)), tmp_path, scheduler=address, timeout=1)
+        run_sweep(Sweep("t", small(1)), tmp_path, Carried(scheduler=address, timeout=1))
     with pytest.raises(SweepError, match=r"did not appear within 0\.3 s"):
-        run_sweep(Sweep("t", small(1)), tmp_path, scheduler_file=tmp_path / "none.json", timeout=0.3)
+        run_sweep(Sweep("t", small(1)), tmp_path, Carried(scheduler_file=tmp_path / "none.json", timeout=0.3))
 
 
 @pytest.mark.parametrize(
@@ -106,8 +106,10 @@ def test_a_scheduler_that_does_not_answer(tmp_path: Path, small: Callable[..., l
 def test_contradictory_and_bad_options(
     tmp_path: Path, small: Callable[..., list[RunConfig]], options: dict[str, Any], message: str
 ) -> None:
+    chosen = Chosen(**{name: value for name, value in options.items() if name in ("part", "stack_size")})
+    carried = {name: value for name, value in options.items() if name not in vars(chosen)}
     with pytest.raises(ConfigError, match=message):
-        run_sweep(Sweep("t", small(2)), tmp_path, **options)
+        run_sweep(Sweep("t", small(2)), tmp_path, Carried(**carried), chosen)
 
 
 def test_a_store_of_a_later_version_is_refused(tmp_path: Path, small: Callable[..., list[RunConfig]]) -> None:
@@ -142,8 +144,10 @@ def test_poison_a_part_and_the_rest_in_one_process(
     good = small(5)
     sweep = Sweep("poison", (*good, nan, huge))
     events: list[str] = []
-    first = run_sweep(sweep, tmp_path, workers=1, part=(1, 2), listener=lambda kind, _: events.append(kind))
-    second = run_sweep(sweep, tmp_path, workers=1, part=(2, 2))
+    first = run_sweep(
+        sweep, tmp_path, Carried(workers=1), Chosen(part=(1, 2)), listener=lambda kind, _: events.append(kind)
+    )
+    second = run_sweep(sweep, tmp_path, Carried(workers=1), Chosen(part=(2, 2)))
     assert {*events} >= {"plan", "progress", "receipt"} or not first.published
     assert sorted(first.published + second.published) == sorted(config.key for config in sweep.configs)
     failed = {**first.failed, **second.failed}

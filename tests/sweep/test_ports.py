@@ -16,7 +16,7 @@ from distributed import Scheduler, Security, SpecCluster, Worker, rpc
 
 from grokfast import RunConfig, Store
 from grokfast.errors import ConfigError, SweepError
-from grokfast.sweep import Sweep, run_sweep
+from grokfast.sweep import Carried, Sweep, run_sweep
 from grokfast.sweep.cluster import connected
 
 CERTIFICATES = ("tls_ca_file", "tls_client_key", "tls_client_cert")
@@ -53,8 +53,7 @@ async def _identity(address: str, security: Security) -> dict[str, Any]:
 
 
 def test_no_one_else_is_answered() -> None:
-    options: dict[str, Any] = {"scheduler": None, "scheduler_file": None, "device": "cpu", "timeout": 30}
-    with connected(1, **options) as client:
+    with connected(1, Carried(timeout=30)) as client:
         workers = client.scheduler_info()["workers"]
         places = [client.scheduler.address, *workers, *(worker["nanny"] for worker in workers.values())]
         assert len(places) == 3
@@ -90,9 +89,9 @@ def test_a_scheduler_with_certificates_of_the_users_own(tmp_path: Path, small: C
     with SpecCluster(workers={0: worker}, scheduler=head, security=security) as cluster:
         address = cluster.scheduler_address
         with pytest.raises(SweepError, match="certificates"):
-            run_sweep(Sweep("t", configs), tmp_path / "runs", scheduler=address, timeout=3)
+            run_sweep(Sweep("t", configs), tmp_path / "runs", Carried(scheduler=address, timeout=3))
         with dask.config.set(configured):
-            report = run_sweep(Sweep("t", configs), tmp_path / "runs", scheduler=address, timeout=30)
+            report = run_sweep(Sweep("t", configs), tmp_path / "runs", Carried(scheduler=address, timeout=30))
     assert report.published == [configs[0].key]
     Store(tmp_path / "runs").check(configs[0].key)
 
@@ -101,7 +100,7 @@ def test_a_dashboard_is_for_local_workers_and_needs_bokeh(
     tmp_path: Path, small: Callable[..., list[RunConfig]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with pytest.raises(ConfigError, match="local workers"):
-        run_sweep(Sweep("t", small(1)), tmp_path, scheduler="tcp://127.0.0.1:1", dashboard=True)
+        run_sweep(Sweep("t", small(1)), tmp_path, Carried(scheduler="tcp://127.0.0.1:1", dashboard=True))
     monkeypatch.setattr("importlib.util.find_spec", lambda _: None)
     with pytest.raises(ConfigError, match="pip install bokeh"):
-        run_sweep(Sweep("t", small(1)), tmp_path, dashboard=True)
+        run_sweep(Sweep("t", small(1)), tmp_path, Carried(dashboard=True))

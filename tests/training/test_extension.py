@@ -12,7 +12,7 @@ import pytest
 
 from grokfast import ModularAddition, RunConfig, Store, load
 from grokfast.errors import ConfigError
-from grokfast.sweep import Sweep, run_sweep
+from grokfast.sweep import Carried, Sweep, run_sweep
 from grokfast.training import Interrupted, Observer, StackState, train_runs
 from grokfast.training.kept import KeptStates, told
 from grokfast.training.shards import SHARDS
@@ -72,7 +72,7 @@ def test_an_extended_run_has_the_bits_of_one_trained_at_once(tmp_path: Path, fie
 
 def test_a_sweep_goes_on_from_what_train_runs_kept_and_keeps_states_itself(tmp_path: Path) -> None:
     train_runs(configs(6), tmp_path / "cut", keep_state=True)
-    run_sweep(Sweep("longer", configs(9)), tmp_path / "cut", workers=1, keep_state=True)
+    run_sweep(Sweep("longer", configs(9)), tmp_path / "cut", Carried(workers=1), keep_state=True)
     train_runs(configs(12), tmp_path / "cut")
     assert [run.record["extended_at"] for run in load(tmp_path / "cut").sort("epochs, seed")] == [0] * 3 + [6] * 3 + [
         9
@@ -121,7 +121,7 @@ def test_a_run_whose_rate_decays_is_not_extended(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="rate_decay 'cosine' cannot be extended"):
         train_runs(fading, tmp_path, keep_state=True)
     with pytest.raises(ConfigError, match="rate_decay 'cosine' cannot be extended"):
-        run_sweep(Sweep("fading", fading), tmp_path, workers=1, keep_state=True)
+        run_sweep(Sweep("fading", fading), tmp_path, Carried(workers=1), keep_state=True)
     train_runs(fading, tmp_path)
     train_runs([dataclasses.replace(config, epochs=8) for config in fading], tmp_path)
     assert {run.record["parent"] for run in load(tmp_path)} == {None}
@@ -165,7 +165,7 @@ def test_a_sweep_takes_up_what_training_left_and_training_what_a_sweep_left(tmp_
     stopped_at(5, tmp_path, configs(12))
     (state,) = tmp_path.rglob("state-*.json")
     assert state.name == "state-00000005.json"
-    report = run_sweep(Sweep("same", configs(12)), tmp_path, workers=1)
+    report = run_sweep(Sweep("same", configs(12)), tmp_path, Carried(workers=1))
     assert [receipt.resumed_at for receipt in report.receipts] == [5]
     assert len(load(tmp_path)) == 3
 

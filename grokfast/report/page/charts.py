@@ -25,6 +25,7 @@ POINTS = 60
 _SCHEMA = "https://vega.github.io/schema/vega-lite/v6.json"  # a name, never fetched
 _ALL = "all"
 _CHOSEN = f"(w0_ == '{_ALL}' || datum.w0 == w0_) && (seed_ == '{_ALL}' || datum.seed == seed_)"
+_FIRST, _MAIN = "end_train_loss", "main"  # the loss shown first, and the label of the panel of figure 5c that has it
 _CURVES = (("train_accuracy", "train"), ("test_accuracy", "test"), ("train_loss", "train"), ("test_loss", "test"))
 
 
@@ -58,9 +59,8 @@ def _dynamics(spec: FigureSpec, runs: Sequence[Run]) -> Chart:
 def _points(spec: FigureSpec, runs: Sequence[Run]) -> Chart:
     """Compressibility against a quantity that the reader chooses."""
     panels = {name: plain(label) for name, label in panels_of(runs).items()}
-    first = "end_train_loss"
     names = {name: label for name, label in panels.items() if np.isfinite(values_of(runs, name)).any()}
-    return _scatter(runs, {**names, "compressibility": "compressibility c"}, x=first, y="compressibility", spec=spec)
+    return _scatter(runs, {**names, "compressibility": "compressibility c"}, x=_FIRST, y="compressibility", spec=spec)
 
 
 def _by_seed(spec: FigureSpec, runs: Sequence[Run]) -> Chart:
@@ -214,6 +214,24 @@ def _paper_line(rows: Sequence[Sequence[object]]) -> Chart:
     }
 
 
+def _paper_points(overlays: Overlays, options: Sequence[str], encoding: Chart) -> Iterator[Chart]:
+    """The paper's own points of the quantity that is shown, where it has any."""
+    rows = [
+        (name, f"{x:.6g}", f"{c:.6g}")
+        for name in options
+        for digitised in overlays.get(_MAIN if name == _FIRST and _MAIN in overlays else name, ())
+        for _, at, values in digitised.curves()
+        for x, c in zip(at, values, strict=True)
+    ]
+    if rows:
+        yield {
+            "data": _csv(("quantity", "chosen", "compressibility"), rows),
+            "transform": [{"filter": "datum.quantity == shown"}],
+            "mark": {"type": "point", "shape": "cross", "color": PAPER_COLOR, "size": 40, "tooltip": PAPER},
+            "encoding": encoding,
+        }
+
+
 def _scatter(runs: Sequence[Run], labels: Mapping[str, str], *, x: str, y: str, spec: FigureSpec) -> Chart:
     """Points with one axis to choose: the one that is not w0 or compressibility."""
     names = [name for name in labels if name != "w0"]
@@ -241,6 +259,13 @@ def _scatter(runs: Sequence[Run], labels: Mapping[str, str], *, x: str, y: str, 
     ]
     data = _csv(heading, rows)
     data["format"]["parse"] |= dict.fromkeys(names, "number")
+    encoding = {"x": scale if x == "w0" else axis, "y": axis if x == "w0" else fixed}
+    ours = {
+        "name": "points",
+        "mark": {"type": "point", "filled": True, "size": 70},
+        "encoding": {**encoding, "color": _color(runs), "opacity": _opacity(0.9), "tooltip": tooltip},
+    }
+    layers = [*_paper_points(spec.paper, options, encoding), ours] if x != "w0" else [ours]
     return _frame(
         runs,
         {
@@ -251,20 +276,6 @@ def _scatter(runs: Sequence[Run], labels: Mapping[str, str], *, x: str, y: str, 
                 {"calculate": "toNumber(datum.w0)", "as": "at"},
                 {"filter": "isValid(datum.chosen)"},
             ],
-            "vconcat": [
-                {
-                    "name": "points",
-                    "width": "@width",
-                    "height": 300,
-                    "mark": {"type": "point", "filled": True, "size": 70},
-                    "encoding": {
-                        "x": scale if x == "w0" else axis,
-                        "y": axis if x == "w0" else fixed,
-                        "color": _color(runs),
-                        "opacity": _opacity(0.9),
-                        "tooltip": tooltip,
-                    },
-                }
-            ],
+            "vconcat": [{"width": "@width", "height": 300, "layer": layers}],
         },
     )

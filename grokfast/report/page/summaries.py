@@ -33,6 +33,7 @@ class Made:
         versions: Of grokfast and what it stands on, by name.
         machine: What it ran on, by name: nothing in it says whose.
         seconds: Wall time of each part, by name: ``train main-text``, ``measure main-text``.
+        failed: Runs that are not in the summaries, by key, with the reason.
     """
 
     size: str
@@ -40,6 +41,7 @@ class Made:
     versions: Mapping[str, str] = field(default_factory=dict)
     machine: Mapping[str, str] = field(default_factory=dict)
     seconds: Mapping[str, float] = field(default_factory=dict)
+    failed: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

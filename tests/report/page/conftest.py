@@ -37,7 +37,12 @@ def summaries(tmp_path_factory: pytest.TempPathFactory) -> Path:
     write_summary(Store(folder / "runs"), folder / "summaries", "main-text", [run.key for run in runs], keys)
     seconds = {"train main-text": 75.0, "measure main-text": 3720.0}
     made = Made(
-        "quick", "grokfast reproduce --size quick", {"grokfast": "1.2.3"}, {"processor": "a <fast> one"}, seconds
+        "quick",
+        "grokfast reproduce --size quick",
+        {"grokfast": "1.2.3"},
+        {"processor": "a <fast> one"},
+        seconds,
+        {"0123456789abcdef": "MemoryError: no room for <it>"},
     )
     write_made(folder / "summaries", made)
     return folder / "summaries"

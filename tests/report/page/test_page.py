@@ -8,6 +8,7 @@ from html.parser import HTMLParser
 
 import pytest
 
+from grokfast.paper import paper_curves
 from grokfast.report.claims import CLAIMS
 from grokfast.report.page import library, read_made
 from grokfast.report.page.build import render
@@ -117,6 +118,24 @@ def test_charts_are_json_with_every_run(page):
             # Dynamics are those of the smallest and the largest of three w0.
             shown = figure.runs * 2 // 3 if figure.name == "fig06" else figure.runs
             assert len(keys) == shown, figure.name
+
+
+def test_runs_that_failed_are_named_with_the_reason(page):
+    assert "<dt>01234567</dt><dd>MemoryError: no room for &lt;it&gt;</dd>" in page[0].read_text()
+
+
+@pytest.mark.parametrize(
+    ("name", "quantity", "panel"), [("fig05c", "end_train_loss", "fig14c"), ("fig15", "ipr_input", "fig15h")]
+)
+def test_points_of_the_paper_lie_under_ours_of_the_same_quantity(page, name, quantity, panel):
+    (figure,) = [figure for figure in page[1]["figures"] if figure.name == name]
+    layers = figure.chart["vconcat"][0]["layer"]
+    assert [layer.get("name") for layer in layers] == [None, "points"]
+    assert layers[0]["encoding"] == {axis: layers[1]["encoding"][axis] for axis in ("x", "y")}
+    rows = [row.split(",") for row in layers[0]["data"]["values"].splitlines()[1:]]
+    wanted = [pair for x, c in paper_curves(panel).values() for pair in zip(x, c, strict=True)]
+    there = [(float(x), float(c)) for shown, x, c in rows if shown == quantity]
+    assert there == [pytest.approx(pair, rel=1e-5) for pair in wanted]
 
 
 def test_charts_are_what_the_library_takes(page):
