@@ -241,9 +241,7 @@ def test_a_refusal_for_another_reason_leaves_the_generators_alone(seed):
     torch.manual_seed(seed)
     model, state, u = Drawing(random.random), random.getstate(), torch.ones(15)
     with pytest.raises(InputError, match="random numbers"):
-        fisher_inner(
-            model, torch.randn(6, 4, generator=torch.Generator().manual_seed(0)), torch.ones(15), torch.ones(15)
-        )
+        fisher_inner(model, torch.randn(6, 4, generator=torch.Generator().manual_seed(0)), u, u)
     assert random.getstate() == state
 
 
