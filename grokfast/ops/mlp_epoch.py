@@ -11,7 +11,7 @@ from grokfast.errors import InputError
 from grokfast.ops._arguments import check_range
 from grokfast.ops._native import call, kernel, native
 from grokfast.ops.mlp import check_losses, is_laid_out, mlp_cross_entropy_
-from grokfast.ops.optimizer import adam_step_, check_adam, check_adam_memory
+from grokfast.ops.optimizer import adam_step_, check_adam, check_adam_memory, check_constants
 
 _AGAIN, _STOPPED = 1, 2  # what the kernels say of a member that met something that is not finite
 
@@ -96,12 +96,13 @@ def mlp_adam_epoch_(
         predictions, int64 ``[E]``; NaN and 0 for members that are not active at the end.
 
     Raises:
-        InputError: If shapes, strides, dtypes or devices do not match, or an index or label is out of range.
+        InputError: If shapes, strides, dtypes or devices do not match, or an index, label or constant is out of range.
 
     Source:
         Kingma & Ba 2015, algorithm 1; Loshchilov & Hutter 2019, algorithm 2.
     """
     _check(params, means, squares, pairs, labels, batch_size, learning_rate, weight_decay, active, step)
+    check_constants(step + 1, beta1, beta2, eps)
     return mlp_adam_epoch_reference(
         params, means, squares, pairs, labels, batch_size, learning_rate, weight_decay, active, step, beta1, beta2, eps,
         decoupled,
@@ -127,12 +128,13 @@ def mlp_adam_epoch_direct(
 ) -> tuple[Tensor, Tensor]:
     """The compiled body of :func:`mlp_adam_epoch_`, without torch's dispatcher around it."""
     _check(params, means, squares, pairs, labels, batch_size, learning_rate, weight_decay, active, step)
-    check_adam_memory([params, means, squares], learning_rate, weight_decay, active)
+    check_constants(step + 1, beta1, beta2, eps)
+    check_adam_memory([params, means, squares], learning_rate, weight_decay, active, pairs, labels)
     members, width, inputs = params[0].shape
     classes = params[2].shape[1]
     check_range("pairs", pairs, inputs // 2)
     check_range("labels", labels, classes)
-    rates = (learning_rate, weight_decay)
+    rates = (learning_rate.contiguous(), weight_decay.contiguous())
     run, core = kernel("mlp_epoch", params[0]), native()
     # Padding stays zero only where 0 / (0 + eps) is 0.
     if run is None or core is None or not is_laid_out(params) or eps < torch.finfo(params[0].dtype).tiny:
@@ -146,8 +148,8 @@ def mlp_adam_epoch_direct(
     moments_at = moments.buffer_info()[0]
     constants = core.AdamConstants(beta1, beta2, eps, 0.0, 0.0, decoupled)
     call(
-        run, params[0], *params, moments_at, pairs, labels, *rates, active, loss, correct, status, constants, step + 1,
-        batch_size, members, labels.shape[1], inputs // 2, width, classes,
+        run, params[0], *params, moments_at, pairs, labels, *rates, active.contiguous(), loss, correct, status,
+        constants, step + 1, batch_size, members, labels.shape[1], inputs // 2, width, classes,
     )  # fmt: skip
     active.masked_fill_(status == _STOPPED, 0)
     if not params[0].is_cpu:
@@ -155,7 +157,7 @@ def mlp_adam_epoch_direct(
     for e in (status == _AGAIN).nonzero().flatten().tolist():  # something was not finite: step by step
         one = slice(e, e + 1)
         p, m, v = ([tensor[one] for tensor in group] for group in (params, means, squares))
-        rows = (learning_rate[one], weight_decay[one], active[one])
+        rows = (rates[0][one], rates[1][one], active[one])
         loss[one], correct[one] = mlp_adam_epoch_reference(
             p, m, v, pairs[one], labels[one], batch_size, *rows, step, beta1, beta2, eps, decoupled
         )

@@ -53,7 +53,8 @@ def check_adam_memory(tensors: Sequence[Sequence[Tensor]], *rows: Tensor) -> Non
             raise InputError(f"parameter {k}, its gradient and its states must not share memory")
 
 
-def _check_constants(step: int, beta1: float, beta2: float, eps: float) -> None:
+def check_constants(step: int, beta1: float, beta2: float, eps: float) -> None:
+    """Raise unless the constants of a step of Adam are ones: step counts from 1."""
     if step < 1 or not (0 <= beta1 < 1 and 0 <= beta2 < 1 and eps >= 0):
         raise InputError(
             f"expected step >= 1, beta1 and beta2 in [0, 1) and eps >= 0, got {step}, {beta1}, {beta2} and {eps}"
@@ -148,7 +149,7 @@ def adam_step_(
         Kingma & Ba 2015, algorithm 1; Loshchilov & Hutter 2019, algorithm 2.
     """
     check_adam([params, grads, means, squares], learning_rate, weight_decay, active)
-    _check_constants(step, beta1, beta2, eps)
+    check_constants(step, beta1, beta2, eps)
     adam_step_reference(
         params, grads, means, squares, learning_rate, weight_decay, active, step, beta1, beta2, eps, decoupled
     )
@@ -171,7 +172,7 @@ def _adam_compiled(
 ) -> None:
     check_adam([params, grads, means, squares], learning_rate, weight_decay, active)
     check_adam_memory([params, grads, means, squares], learning_rate, weight_decay, active)
-    _check_constants(step, beta1, beta2, eps)
+    check_constants(step, beta1, beta2, eps)
     run, core = kernel("adam", params[0]), native()
     if run is None or core is None:
         adam_step_reference(
@@ -281,7 +282,7 @@ class BoundAdam:
         if self._run is None or core is None:
             adam_step_(*self._groups, *self._rows, step, beta1, beta2, eps, decoupled)
             return
-        _check_constants(step, beta1, beta2, eps)
+        check_constants(step, beta1, beta2, eps)
         constants = core.AdamConstants(beta1, beta2, eps, 1 - beta1**step, 1 - beta2**step, decoupled)
         threads = torch.get_num_threads()
         for addresses in self._addresses:

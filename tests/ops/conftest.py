@@ -34,6 +34,7 @@ from grokfast.ops import (
     fisher_two_layer_reference,
     metric_gram,
     metric_gram_reference,
+    mlp_adam_epoch_,
     mlp_cross_entropy_,
     mlp_losses,
     mlp_nested_losses,
@@ -164,6 +165,39 @@ def _wanted_nested(s: Sizes, *t: Tensor) -> Tensors:
     kept = [[torch.where(a <= k, p, 0) for p, a in zip(t[:4], t[6:], strict=True)] for k in range(s["K"])]
     found = [_mlp_loss(params, t[4], t[5]) for params in kept]
     return [torch.stack([loss for loss, _ in found], 1), torch.stack([hits for _, hits in found], 1)]
+
+
+# An epoch of Adam on them. Second moments and eps are large: a step follows the gradient, not the sign of its rounding.
+ADAM = (0.9, 0.99, 1e-2)
+
+
+def _epoch(s: Sizes, draw: Any) -> Tensors:
+    *params, pairs, labels = _mlp(s, draw)
+    means = [torch.empty_like(p).copy_(draw(*p.shape)) for p in params]
+    squares = [torch.empty_like(p).copy_(draw(*p.shape).square() + 0.1) for p in params]
+    rates = torch.linspace(1e-3, 1e-2, s["E"], dtype=torch.float64)
+    return [*params, *means, *squares, pairs, labels, rates, rates.flip(0) / 3, torch.ones(s["E"], dtype=torch.uint8)]
+
+
+def _run_epoch(s: Sizes, *t: Tensor) -> Tensors:
+    changed, active = [tensor.clone() for tensor in t[:12]], t[16].clone()
+    groups = [changed[:4], changed[4:8], changed[8:]]
+    return [*mlp_adam_epoch_(*groups, *t[12:14], s["batch"], *t[14:16], active, 0, *ADAM, False), *changed, active]
+
+
+def _wanted_epoch(s: Sizes, *t: Tensor) -> Tensors:
+    changed, (pairs, labels), rates, active = [x.clone() for x in t[:12]], t[12:14], t[14:16], t[16].clone()
+    params, means, squares = changed[:4], changed[4:8], changed[8:]
+    loss, hits = torch.zeros_like(rates[0]), torch.zeros(s["E"], dtype=torch.int64)
+    for step, first in enumerate(range(0, s["N"], s["batch"]), start=1):
+        x, y = (indices[:, first : first + s["batch"]] for indices in (pairs, labels))
+        found, correct, *grads = _with_gradients(lambda p, x=x, y=y: _mlp_loss(p, x, y), params)
+        active &= found.isfinite()
+        adam_step_reference(params, grads, means, squares, *rates, active, step, *ADAM, False)
+        loss += found * y.shape[1]
+        hits += correct
+    frozen = active == 0
+    return [(loss / s["N"]).masked_fill(frozen, torch.nan), hits.masked_fill(frozen, 0), *changed, active]
 
 
 # Networks of convolutions.
@@ -378,6 +412,10 @@ CASES: dict[str, Case] = {
         _nested,
         lambda s, *t: list(mlp_nested_losses(list(t[:4]), list(t[6:]), s["K"], t[4], t[5])),
         _wanted_nested, {"E": 2, "P": 5, "H": 20, "C": 6, "N": 30, "K": 5}, exact=(1,), scale=256,
+    ),
+    "mlp_epoch": Case(
+        _epoch, _run_epoch, _wanted_epoch,
+        {"E": 3, "P": 5, "H": 20, "C": 6, "N": 30, "batch": 12}, exact=(1, 14), scale=512,
     ),
     "cnn_cross_entropy": Case(
         _cnn, _run_cnn,

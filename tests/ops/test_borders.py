@@ -29,6 +29,13 @@ BORDERS = {
     "mlp_cross_entropy": {"N": [*TILES, *_around(64)], "H": [*VECTOR, *_around(64)], "C": [*VECTOR, *TILES]},
     "mlp_losses": {"N": _around(64), "H": [1, 15, 16, 17, *_around(64, 128)], "C": [*VECTOR, *_around(64, 128)]},
     "mlp_nested": {"N": _around(8, 16, 32, 64), "H": VECTOR, "C": [*VECTOR, *_around(64)], "K": [1, 2, 9]},
+    "mlp_epoch": {
+        "N": [*VECTOR, *_around(64)],
+        "H": [*VECTOR, *_around(64)],
+        "C": [*VECTOR, *_around(64, 128)],
+        "P": [1, 2, 17],
+        "batch": [1, 7, 8, 29, 30, 31],
+    },
     "cnn_cross_entropy": {
         "N": [*VECTOR, *_around(64, 128, 256, 384, 512)],
         "O": _around(2, 4),

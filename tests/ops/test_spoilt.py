@@ -20,6 +20,7 @@ SIZES = {
     "mlp_cross_entropy": {"N": 160, "H": 70, "C": 15},
     "mlp_losses": {"N": 160, "H": 300, "C": 20},
     "mlp_nested": {"N": 160, "H": 30, "C": 20},
+    "mlp_epoch": {"N": 160, "H": 70, "C": 15, "batch": 70},
     "cnn_cross_entropy": {"N": 300, "C": 1, "side": 4},
     "conv_relu_pool": {"N": 70, "height": 6, "width": 6},
     "conv_relu_pool_backward": {"N": 70, "height": 6, "width": 6},

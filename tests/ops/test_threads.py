@@ -25,6 +25,7 @@ SIZES = {  # some tasks each
     "fisher_patches": {"N": 20},
     "metric_gram": {"n": 20_000},
     "mlp_nested": {"N": 160},
+    "mlp_epoch": {"E": 5, "N": 160, "batch": 70},
 }
 
 
