@@ -12,7 +12,16 @@ from grokfast.errors import InputError
 from grokfast.measures import linear_cka, logit_scale
 from grokfast.observe import MEASURES, Snapshot, hessian_product, last_hidden
 
-NEW = ("superposition", "effective_rank", "logit_scale", "flatness", "progress", "mutual_information")
+NEW = (
+    "superposition",
+    "effective_rank",
+    "logit_scale",
+    "flatness",
+    "progress",
+    "mutual_information",
+    "quantisation_bits",
+    "svd_rank",
+)
 
 
 @pytest.mark.parametrize("task", [ADDITION, ISING, Line()], ids=lambda task: task.name)
