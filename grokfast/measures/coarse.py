@@ -56,7 +56,7 @@ class Truncated:
     @property
     def largest(self) -> int:
         """The rank that leaves nothing out."""
-        return self._values.shape[1]
+        return int(self._values.shape[1])
 
     def to(self, rank: int) -> Tensor:
         """The weights at a rank; themselves from the largest on."""
@@ -64,7 +64,8 @@ class Truncated:
         if rank >= self.largest:
             return self._like
         left = self._left[:, :, :rank] * self._values[:, None, :rank]
-        return (left @ self._right[:, :rank]).view(self._like.shape).to(self._like.dtype)
+        found: Tensor = left @ self._right[:, :rank]
+        return found.view(self._like.shape).to(self._like.dtype)
 
 
 def size_that_keeps(sizes: Tensor, accuracies: Tensor, whole: Tensor, drop: float = 0.05) -> Tensor:

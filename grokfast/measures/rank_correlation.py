@@ -50,7 +50,7 @@ def _of(points: NDArray[np.float64]) -> float:
     ranks = np.stack([_ranks(column) for column in points.T])
     if (np.ptp(ranks, axis=1) == 0).any():
         return float("nan")
-    r = np.corrcoef(ranks)
+    r: NDArray[np.float64] = np.atleast_2d(np.corrcoef(ranks))
     if len(ranks) == 2:
         return float(r[0, 1])
     left = (1 - r[0, 2] ** 2) * (1 - r[1, 2] ** 2)
