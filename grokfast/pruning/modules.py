@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from grokfast._checks import check_fraction
+from grokfast._edge import edge
 from grokfast.errors import InputError
 from grokfast.models.copies import private_copy
 from grokfast.pruning.curve import (
@@ -64,6 +65,7 @@ class PruningCurve:
         return size_at_accuracy(self.fractions, self.accuracy, accuracy)
 
 
+@edge
 def pruning_masks(
     model: nn.Module,
     fraction: float,
@@ -98,6 +100,7 @@ def pruning_masks(
     return {name: mask[0].to(params[name].dtype) for name, mask in order.masks(fraction).items()}
 
 
+@edge
 def apply_masks(model: nn.Module, masks: Mapping[str, Tensor]) -> nn.Module:
     """A copy of a module with zeros where masks are zero; the module itself stays as it is.
 
@@ -116,6 +119,7 @@ def apply_masks(model: nn.Module, masks: Mapping[str, Tensor]) -> nn.Module:
     return pruned
 
 
+@edge
 def prune_module(
     model: nn.Module,
     fraction: float,
@@ -131,6 +135,7 @@ def prune_module(
     return apply_masks(model, masks)
 
 
+@edge
 def measure_pruning(
     model: nn.Module,
     evaluate: Callable[[nn.Module], float],

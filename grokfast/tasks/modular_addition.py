@@ -15,6 +15,7 @@ from grokfast.measures import Column, FourierBasis, InputBlocks, input_ipr, laye
 from grokfast.models import Params, initial_mlp, mlp, mlp_on_pairs
 from grokfast.ops import mlp_adam_epoch_direct, mlp_cross_entropy_direct, mlp_losses, mlp_nested_losses
 from grokfast.tasks.base import Features, Split, gradients_by_autograd, losses_of_logits
+from grokfast.tasks.fields import take_types
 from grokfast.tasks.registry import register_task
 from grokfast.tasks.streams import stream
 
@@ -48,6 +49,7 @@ class ModularAddition:
     label_noise: float = 0.0
 
     def __post_init__(self) -> None:
+        take_types(self)  # one spelling of each value, so that equal tasks have equal keys
         check_at_least("P", self.P, 2, error=ConfigError)
         if not self.hidden:
             raise ConfigError("hidden must name at least one hidden width, got none")
@@ -55,11 +57,6 @@ class ModularAddition:
             check_at_least("hidden width", width, 1, error=ConfigError)
         check_fraction("train_fraction", self.train_fraction, error=ConfigError)
         check_fraction("label_noise", self.label_noise, closed=True, error=ConfigError)
-        # One spelling of each value, so that equal tasks have equal keys.
-        object.__setattr__(self, "P", int(self.P))
-        object.__setattr__(self, "hidden", tuple(int(width) for width in self.hidden))
-        object.__setattr__(self, "train_fraction", float(self.train_fraction))
-        object.__setattr__(self, "label_noise", float(self.label_noise))
         if not 0 < self.train_samples < self.P**2:
             raise ConfigError(
                 f"train_fraction must leave at least one of the {self.P**2} pairs on each side, "

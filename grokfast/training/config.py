@@ -24,7 +24,8 @@ from grokfast.geometry import parse_variants
 from grokfast.observe import check_schedule
 from grokfast.store.identity import declared_defaults, family_of, identity, key_of, plain
 from grokfast.tasks import TASKS, ModularAddition, Task, task_from_dict, task_to_dict
-from grokfast.training.fields import INTRODUCED, check_of
+from grokfast.tasks.fields import take_types
+from grokfast.training.fields import INTRODUCED
 from grokfast.training.looks import LOOK_FIELDS, looks_of
 
 
@@ -143,8 +144,7 @@ class RunConfig:
         if not isinstance(self.task, Task):
             raise ConfigError(f"task must be one of {sorted(TASKS)}, got {self.task!r}")
         self._take_defaults()
-        for name, check in _TYPES.items():
-            object.__setattr__(self, name, check(name, getattr(self, name)))
+        take_types(self)
         for name in ("w0", "learning_rate", "eps"):
             check_positive(name, getattr(self, name), error=ConfigError)
         for name in ("weight_decay", "geometry_stiff"):
@@ -256,10 +256,6 @@ _SCHEDULES = (
     "test_schedule",
     "geometry_schedule",
 )
-
-
-_CHOICES: dict[str, type[StrEnum]] = {c.__name__: c for c in (Optimizer, TrainMetrics, Precision)}
-_TYPES = {f.name: check_of(str(f.type), _CHOICES) for f in dataclasses.fields(RunConfig) if f.name != "task"}
 
 
 def _check_names(cls: type[Any], values: Mapping[str, Any], what: str) -> None:
