@@ -42,11 +42,11 @@ if TYPE_CHECKING:
     from grokfast.tasks import NetworkTask as NetworkTask
     from grokfast.tasks import Split as Split
     from grokfast.tasks import register_task as register_task
+    from grokfast.train import train_runs as train_runs
     from grokfast.training import GeometryMeasure as GeometryMeasure
     from grokfast.training import Observer as Observer
     from grokfast.training import RunConfig as RunConfig
     from grokfast.training import observe_quantities as observe_quantities
-    from grokfast.training import train_runs as train_runs
     from grokfast.training import train_stack as train_stack
 
 _HOMES = {
@@ -67,8 +67,9 @@ _HOMES = {
     "pruning": ("measure_pruning", "prune_module", "pruning_masks", "pruning_selection"),
     "runs": ("Run", "RunTable", "load"),
     "store": ("Store",),
+    "train": ("train_runs",),
     "tasks": ("Ising", "ModularAddition", "NetworkTask", "Split", "register_task"),
-    "training": ("GeometryMeasure", "Observer", "RunConfig", "observe_quantities", "train_runs", "train_stack"),
+    "training": ("GeometryMeasure", "Observer", "RunConfig", "observe_quantities", "train_stack"),
 }
 """Which module each public name lives in (PEP 562); the imports above say the same to editors and type checkers."""
 

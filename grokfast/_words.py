@@ -1,4 +1,4 @@
-"""Spans of time and sizes in words."""
+"""Spans of time, sizes and numbers in words."""
 
 from __future__ import annotations
 
@@ -22,3 +22,12 @@ def size(count: int) -> str:
             return f"{value:.0f} {unit}" if unit == "B" else f"{value:.3g} {unit}"
         value /= 1000
     return f"{value:.3g} TB"
+
+
+def number(value: object) -> str:
+    """A value as a cell of a table: whole numbers as they are, others with three significant digits."""
+    if value is None:
+        return "-"
+    if isinstance(value, float):
+        return f"{value:.0f}" if value.is_integer() and abs(value) < 1e15 else f"{value:.3g}"
+    return str(value)

@@ -10,16 +10,19 @@ import weakref
 from collections.abc import Iterator, Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import nn
 
+from grokfast._html import heading, lines, table
+from grokfast._plots import plot_with
 from grokfast.errors import InputError, StoreError
 from grokfast.measures import Column
 from grokfast.models import Params
+from grokfast.overview import overview
 from grokfast.query import export, select
 from grokfast.rows import ROWS, regime_in, row_of, summary_of
 from grokfast.store import (
@@ -35,8 +38,13 @@ from grokfast.store import (
 from grokfast.tasks import Split, fresh_module, load_parameters
 from grokfast.training import SCHEMA, RunConfig, config_of
 
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
 KEPT_COLUMNS = "columns"
 """In a kept measure of an end model, the meaning of its columns, as JSON; no measure may be called so."""
+
+_SHOWN = 20  # rows in a notebook
 
 _MEASURED = ("scalars", "measure-")  # names of entries with measures of end models; the first is an early version's
 
@@ -144,6 +152,29 @@ class Run:
         """Its train and test data, drawn again from its seed."""
         return self.config.task.split(self.config.seed)
 
+    def plot(self, figure: str = "training") -> Figure:
+        """One figure of this run alone.
+
+        Args:
+            figure: As ``grokfast figure`` lists them; accuracy and loss by epoch if not given.
+
+        Raises:
+            InputError: If there is no such figure.
+            MissingRunsError: If the run lacks what the figure shows, or it needs runs at several w0.
+        """
+        return plot_with("plot_runs", RunTable(self.store, [row_of(self.record)], []), figure)
+
+    def _repr_html_(self) -> str:
+        found = overview([row_of(self.record)], {})
+        shown = heading(repr(self), f"{self.record['config']['epochs']} epochs")
+        names = ("train_accuracy", "test_accuracy")
+        try:
+            curves = [self.seen(name)[1].tolist() for name in names]
+        except (InputError, StoreError):
+            curves = []
+        drawn = lines(curves, 0.0, 1.0, "train accuracy grey, test accuracy blue, by epoch") if any(curves) else ""
+        return shown + drawn + table(found.headings, found.cells)
+
 
 class RunTable:
     """A table of runs, one row each: configuration and summary as columns, queried with SQL through DuckDB.
@@ -163,6 +194,16 @@ class RunTable:
 
     def __len__(self) -> int:
         return len(self.rows)
+
+    def __repr__(self) -> str:
+        return f"RunTable({len(self)} runs, {len(self.columns)} columns, {self.store.root})"
+
+    def _repr_html_(self) -> str:
+        shown = self.rows[:_SHOWN]
+        found = overview(shown, self.described())
+        hidden = len(self) - len(shown)
+        more = f"and {hidden} more; .df(), .sql(...) and .rows have all of them" if hidden else ""
+        return heading(repr(self)) + table(found.headings, found.cells, "; ".join(filter(None, [more, found.legend])))
 
     def __iter__(self) -> Iterator[Run]:
         return (Run(self.store, row["key"]) for row in self.rows)
@@ -247,6 +288,19 @@ class RunTable:
         if not self.rows:
             raise InputError(f"there are no runs in {self.store.root} to query")
         return select(self.rows, columns, query)
+
+    def plot(self, figure: str = "", where: str = "") -> Figure:
+        """One figure of these runs.
+
+        Args:
+            figure: As ``grokfast figure`` lists them; the one to look at first if not given.
+            where: A further SQL condition.
+
+        Raises:
+            InputError: If there is no such figure, or several settings could be shown.
+            MissingRunsError: If the runs lack what the figure shows; the message has the command that makes it.
+        """
+        return plot_with("plot_runs", self, figure, where)
 
     def df(self) -> Any:
         """The table as a pandas data frame.

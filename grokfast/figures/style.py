@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -12,6 +13,7 @@ from matplotlib.axes import Axes
 from matplotlib.colors import LogNorm
 from matplotlib.figure import Figure
 
+from grokfast._html import picture
 from grokfast.errors import StoreError
 from grokfast.measures import LinearFit, linear_fit
 
@@ -20,6 +22,9 @@ LEARNING, GROKKING, NEUTRAL = "#0072B2", "#D55E00", "#555555"
 
 FEATURE_COLORS = ("#009E73", "#CC79A7", "#E69F00")
 """Okabe and Ito's green, purple and orange, for the features that a figure compares."""
+
+_SCREEN = 100
+"""Pixels an inch in a notebook; twice as many are drawn, for fine screens."""
 
 _MAP = mpl.colormaps["viridis"].resampled(256)
 
@@ -48,9 +53,19 @@ def style() -> Iterator[None]:
         yield
 
 
+class ShownFigure(Figure):
+    """A figure without a window that a notebook shows as it is, whether or not pyplot is used there."""
+
+    def _repr_html_(self) -> str:
+        file = io.BytesIO()
+        with style():
+            self.savefig(file, format="png", dpi=2 * _SCREEN)
+        return picture(file.getvalue(), round(self.get_figwidth() * _SCREEN), "figure")
+
+
 def new_figure(rows: int, columns: int, width: float = 7.2, height: float = 3.0, **options: object) -> Figure:
     """An empty figure of ``rows x columns`` axes, without a window."""
-    figure = Figure(figsize=(width, height), layout="constrained")
+    figure = ShownFigure(figsize=(width, height), layout="constrained")
     figure.subplots(rows, columns, squeeze=False, **options)  # type: ignore[call-overload]
     return figure
 

@@ -92,6 +92,12 @@ class Block:
             yield self.slice(k * self.n // parts, (k + 1) * self.n // parts)
 
 
+def twice(block: Block) -> Block:
+    """A block of one sample as a block of two."""
+    double = [None if t is None else torch.cat([t, t]) for t in (block.targets, block.mask)]
+    return Block(block.inputs.rows([0, 0]), double[0], double[1])
+
+
 def batches(inputs: object, targets: Labels, device: torch.device, mask: Labels = None) -> Iterator[Block]:
     """The batches of ``inputs``, on the model's device.
 

@@ -10,94 +10,26 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from enum import IntEnum
-from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 from torch.func import functional_call, vjp, vmap
 
 from grokfast.errors import InputError
+from grokfast.fisher.agreement import agree
 from grokfast.fisher.batches import Inputs
+from grokfast.fisher.columns import Columns
+from grokfast.fisher.findings import Findings, Single
+from grokfast.fisher.gradients import gradients
 from grokfast.fisher.job import Job, State, World
-from grokfast.fisher.likelihoods import Columns
 from grokfast.fisher.tracing import Plain
-
-if TYPE_CHECKING:
-    from grokfast.fisher.engine import Findings
 
 _CHUNK = 1 << 22  # elements of per-sample gradients held at once
 _SIDES = 1 << 22  # elements of columns held at once
 
 
-class Single(IntEnum):
-    """How per-sample gradients are computed, from the fastest way to the safest."""
-
-    VMAP = 0
-    """By ``torch.func`` over samples, each alone."""
-    ALONE = 1
-    """Each sample in a pass of its own."""
-    PAIR = 2
-    """Each sample in a pass with its neighbour, for models that squeeze."""
-    WHOLE = 3
-    """All samples in one pass, each differentiated by itself."""
-
-
 class _FailedError(Exception):
     """This way does not give what the block gives."""
-
-
-def agree(found: Tensor, expected: Tensor) -> bool:
-    """Whether outputs ``[n, ..., C]`` agree within rounding, judged by the spread of each sample's own."""
-    if found.shape != expected.shape:
-        return False
-    same = (found == expected) | (torch.isnan(found) & torch.isnan(expected))
-    if bool(same.all()):
-        return True
-    f = expected.flatten(1) if expected.dim() > 1 else expected.unsqueeze(1)
-    error = torch.where(same, 0.0, (found - expected).abs()).reshape(f.shape)
-    bound = 1e-3 if expected.dtype != torch.float64 else 1e-7
-    eps = 64 * torch.finfo(expected.dtype).eps
-    allowed = bound * spread(f).unsqueeze(1) + eps * f.abs().nan_to_num(0, 0, 0)
-    return bool((error <= allowed).all())
-
-
-def spread(f: Tensor) -> Tensor:
-    """How far the outputs of a sample lie apart, without those that lie far from all others; ``[n]``.
-
-    The largest distance from the median that is not more than a thousand times the median distance, so
-    that a mask of minus a billion does not count; a single output counts by its magnitude.
-    """
-    f = torch.where(torch.isfinite(f), f, torch.nan)
-    if f.shape[1] == 1:
-        return f[:, 0].abs().nan_to_num(0)
-    top = f.nan_to_num(-torch.inf).amax(1, keepdim=True)
-    away = (top - f).nan_to_num(0)  # from the largest: a masked class is far from it, however many there are
-    positive = torch.where(away > 0, away, torch.nan)
-    near = positive.nan_to_num(torch.inf).amin(1, keepdim=True)
-    live = away <= torch.maximum(1e3 * near, away.new_full((), 100.0))
-    return torch.where(live, away, 0.0).amax(1)
-
-
-def gradients(outputs: Tensor, leaves: Sequence[Tensor], side: Tensor) -> list[Tensor]:
-    """Gradients of ``sum(outputs * side)``, dense, zeros where there are none; the graph is kept.
-
-    Activation checkpointing of the older kind refuses ``torch.autograd.grad``; it runs with
-    ``backward`` on the leaves of the private copy.
-    """
-    if not leaves or not outputs.requires_grad:
-        return [torch.zeros_like(leaf) for leaf in leaves]
-    try:
-        found = torch.autograd.grad(outputs, list(leaves), side, retain_graph=True, allow_unused=True)
-    except RuntimeError as error:
-        if "heckpoint" not in str(error):
-            raise
-        for leaf in leaves:
-            leaf.grad = None
-        torch.autograd.backward(outputs, side, retain_graph=True)
-        found = tuple(leaf.grad for leaf in leaves)  # type: ignore[misc]
-    dense = (None if g is None else g.to_dense() if g.is_sparse else g for g in found)
-    return [torch.zeros_like(leaf) if g is None else g for g, leaf in zip(dense, leaves, strict=True)]
 
 
 class _Sums:
@@ -116,7 +48,7 @@ class _Sums:
         self.squares[name] += flat.square_().sum(0).view_as(self.squares[name])
 
 
-def squares(
+def per_sample_squares(
     job: Job, findings: Findings, state: State, double: bool, names: Sequence[str], inputs: Inputs, outputs: Tensor,
     columns: Columns,
 ) -> dict[str, Tensor]:  # fmt: skip

@@ -12,10 +12,11 @@ import torch
 from torch import Tensor, nn
 
 from grokfast._checks import check_at_least, parse_choice
+from grokfast._html import heading, table
 from grokfast.errors import InputError
 from grokfast.fisher.batches import Block, Labels, batches
-from grokfast.fisher.engine import Findings, block_squares
-from grokfast.fisher.fallback import Single
+from grokfast.fisher.engine import block_squares
+from grokfast.fisher.findings import Findings, Single
 from grokfast.fisher.fused import Fused, recognise
 from grokfast.fisher.guards import check_modes, plain_torch
 from grokfast.fisher.job import Job, State, check_stack, make_job, member
@@ -64,6 +65,12 @@ class FisherPlan:
         ways = max((len(route.way) for route in self.routes.values()), default=0)
         lines = [f"{name:{width}}  {route.way:{ways}}  {route.reason}" for name, route in self.routes.items()]
         return "\n".join([f"Fisher diagonal, {self.kind}, {self.likelihood}:", *lines])
+
+    def _repr_html_(self) -> str:
+        rows = [(name, route.way, route.reason) for name, route in self.routes.items()]
+        return heading("Plan of a Fisher diagonal", f"{self.kind}, {self.likelihood}") + table(
+            ("parameter", "way", "why"), rows
+        )
 
     def __call__(
         self,

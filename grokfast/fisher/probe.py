@@ -11,14 +11,17 @@ import torch
 from torch import Tensor
 
 from grokfast.errors import InputError
-from grokfast.fisher import fallback
-from grokfast.fisher.batches import Block, Inputs
-from grokfast.fisher.engine import Findings, check_repeats, look, rejected_of, twice, untraced, wider
-from grokfast.fisher.fallback import Single
+from grokfast.fisher.agreement import agree
+from grokfast.fisher.batches import Block, Inputs, twice
+from grokfast.fisher.fallback import per_sample_vmap
+from grokfast.fisher.findings import Findings, Single
+from grokfast.fisher.gradients import gradients
 from grokfast.fisher.job import Job, State, World
 from grokfast.fisher.likelihoods import SampleAxisError
+from grokfast.fisher.passes import check_repeats, look, untraced, wider
 from grokfast.fisher.randomness import deterministic
 from grokfast.fisher.samples import Traced, find_samples, random_column
+from grokfast.fisher.trust import rejected_of
 from grokfast.fisher.variants import Way
 
 _MOST_SAMPLES = 8
@@ -76,14 +79,14 @@ def _check_uncoupled(job: Job, state: State, double: bool, inputs: Inputs, outpu
     changes = [([1, *range(1, m)], slice(1, m)), ([*range(m - 1), 0], slice(0, m - 1))]
     for index, others in changes:
         found = untraced(job, state, double, inputs.rows(index))[1].detach()
-        if not fallback.agree(found[others], outputs[others]):
+        if not agree(found[others], outputs[others]):
             _raise_coupled("exchanged")
     if m > 2:
         try:
             rest = untraced(job, state, double, inputs.rows(slice(1, m)))[1].detach()
         except SampleAxisError:
             _raise_coupled("left out")
-        if not fallback.agree(rest, outputs[1:]):
+        if not agree(rest, outputs[1:]):
             _raise_coupled("left out")
 
 
@@ -101,12 +104,12 @@ def _choose(
     few = inputs.rows([0, 1]) if inputs.n > 1 else inputs
     column = side[: few.n]
     world, whole = untraced(job, state, double, few)
-    expected = fallback.gradients(whole, [world.leaves[name] for name in names], column)
+    expected = gradients(whole, [world.leaves[name] for name in names], column)
     try:
-        values, found = fallback.per_sample_vmap(job, job.world(state, double), names, few, column[None])
+        values, found = per_sample_vmap(job, job.world(state, double), names, few, column[None])
     except Exception as error:  # whatever a model may raise under vmap
         return Single.ALONE, _short(error)
-    if not fallback.agree(values, outputs[: few.n]):
+    if not agree(values, outputs[: few.n]):
         return Single.ALONE, "a sample alone has other outputs than in its batch"
     for name, right in zip(names, expected, strict=True):
         bound = 1e-3 if right.dtype == torch.float32 else 1e-8

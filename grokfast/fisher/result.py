@@ -14,11 +14,15 @@ import torch
 from torch import Tensor, nn
 
 from grokfast._checks import check_non_negative
+from grokfast._html import heading, table
+from grokfast._plots import plot_with
 from grokfast.checksums import digest_of, digest_of_arrays
 from grokfast.errors import InputError
 from grokfast.fisher.variants import Kind, Likelihood, Reduction
 
 if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
     from grokfast.fisher.plan import FisherPlan
 
 _FORMAT = "grokfast.fisher_diag/1"
@@ -121,6 +125,30 @@ class FisherDiagonal(dict[str, Tensor]):
             (value * (now[name] - anchor[name].detach()).square()).flatten(axes).sum(-1) for name, value in self.items()
         ]
         return 0.5 * torch.stack(parts).sum(0)
+
+    def plot(self) -> Figure:
+        """The spectrum: all entries by size, of each parameter and of the whole; of a stack its first member's."""
+        return plot_with("plot_fisher", self)
+
+    def _repr_html_(self) -> str:
+        whole = sum(float(value.double().sum()) for value in self.values())
+        routes = {} if self.plan is None else self.plan.routes
+        rows = []
+        for name, value in self.items():
+            total, route = float(value.double().sum()), routes.get(name)
+            rows.append(
+                (
+                    name,
+                    " × ".join(map(str, value.shape)),
+                    f"{total / whole:.1%}" if whole else "-",
+                    *(float(x) for x in (value.mean(), value.max())),
+                    f"{float((value == 0).double().mean()):.1%}",
+                    "" if route is None else f"{route.way}: {route.reason}",
+                )
+            )
+        about = f"{self.kind}, {self.likelihood}, {self.reduction} over {self.n} samples"
+        head = ("parameter", "shape", "share of the trace", "mean", "largest", "zero", "computed")
+        return heading("Fisher diagonal", about) + table(head, rows, f"trace {whole:.4g}")
 
     def save(self, path: str | Path) -> None:
         """Write to a safetensors file, with what it is and a checksum in the header; it appears whole or not at all."""

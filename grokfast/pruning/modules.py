@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
 
 from grokfast._checks import check_fraction
 from grokfast._edge import edge
+from grokfast._html import heading, lines, table
+from grokfast._plots import plot_with
 from grokfast.errors import InputError
 from grokfast.models.copies import private_copy
 from grokfast.pruning.curve import (
@@ -23,6 +26,11 @@ from grokfast.pruning.curve import (
 from grokfast.pruning.order import PruningOrder, masked, pruning_order
 from grokfast.pruning.schemes import Scheme
 from grokfast.pruning.selection import Selection, pruning_selection, refresh_masked
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+_DRAWN, _SHOWN = 4, 20  # lines and rows in a notebook
 
 
 @dataclass(frozen=True)
@@ -63,6 +71,24 @@ class PruningCurve:
     def size_at_accuracy(self, accuracy: float = 0.95) -> Tensor:
         """Smallest share left with at least this accuracy."""
         return size_at_accuracy(self.fractions, self.accuracy, accuracy)
+
+    def plot(self) -> Figure:
+        """Accuracy against the share removed, one line a member."""
+        return plot_with("plot_pruning_curve", self)
+
+    def _repr_html_(self) -> str:
+        curves = self.accuracy.reshape(-1, len(self.fractions))
+        low, high = (bound.reshape(-1) for bound in self.bounds)
+        rows = [
+            (index, float(curve[0]), float(c), f"{float(a):.3g} to {float(b):.3g}", f"{float(size):.1%}")
+            for index, (curve, c, a, b, size) in enumerate(
+                zip(curves, self.compressibility.reshape(-1), low, high, self.size_at_drop().reshape(-1), strict=True)
+            )
+        ]
+        picture = lines(curves[:_DRAWN].tolist(), 0.0, 1.0, "accuracy against the share removed")
+        head = ("member", "accuracy whole", "c", "c within", "size at a 5 % drop")
+        left = f"not pruned: {', '.join(self.left_out)}" if self.left_out else ""
+        return heading("Pruning curve", f"{len(self.fractions)} fractions") + picture + table(head, rows[:_SHOWN], left)
 
 
 @edge

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import numbers
+import types
 import typing
 from collections.abc import Callable
 from enum import StrEnum
@@ -53,6 +54,12 @@ def check_of(hint: Any) -> Check | None:
     if typing.get_origin(hint) is tuple and typing.get_args(hint)[1:] == (...,):
         (kind, _) = typing.get_args(hint)
         return partial(_several, _CHECKS[kind], _WORDS[kind]) if kind in _CHECKS else None
+    if typing.get_origin(hint) in (typing.Union, types.UnionType):
+        words = [word for one in typing.get_args(hint) for word in typing.get_args(one)]
+        kinds = [one for one in typing.get_args(hint) if one in _CHECKS]
+        if len(kinds) == 1 and all(isinstance(word, str) for word in words) and words:
+            return partial(_or_word, _CHECKS[kinds[0]], words)
+        return None
     return _CHECKS.get(hint)
 
 
@@ -83,6 +90,14 @@ def _text(name: str, value: Any) -> str:
     if not isinstance(value, str):
         raise ConfigError(f"{name} must be of type str, got {value!r}")
     return str(value)
+
+
+def _or_word(check: Check, words: list[str], name: str, value: Any) -> Any:
+    if not isinstance(value, str):
+        return check(name, value)
+    if value not in words:
+        raise ConfigError(f"{name} must be a number or {' or '.join(map(repr, words))}, got {value!r}")
+    return value
 
 
 def _several(check: Check, words: str, name: str, value: Any) -> tuple[Any, ...]:

@@ -20,10 +20,11 @@ from grokfast.ising.quantities import QUANTITIES
 from grokfast.measures import Column, Kind
 from grokfast.models import CnnShape, Params, cnn, cnn_on_pictures, cnn_preactivations, initial_cnn
 from grokfast.ops import cnn_cross_entropy_direct
-from grokfast.tasks.base import Features, Split
+from grokfast.tasks.base import Features, Split, gradients_by_autograd, losses_of_logits
 from grokfast.tasks.fields import take_types
 from grokfast.tasks.ising_data import data_of_file, fingerprint, sampled_data
 from grokfast.tasks.neurons import layer_columns, layer_features
+from grokfast.tasks.outputs import Loss
 from grokfast.tasks.registry import register_task
 from grokfast.tasks.streams import stream
 
@@ -53,6 +54,7 @@ class Ising:
         data_hash: Hash of the file's snapshots, which is; taken from the file when left empty.
         stratified: Half of each phase in both parts, as the paper's text has it; False shuffles all snapshots and takes
             the first, as its published code does.
+        loss: What is lowered: cross entropy, in one operation, or another :class:`Loss`.
 
     Raises:
         ConfigError: If a value is out of range or there are fewer snapshots of a phase than the sizes ask for.
@@ -84,6 +86,7 @@ class Ising:
     data_file: str = ""
     data_hash: str = ""
     stratified: bool = True
+    loss: Loss = Loss.CROSS_ENTROPY
 
     def __post_init__(self) -> None:
         take_types(self)  # one spelling of each value, so that equal tasks have equal keys
@@ -183,6 +186,11 @@ class Ising:
         return self.train_size
 
     @property
+    def loss_function(self) -> Loss:
+        """``loss``."""
+        return self.loss
+
+    @property
     def shape(self) -> CnnShape:
         """The sizes of the network."""
         return CnnShape(self.L, self.channels, self.kernel, self.hidden, len(Phase))
@@ -217,14 +225,18 @@ class Ising:
         return cnn_on_pictures(params, inputs)
 
     def losses(self, params: Mapping[str, Tensor], inputs: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
-        """Mean loss ``[E]`` in nats and correct predictions ``[E]``, in one operation."""
+        """Mean loss ``[E]`` and correct predictions ``[E]``; of cross entropy, in nats, in one operation."""
+        if self.loss is not Loss.CROSS_ENTROPY:
+            return losses_of_logits(self, params, inputs, labels)
         loss, correct = cnn_cross_entropy_direct(list(params.values()), inputs, labels, [])
         return loss, correct
 
     def gradients(
         self, params: Mapping[str, Tensor], inputs: Tensor, labels: Tensor, out: Mapping[str, Tensor]
     ) -> tuple[Tensor, Tensor]:
-        """The losses, and their gradients into ``out``, in one operation."""
+        """The losses, and their gradients into ``out``; of cross entropy in one operation."""
+        if self.loss is not Loss.CROSS_ENTROPY:
+            return gradients_by_autograd(self, params, inputs, labels, out)
         loss, correct = cnn_cross_entropy_direct(list(params.values()), inputs, labels, list(out.values()))
         return loss, correct
 

@@ -205,6 +205,13 @@ class Modular(TokenTask):
         return Features(scalars, {})
 
 
+def added_modulus(task: object) -> int | None:
+    """P of a task whose inputs are pairs of residues and whose label is (a + b) mod P, under either name; else None."""
+    if isinstance(task, Modular) and task.operation is Operation.SUM:
+        return task.P
+    return task.P if isinstance(task, ModularAddition) else None
+
+
 def is_prime(number: int) -> bool:
     """Whether a positive integer is prime."""
     return number > 1 and all(number % divisor for divisor in range(2, int(number**0.5) + 1))

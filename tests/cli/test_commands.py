@@ -3,7 +3,6 @@ from __future__ import annotations
 import signal
 import subprocess
 import sys
-import time
 
 import pytest
 
@@ -107,20 +106,31 @@ def test_demo(tmp_path, capsys):
 
 
 def test_interrupting_training_ends_it_silently_with_130(tmp_path):
-    arguments = ["train", "modular-addition", *TINY[:4], "--epochs", "100000", "--runs", str(tmp_path / "runs")]
-    code = f"from grokfast.cli import main; main({arguments!r})"
+    (tmp_path / "told.py").write_text(
+        "import os\n"
+        "from grokfast import Column\n"
+        "from grokfast.observe import measure\n"
+        "@measure(columns=[Column('told', 'nothing')])\n"
+        "def told(snapshot):\n"
+        "    if snapshot.epoch == 20: os.write(1, b'training\\n')\n"
+        "    return {'told': next(iter(snapshot.params.values())).flatten(1).sum(1)}\n"
+    )
+    options = ["--w0", "1", "--epochs", "100000", "--observe", "told:told@at:20", "--runs", str(tmp_path / "runs")]
+    # A shell's background jobs ignore SIGINT, and so would their children.
+    code = (
+        "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)\n"
+        f"from grokfast.cli import main; main({['train', 'modular-addition', *TINY[:4], *options]!r})"
+    )
     process = subprocess.Popen(
         [sys.executable, "-u", "-c", code],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
         cwd=tmp_path,  # away from the checkout, whose folder would be imported
-        # A shell's background jobs ignore SIGINT, and so would their children.
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
     assert process.stdout is not None
-    assert "3 to train" in process.stdout.readline()
-    time.sleep(1)
+    assert "1 to train" in process.stdout.readline()
+    assert process.stdout.readline() == "training\n"
     process.send_signal(signal.SIGINT)
     _, error = process.communicate(timeout=60)
     assert process.returncode == 130, error

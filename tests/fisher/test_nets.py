@@ -10,7 +10,7 @@ import torch
 
 from grokfast.errors import InputError
 from grokfast.fisher import fisher_diag, fisher_plan
-from grokfast.fisher.engine import SMALL
+from grokfast.fisher.passes import SMALL
 
 NETS = {
     "M1": ("modular_mlp", lambda nets, g: nets.two_hot(nets.pairs(5, g))),

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from torch import nn
 
 from grokfast.fisher import fisher_diag, fisher_diag_reference
-from grokfast.fisher.likelihoods import Columns, softmax_factor
+from grokfast.fisher.columns import Columns, softmax_factor
 from grokfast.fisher.variants import Kind, Likelihood
 
 ACTIVATIONS = [nn.ReLU, nn.Tanh, nn.GELU, lambda: nn.ReLU(inplace=True), lambda: nn.Dropout(0.0), nn.Identity]

@@ -1,7 +1,8 @@
 # ruff: noqa: E501  (a table of texts)
 """Plant small mistakes in the kernels, one at a time, and list those that no test notices.
 
-``python tests/mutants/cpp.py [word ...]`` takes the mutants whose file or kernel has one of the words, all without. Each
+``python -P tests/mutants/cpp.py [--record] [word ...]`` takes the mutants whose file or kernel has one of the words, all
+without, and with ``--record`` writes the counts of their kernels into docs/mutants.md. Each
 is one change of text in ``csrc``; only the kernels that it names are compiled, for the widest instruction set of this
 machine, into another extension for the installed package, and the border, NaN and thread tests of that kernel run. A
 change that does not compile or is not found is an error, not a catch. Ends with 1 if one survived that is not listed as
@@ -18,6 +19,7 @@ import subprocess
 import sys
 import sysconfig
 import tempfile
+from collections import Counter
 from pathlib import Path
 from types import ModuleType
 
@@ -177,6 +179,7 @@ CASES, THREADS, BORDERS, SPOILT, NESTED = (
     load(ROOT / "tests/ops" / f"{name}.py")
     for name in ("conftest", "test_threads", "test_borders", "test_spoilt", "test_mlp_nested")
 )
+TABLE = load(ROOT / "tests/mutants/table.py")
 
 
 def run_tests(kernel: str) -> None:
@@ -228,6 +231,7 @@ def caught(package: Path, kernel: str) -> bool:
 
 def main(words: list[str]) -> int:
     """Run the mutants and print what became of each."""
+    record, words = "--record" in words, [word for word in words if word != "--record"]
     chosen = [m for m in MUTANTS if not words or any(word in m[0] or word in m[1] for word in words)]
     with tempfile.TemporaryDirectory() as folder:
         work = Path(folder)
@@ -248,6 +252,7 @@ def main(words: list[str]) -> int:
             if caught(package, kernels):
                 raise RuntimeError(f"the tests of {kernels} fail without a mutant")
         survived = []
+        counts: dict[str, Counter[str]] = {}
         for number, (file, kernels, old, new) in enumerate(chosen, start=1):
             source, changed = work / "source", work / "changed"
             for path in (source, changed):
@@ -263,10 +268,19 @@ def main(words: list[str]) -> int:
             link(changed)
             killed = caught(package, kernels)
             survived += [] if killed else [(file, old, new)]
+            counts.setdefault(kernels, Counter()).update(
+                ["killed" if killed else "harmless" if new in HARMLESS else "survived"]
+            )
             print(
                 f"{number}/{len(chosen)} {'caught  ' if killed else 'SURVIVED'} {file}: {old[:60]!r} -> {new[:60]!r}",
                 flush=True,
             )
+        if record:
+            rows = {
+                name: [name, str(of.total()), *(str(of[what]) for what in ("killed", "harmless", "survived"))]
+                for name, of in counts.items()
+            }
+            TABLE.write_rows(ROOT / "docs/mutants.md", "kernels", rows)
         print(f"{len(chosen)} mutants, {len(chosen) - len(survived)} caught, {len(survived)} survived")
         return int(any(new not in HARMLESS for _, _, new in survived))
 

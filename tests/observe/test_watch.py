@@ -150,7 +150,7 @@ def test_a_configuration_asks_for_measures_by_reference():
     ("reference", "words"),
     [
         ("nomrs", "did you mean 'norms'"),
-        ("no_such_module:x", "module no_such_module cannot be imported"),
+        ("no_such_module:x", "no module no_such_module on the import path"),
         ("math:sqrrt", "math has no 'sqrrt'; did you mean 'sqrt'"),
         ("math:sqrt", "plain function without declared columns"),
         ("math:pi", "is no measure"),
@@ -202,6 +202,8 @@ def test_every_registered_measure_gives_what_it_declares():
         for name, found in MEASURES.items():
             if not type(found).__module__.startswith("grokfast.observe") or isinstance(found, FunctionMeasure):
                 continue
+            if found.cost >= 1000:
+                continue  # learning coefficients, which have a test of their own with short chains
             declared = [column for column in found.columns(TASK) if column.kind is not Kind.ARRAY]
             seen = found.end(snapshot)[0] if hasattr(found, "end") else found(snapshot)
             if declared and name != "features":

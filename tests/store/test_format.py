@@ -9,12 +9,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from grokfast import ModularAddition, RunConfig, Store, load, train_runs
+from grokfast import ModularAddition, RunConfig, Store, load
 from grokfast.errors import StoreError
 from grokfast.rows import regime_of
 from grokfast.store import derived
 from grokfast.store.schema1 import upgraded
 from grokfast.sweep import make_plan
+from grokfast.training import train_runs
 
 FORMAT_1 = Path(__file__).with_name("format-1")
 OLD = "e8af617f294651f6"

@@ -13,9 +13,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from grokfast import Ising, ModularAddition, RunConfig, Store, load, train_runs
+from grokfast import Ising, ModularAddition, RunConfig, Store, load
 from grokfast.store import upgrade_store
 from grokfast.sweep import Job, Outcome, begun_shards, make_plan, run_shard
+from grokfast.training import train_runs
 
 FORMAT_1 = Path(__file__).with_name("format-1-more")
 SEEN = ("a0080506b4c3d8dd", "1d06ef02daed0e30", "575c3fb85b256533")

@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import os
 import subprocess
 import sys
 from pathlib import Path
@@ -104,11 +103,12 @@ def test_a_folder_that_cannot_be_written(tmp_path):
         Store(file).check_readable()
 
 
-@pytest.mark.skipif(os.geteuid() == 0, reason="root may write to read-only folders")
-def test_a_read_only_folder(tmp_path):
+def test_a_read_only_folder(tmp_path, bound_by_permissions):
     tmp_path.chmod(0o500)
     with pytest.raises(StoreError, match="must be writable"):
         Store(tmp_path).check_writable()
+    tmp_path.chmod(0o700)
+    Store(tmp_path).check_writable()
 
 
 @pytest.mark.parametrize(

@@ -10,9 +10,10 @@ from typing import Any
 
 import pytest
 
-from grokfast import ModularAddition, RunConfig, load, train_runs
+from grokfast import ModularAddition, RunConfig, load
 from grokfast.errors import StoreError
 from grokfast.store import Store
+from grokfast.training import train_runs
 
 CONFIGS = [RunConfig(task=ModularAddition(P=5, hidden=(4,)), epochs=2, seed=seed) for seed in range(3)]
 

@@ -12,9 +12,9 @@ import numpy as np
 import pytest
 from torch import Tensor
 
-from grokfast import ModularAddition, Observer, RunConfig, Store, load, train_runs
+from grokfast import ModularAddition, Observer, RunConfig, Store, load
 from grokfast.errors import ConfigError, StoreError
-from grokfast.training import Snapshot, train_stack
+from grokfast.training import Snapshot, train_runs, train_stack
 from grokfast.training.stored import publish
 
 TASK = ModularAddition(P=7, hidden=(8,))
