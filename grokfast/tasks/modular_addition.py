@@ -141,8 +141,8 @@ class ModularAddition:
     def nested_losses(
         self, params: Mapping[str, Tensor], arrivals: Mapping[str, Tensor], count: int, inputs: Tensor, labels: Tensor
     ) -> tuple[Tensor, Tensor] | None:
-        """The losses of nested networks (:func:`grokfast.ops.mlp_nested_losses`), for one hidden layer on the CPU."""
-        if not self._is_fused or inputs.device.type != "cpu":
+        """The losses of nested networks (:func:`grokfast.ops.mlp_nested_losses`), for one hidden layer."""
+        if not self._is_fused:
             return None
         when = [arrivals[name] for name in params]
         loss, correct = mlp_nested_losses(list(params.values()), when, count, inputs, labels)
@@ -170,12 +170,12 @@ class ModularAddition:
         eps: float,
         decoupled: bool,
     ) -> tuple[Tensor, Tensor] | None:
-        """An epoch in one operation (:func:`grokfast.ops.mlp_adam_epoch_`), for one hidden layer on the CPU.
+        """An epoch in one operation (:func:`grokfast.ops.mlp_adam_epoch_`), for one hidden layer.
 
         None, and nothing done, elsewhere and where a subclass has gradients of its own.
         """
         own = type(self).gradients is not ModularAddition.gradients
-        if own or not self._is_fused or inputs.device.type != "cpu":
+        if own or not self._is_fused:
             return None
         means, squares = (list(group) for group in moments)
         loss, correct = mlp_adam_epoch_direct(
