@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -13,7 +12,7 @@ from matplotlib.axes import Axes
 from matplotlib.colors import LogNorm
 from matplotlib.figure import Figure
 
-from grokfast._html import picture
+from grokfast._figure import ShownFigure
 from grokfast.errors import StoreError
 from grokfast.measures import LinearFit, linear_fit
 
@@ -22,9 +21,6 @@ LEARNING, GROKKING, NEUTRAL = "#0072B2", "#D55E00", "#555555"
 
 FEATURE_COLORS = ("#009E73", "#CC79A7", "#E69F00")
 """Okabe and Ito's green, purple and orange, for the features that a figure compares."""
-
-_SCREEN = 100
-"""Pixels an inch in a notebook; twice as many are drawn, for fine screens."""
 
 _MAP = mpl.colormaps["viridis"].resampled(256)
 
@@ -51,16 +47,6 @@ def style() -> Iterator[None]:
     }
     with mpl.rc_context(settings):  # type: ignore[arg-type]
         yield
-
-
-class ShownFigure(Figure):
-    """A figure without a window that a notebook shows as it is, whether or not pyplot is used there."""
-
-    def _repr_html_(self) -> str:
-        file = io.BytesIO()
-        with style():
-            self.savefig(file, format="png", dpi=2 * _SCREEN)
-        return picture(file.getvalue(), round(self.get_figwidth() * _SCREEN), "figure")
 
 
 def new_figure(rows: int, columns: int, width: float = 7.2, height: float = 3.0, **options: object) -> Figure:
