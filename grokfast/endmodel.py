@@ -42,6 +42,9 @@ _CURVES = "1"  # version of what end_pruning computes
 STANDARD = ("gini", "gini_fisher", "norms", "sign_losses")
 """Measures of the end model that figures and reports read."""
 
+LLC = ("llc",)
+"""The local learning coefficient, and what it is compared with: minutes a run."""
+
 
 def snapshot_of(run: Run, epoch: int | None = None) -> Snapshot:
     """A stored run as measures look at it: a stack of one, with its data.

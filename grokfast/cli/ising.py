@@ -114,8 +114,8 @@ def _scan(
     threads: int | None,
     out: Path,
 ) -> list[Path]:
+    from grokfast.ising.estimates import UnreliableErrorWarning
     from grokfast.ising.exact import critical_temperature
-    from grokfast.ising.measure import UnreliableErrorWarning
     from grokfast.ising.scan import temperature_scan
     from grokfast.ising.scan_pictures import plot_scan
 
@@ -186,7 +186,7 @@ def _quench(
     threads: int | None,
     out: Path,
 ) -> list[Path]:
-    from grokfast.ising.scan import quench
+    from grokfast.ising.quench import quench
     from grokfast.ising.scan_pictures import plot_quench
 
     with console.status("sweeping"):

@@ -15,15 +15,16 @@ from grokfast.figures.kept import described, measured, values_of
 from grokfast.figures.overlay import Digitised
 from grokfast.figures.spec import FigureSpec, register_figure
 from grokfast.figures.style import draw_fit, new_figure, note, scale_colors
+from grokfast.observe import is_llc_diagnostic
 from grokfast.runs import Run
 
 LLC = "llc"
-"""The local learning coefficient, which has its panel whether or not it has been measured."""
+"""The local learning coefficient at rho = 0.1, which has its panel whether or not it has been measured."""
 
 _LOSSES = {"end_train_loss": "train loss [nats]", "end_test_loss": "test loss [nats]"}
 _COMMON = {
     **_LOSSES,
-    LLC: "local learning coefficient",
+    LLC: r"LLC, $\rho = 0.1$",
     "gini_weights": "Gini of |w|",
     "gini_fisher": "Gini of the Fisher diagonal",
 }
@@ -103,12 +104,13 @@ def every_measure(runs: Sequence[Run]) -> dict[str, str]:
     """The scalars that all runs have and that are not the same in all, with their labels.
 
     Losses and headline columns stand first. Left out are compressibility itself, what says the same in other words,
-    and learning times.
+    learning times, and diagnostics of the local learning coefficient.
     """
     found = [measured(run) for run in runs]
     declared = described(runs[0])
     apart = ("compressibility", "size_at_", "t_", "groks", "plateau_end")
-    names = [name for name in found[0] if not name.startswith(apart) and all(name in values for values in found)]
+    names = [name for name in found[0] if not (name.startswith(apart) or is_llc_diagnostic(name))]
+    names = [name for name in names if all(name in values for values in found)]
     names = [name for name in names if len({values[name] for values in found}) > 1]
     headlines = [name for name in names if name in declared and declared[name].headline]
     ordered = dict.fromkeys([*(name for name in _LOSSES if name in names), *headlines, *names])

@@ -3,8 +3,9 @@
 from grokfast.ising.dataset import IsingDataset, ising_dataset, train_test_split
 from grokfast.ising.dataset_files import load_dataset, save_dataset
 from grokfast.ising.engine import PackedSpins
+from grokfast.ising.estimates import Estimate, Status, Trust, UnreliableErrorWarning
 from grokfast.ising.kinds import Boundary, Dynamics, Layout, Order, Phase, Seeding, Start
-from grokfast.ising.measure import Estimate, Measurements, Status, Trust, UnreliableErrorWarning
+from grokfast.ising.measure import Measurements
 from grokfast.ising.pictures import plot_snapshots
 from grokfast.ising.published import import_published_pickle
 from grokfast.ising.sampler import IsingSampler

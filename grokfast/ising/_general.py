@@ -1,14 +1,13 @@
-"""The word kernel for fields and open edges: five masks, one for each number of neighbours that are up.
+"""The word kernel for fields and open edges: masks for each number of neighbours that are up, and classes of sites.
 
 It is :mod:`grokfast.ising._words` with a flip probability (Glauber: a probability to be up) for each number n of
-neighbours up, and with classes of sites. A missing neighbour is a 0 in the halo, which counts as down: a site with z
-neighbours has the local field J (2n - z) + h, so sites with 4, 3 and 2 neighbours (classes 0, 1, 2: inside, edge,
-corner)
-have tables of their own. Edges and corners are updated as if they were inside, and then overwritten.
+neighbours up. A missing neighbour is a 0 in the halo, which counts as down: a site with z neighbours has the local
+field J (2n - z) + h, so sites with 4, 3 and 2 neighbours (classes 0, 1, 2: inside, edge, corner) have tables of their
+own. Edges and corners are updated as if they were inside, and then overwritten. Without a field, sites inside are
+updated as periodic lattices are, with two masks.
 
 For Metropolis the mask of n is the chance to flip out of the sign that ``favour`` gives, which is that of the local
-field;
-a spin of the other sign always flips. The five masks of a site share their random words: it uses one of them only.
+field; a spin of the other sign always flips. The five masks of a site share their random words: it uses one of them.
 """
 
 from __future__ import annotations
@@ -16,10 +15,12 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
+from grokfast.ising._halo import refresh_halo
 from grokfast.ising._jit import kernel
+from grokfast.ising._masks import CHUNK, LANES, ROOM, correct_five, correct_masks, draw_five, draw_masks
 from grokfast.ising._progress import advance, wait
-from grokfast.ising._rng import ONE, ZERO, WordArray, geometric_gap, next_uniform
-from grokfast.ising._words import CHUNK, LANES, STEPS, refresh_halo
+from grokfast.ising._rng import WordArray
+from grokfast.ising._words import LONG, update_rows
 
 FloatArray = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.int64]
@@ -27,93 +28,162 @@ IntArray = npt.NDArray[np.int64]
 CLASSES = 3
 """Sites with 4, 3 and 2 neighbours."""
 
-_S17, _S19, _S45 = np.uint64(17), np.uint64(19), np.uint64(45)
+
+@kernel
+def general_word(
+    s: np.uint64,
+    n1: np.uint64,
+    n2: np.uint64,
+    n3: np.uint64,
+    n4: np.uint64,
+    favour: WordArray,
+    glauber: bool,
+    m0: np.uint64,
+    m1: np.uint64,
+    m2: np.uint64,
+    m3: np.uint64,
+    m4: np.uint64,
+) -> np.uint64:
+    """The new bits of a word from its neighbours and the masks for 0 … 4 of them up."""
+    sum12, both12 = n1 ^ n2, n1 & n2
+    sum34, both34 = n3 ^ n4, n3 & n4
+    odd = sum12 ^ sum34
+    three = odd & ((both12 & sum34) | (both34 & sum12))
+    one = odd & ~three
+    four = both12 & both34
+    none = ~(n1 | n2 | n3 | n4)
+    two = ~(odd | four | none)
+    mask = (none & m0) | (one & m1) | (two & m2) | (three & m3) | (four & m4)
+    if glauber:
+        return mask
+    f0, f1, f2, f3, f4 = favour[0], favour[1], favour[2], favour[3], favour[4]
+    wanted: np.uint64 = (none & f0) | (one & f1) | (two & f2) | (three & f3) | (four & f4)
+    return s ^ (mask | (s ^ wanted))
 
 
 @kernel
-def draw_five(state: WordArray, bits: WordArray, words: WordArray, masks: WordArray, size: int) -> None:
-    """Draw five masks by the ladder, see :func:`grokfast.ising._words.draw_masks`.
-
-    Args:
-        state: uint64 ``[PADDED_STATE]``, updated.
-        bits: uint64 ``[5, STEPS + 1, LANES]``.
-        words: uint64 ``[STEPS LANES]``, room for the random words of a group.
-        masks: uint64 ``[5 CHUNK]``, output: word i of mask n at ``n CHUNK + i``.
-        size: Words of each mask, a multiple of LANES, at most CHUNK.
-    """
-    # In two passes, each short enough for LLVM to unroll and to vectorise over the lanes.
-    for group in range(size // LANES):
-        for w in range(LANES):
-            s0, s1 = state[w], state[LANES + w]
-            s2, s3 = state[2 * LANES + w], state[3 * LANES + w]
-            for k in range(STEPS):
-                words[k * LANES + w] = s0 + s3
-                t = s1 << _S17
-                s2 ^= s0
-                s3 ^= s1
-                s1 ^= s2
-                s0 ^= s3
-                s2 ^= t
-                s3 = (s3 << _S45) | (s3 >> _S19)
-            state[w], state[LANES + w] = s0, s1
-            state[2 * LANES + w], state[3 * LANES + w] = s2, s3
-        for n in range(5):
-            mask = masks[n * CHUNK + group * LANES : n * CHUNK + (group + 1) * LANES]
-            for w in range(LANES):
-                a = ZERO
-                for k in range(STEPS):
-                    a = (a ^ bits[n, k, w]) & words[k * LANES + w]
-                mask[w] = a ^ bits[n, STEPS, w]
-
-
-@kernel
-def correct_five(state: WordArray, redraw: FloatArray, log_stay: float, masks: WordArray, size: int) -> None:
-    """Make the masks exact: draw rare bits again, with probability ``redraw`` (float64 ``[5, 64 W]``)."""
-    lanes = redraw.shape[1] - 1
-    events = state[4 * LANES : 4 * LANES + 4]
-    gap = np.int64(state[4 * LANES + 4])
-    end = np.int64(size) * 64
-    while gap < end:
-        lane = gap & lanes
-        bit = ONE << np.uint64(gap & 63)
-        u = next_uniform(events)
-        for n in range(5):
-            i = n * CHUNK + (gap >> 6)
-            masks[i] = masks[i] | bit if u < redraw[n, lane] else masks[i] & ~bit
-        gap += 1 + geometric_gap(events, log_stay)
-    state[4 * LANES + 4] = np.uint64(gap - end)
+def masked_word(
+    own: WordArray,
+    other: WordArray,
+    row: int,
+    x: int,
+    beside: int,
+    favour: WordArray,
+    glauber: bool,
+    masks: WordArray,
+    i: int,
+) -> np.uint64:
+    """Word ``x`` of a colour after its update with word i of the masks, see :func:`grokfast.ising._words.new_word`."""
+    return general_word(
+        own[np.uint64(x)],
+        other[np.uint64(x - row)],
+        other[np.uint64(x + row)],
+        other[np.uint64(x)],
+        other[np.uint64(beside)],
+        favour,
+        glauber,
+        masks[np.uint64(i)],
+        masks[np.uint64(CHUNK + i)],
+        masks[np.uint64(2 * CHUNK + i)],
+        masks[np.uint64(3 * CHUNK + i)],
+        masks[np.uint64(4 * CHUNK + i)],
+    )
 
 
 @kernel
 def update_general(
-    spins: WordArray,
-    up: WordArray,
-    here: WordArray,
-    beside: WordArray,
-    down: WordArray,
+    words: WordArray,
+    color: int,
+    first: int,
+    last: int,
+    width: int,
     favour: WordArray,
     glauber: bool,
+    start: int,
+    masks: WordArray,
+    size: int,
+) -> None:
+    """Apply ``size`` words of five masks to the sites of a strip, row after row, from its ``start``-th word on."""
+    r = words.shape[2]
+    n = r - 2 * width
+    o, q = words[color].reshape(-1), words[1 - color].reshape(-1)
+    y, j = first + start // n, start % n
+    i, f, g = 0, favour, glauber
+    while i < size and y < last:
+        m = min(n - j, size - i)
+        x = y * r + width + j
+        b = x + (width if (y - 1 + color) & 1 else -width)
+        if n >= LONG:
+            for k in range(m):
+                o[np.uint64(x + k)] = masked_word(o, q, r, x + k, b + k, f, g, masks, i + k)
+        else:
+            for k in range(0, m - 3, 4):
+                a0 = masked_word(o, q, r, x + k, b + k, f, g, masks, i + k)
+                a1 = masked_word(o, q, r, x + k + 1, b + k + 1, f, g, masks, i + k + 1)
+                a2 = masked_word(o, q, r, x + k + 2, b + k + 2, f, g, masks, i + k + 2)
+                a3 = masked_word(o, q, r, x + k + 3, b + k + 3, f, g, masks, i + k + 3)
+                o[np.uint64(x + k)], o[np.uint64(x + k + 1)] = a0, a1
+                o[np.uint64(x + k + 2)], o[np.uint64(x + k + 3)] = a2, a3
+            for k in range(m // 4 * 4, m):
+                o[np.uint64(x + k)] = masked_word(o, q, r, x + k, b + k, f, g, masks, i + k)
+        i, y, j = i + m, y + 1, 0
+
+
+@kernel
+def update_edges(
+    words: WordArray,
+    color: int,
+    width: int,
+    state: WordArray,
+    bits: WordArray,
+    redraw: FloatArray,
+    favour: WordArray,
+    log_stay: float,
+    glauber: bool,
+    edges: IntArray,
+    edge_bits: WordArray,
+    before: WordArray,
+    first: int,
+    last: int,
+    room: WordArray,
     masks: WordArray,
 ) -> None:
-    """Update ``spins`` from their neighbours and the masks (``[>= 4 CHUNK + words]``)."""
-    f0, f1, f2, f3, f4 = favour[0], favour[1], favour[2], favour[3], favour[4]
-    for j in range(spins.size):
-        n1, n2, n3, n4 = up[j], down[j], here[j], beside[j]
-        sum12, both12 = n1 ^ n2, n1 & n2
-        sum34, both34 = n3 ^ n4, n3 & n4
-        odd = sum12 ^ sum34
-        three = odd & ((both12 & sum34) | (both34 & sum12))
-        one = odd & ~three
-        four = both12 & both34
-        none = ~(n1 | n2 | n3 | n4)
-        two = ~(odd | four | none)
-        mask = (none & masks[j]) | (one & masks[np.uint64(j + CHUNK)]) | (two & masks[np.uint64(j + 2 * CHUNK)])
-        mask |= (three & masks[np.uint64(j + 3 * CHUNK)]) | (four & masks[np.uint64(j + 4 * CHUNK)])
-        if not glauber:
-            s = spins[j]
-            wanted = (none & f0) | (one & f1) | (two & f2) | (three & f3) | (four & f4)
-            mask = s ^ (mask | (s ^ wanted))
-        spins[j] = mask
+    """Update sites of one class in the words ``edges[first:last]``, from what the words were before the sites inside.
+
+    Args:
+        words: uint64 ``[2, H + 2, n + 2 W]``, updated.
+        color: Which of the two.
+        width: W.
+        state: uint64 ``[PADDED_STATE]``, updated.
+        bits: uint64 ``[5, STEPS + 1, LANES]``.
+        redraw: float64 ``[5, 64 W]``.
+        favour: uint64 ``[5]``.
+        log_stay: ln(1 - 2^-K).
+        glauber: Whether masks are probabilities to be up.
+        edges: int64 ``[E, 2]``, row and column of each word.
+        edge_bits: uint64 ``[E]``, which of its bits are of that class.
+        before: uint64 ``[E]``, the words before this half sweep.
+        first: Of the words to update.
+        last: The one after them.
+        room: uint64 ``[ROOM]``.
+        masks: uint64 ``[5 CHUNK]``.
+    """
+    row = words.shape[2]
+    own, other = words[color].reshape(-1), words[1 - color].reshape(-1)
+    for start in range(first, last, CHUNK):
+        m = min(CHUNK, last - start)
+        size = (m + LANES - 1) // LANES * LANES
+        draw_five(state, bits, room, masks, size)
+        correct_five(state, redraw, log_stay, masks, size)
+        for k in range(m):
+            y, j, mine = edges[start + k, 0], edges[start + k, 1], edge_bits[start + k]
+            x = y * row + j
+            now = own[x]
+            own[x] = before[start + k]
+            new = masked_word(
+                own, other, row, x, x + (width if (y - 1 + color) & 1 else -width), favour, glauber, masks, k
+            )
+            own[x] = (now & ~mine) | (new & mine)
 
 
 @kernel
@@ -126,6 +196,8 @@ def sweep_general(
     glauber: bool,
     states: WordArray,
     strip: int,
+    plain_bits: WordArray,
+    plain_redraw: FloatArray,
     bits: WordArray,
     redraw: FloatArray,
     favour: WordArray,
@@ -150,6 +222,8 @@ def sweep_general(
         glauber: Whether masks are probabilities to be up.
         states: uint64 ``[strips, PADDED_STATE]``, updated.
         strip: Rows of a strip.
+        plain_bits: uint64 ``[2, STEPS + 1, LANES]``, for the sites inside where there is no field; else ``[0, …]``.
+        plain_redraw: float64 ``[2, 64 W]``.
         bits: uint64 ``[2, CLASSES, 5, STEPS + 1, LANES]``, for each colour and class.
         redraw: float64 ``[2, CLASSES, 5, 64 W]``.
         favour: uint64 ``[2, CLASSES, 5]``, all ones where the local field is up.
@@ -167,15 +241,14 @@ def sweep_general(
     height = words.shape[1] - 2
     n = words.shape[2] - 2 * width
     masks = np.empty(5 * CHUNK, np.uint64)
-    random = np.empty(STEPS * LANES, np.uint64)
+    one, four, half = masks[:CHUNK], masks[CHUNK : 2 * CHUNK], masks[2 * CHUNK : 3 * CHUNK]
+    room = np.empty(ROOM, np.uint64)
     before = np.empty(edges.shape[0], np.uint64)
-    near = np.empty((4, CHUNK), np.uint64)
     strips = states.shape[0]
     top = strips * worker // workers
     end = strips * (worker + 1) // workers
     for turn in range(2 * sweeps):
         color = turn & 1
-        other = words[1 - color]
         for i in range(end - top):
             s = end - 1 - i if worker & 1 else top + i
             first = 1 + s * strip
@@ -189,53 +262,21 @@ def sweep_general(
             total = (last - first) * n
             for start in range(0, total, CHUNK):
                 size = min(CHUNK, (total - start + LANES - 1) // LANES * LANES)
-                draw_five(states[s], bits[color, 0], random, masks, size)
-                correct_five(states[s], redraw[color, 0], log_stay, masks, size)
-                at = 0
-                while at < size:
-                    y = first + (start + at) // n
-                    if y >= last:
-                        break
-                    j = (start + at) % n
-                    m = min(n - j, size - at)
-                    left = width + j
-                    beside = left + (width if (y - 1 + color) & 1 else -width)
-                    update_general(
-                        words[color, y, left : left + m],
-                        other[y - 1, left : left + m],
-                        other[y, left : left + m],
-                        other[y, beside : beside + m],
-                        other[y + 1, left : left + m],
-                        favour[color, 0],
-                        glauber,
-                        masks[at:],
-                    )
-                    at += m
+                if plain_bits.shape[0] > 0:
+                    draw_masks(states[s], plain_bits, one[:size], four[:size], half[:size])
+                    correct_masks(states[s], plain_redraw, log_stay, one[:size], four[:size])
+                    update_rows(words, color, first, last, width, glauber, start, one[:size], four[:size], half[:size])
+                else:
+                    draw_five(states[s], bits[color, 0], room, masks, size)
+                    correct_five(states[s], redraw[color, 0], log_stay, masks, size)
+                    update_general(words, color, first, last, width, favour[color, 0], glauber, start, masks, size)
             for kind in range(CLASSES - 1):
-                e_end = edge_starts[color, kind, s + 1]
-                for e in range(edge_starts[color, kind, s], e_end, CHUNK):
-                    m = min(CHUNK, e_end - e)
-                    size = (m + LANES - 1) // LANES * LANES
-                    draw_five(states[s], bits[color, kind + 1], random, masks, size)
-                    correct_five(states[s], redraw[color, kind + 1], log_stay, masks, size)
-                    for k in range(m):
-                        y, x = edges[e + k, 0], edges[e + k, 1]
-                        near[0, k], near[1, k] = other[y - 1, x], other[y, x]
-                        near[2, k] = other[y, x + (width if (y - 1 + color) & 1 else -width)]
-                        near[3, k] = other[y + 1, x]
-                    update_general(
-                        before[e : e + m],
-                        near[0, :m],
-                        near[1, :m],
-                        near[2, :m],
-                        near[3, :m],
-                        favour[color, kind + 1],
-                        glauber,
-                        masks,
-                    )
-                    for k in range(m):
-                        y, x, mask = edges[e + k, 0], edges[e + k, 1], edge_bits[e + k]
-                        words[color, y, x] = (words[color, y, x] & ~mask) | (before[e + k] & mask)
+                at = kind + 1
+                update_edges(
+                    words, color, width, states[s], bits[color, at], redraw[color, at], favour[color, at], log_stay,
+                    glauber, edges, edge_bits, before, edge_starts[color, kind, s], edge_starts[color, kind, s + 1],
+                    room, masks,
+                )  # fmt: skip
             refresh_halo(words[color], first, last, width, lanes, tall, is_open)
             if workers > 1:
                 advance(progress[s])

@@ -1,4 +1,4 @@
-"""Sums for estimates, in one pass over a measurement of all lattices."""
+"""Sums for estimates, from series of counts."""
 
 from __future__ import annotations
 
@@ -14,41 +14,44 @@ SeriesArray = npt.NDArray[np.int32]
 MOMENTS = 6
 """E, E², M, |M|, M², M⁴."""
 
+_TOGETHER = 256  # lattices whose sums stay in the first-level cache
+
 
 @kernel
-def add_moments(
-    bonds: IntArray,
-    magnetizations: IntArray,
+def sum_moments(
+    bonds: SeriesArray,
+    magnetizations: SeriesArray,
     J: float,
     field: float,
     scale: float,
     shift: FloatArray,
+    parts: IntArray,
     sums: FloatArray,
-    bond_row: SeriesArray,
-    magnetization_row: SeriesArray,
 ) -> None:
-    """Add one measurement of each lattice to its sums, and keep it.
+    """Add up the measurements of each part of the series, lattice by lattice, in the order of time.
 
     Args:
-        bonds: int64 ``[count]``.
-        magnetizations: int64 ``[count]``.
+        bonds: int32 ``[n, count]``.
+        magnetizations: int32 ``[n, count]``.
         J: Coupling.
         field: h.
         scale: 1 / N.
         shift: float64 ``[count]``: energy per site near the mean, which is taken off before squaring.
-        sums: float64 ``[MOMENTS, count]``, updated; per site.
-        bond_row: int32 ``[count]``, output.
-        magnetization_row: int32 ``[count]``, output.
+        parts: int64 ``[parts + 1]``, where the parts begin, and n.
+        sums: float64 ``[parts, MOMENTS, count]``, updated; per site.
     """
-    for i in range(bonds.size):
-        e = (-J * bonds[i] - field * magnetizations[i]) * scale - shift[i]
-        m = magnetizations[i] * scale
-        square = m * m
-        sums[0, i] += e
-        sums[1, i] += e * e
-        sums[2, i] += m
-        sums[3, i] += abs(m)
-        sums[4, i] += square
-        sums[5, i] += square * square
-        bond_row[i] = bonds[i]
-        magnetization_row[i] = magnetizations[i]
+    count = bonds.shape[1]
+    for first in range(0, count, _TOGETHER):
+        last = min(first + _TOGETHER, count)
+        for part in range(parts.size - 1):
+            for k in range(parts[part], parts[part + 1]):
+                for i in range(first, last):
+                    e = (-J * bonds[k, i] - field * magnetizations[k, i]) * scale - shift[i]
+                    m = magnetizations[k, i] * scale
+                    square = m * m
+                    sums[part, 0, i] += e
+                    sums[part, 1, i] += e * e
+                    sums[part, 2, i] += m
+                    sums[part, 3, i] += abs(m)
+                    sums[part, 4, i] += square
+                    sums[part, 5, i] += square * square

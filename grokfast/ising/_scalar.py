@@ -152,21 +152,29 @@ def half_sweep_masked(
 
 
 @kernel
-def count_scalar(spins: SpinArray, periodic: bool) -> tuple[np.int64, np.int64, np.int64]:
-    """Bond sum Σ_<ij> σi σj, and the sums of spins with y + x even and odd, of one lattice."""
-    height, width = spins.shape
-    bonds = np.int64(0)
-    even = np.int64(0)
-    odd = np.int64(0)
-    for y in range(height):
-        for x in range(width):
-            s = np.int64(spins[y, x])
-            if (y + x) & 1:
-                odd += s
-            else:
-                even += s
-            if x + 1 < width or periodic:
-                bonds += s * spins[y, x + 1 if x + 1 < width else 0]
-            if y + 1 < height or periodic:
-                bonds += s * spins[y + 1 if y + 1 < height else 0, x]
-    return bonds, even, odd
+def count_scalar(lattices: SpinArray, periodic: bool, sums: IntArray) -> None:
+    """Bond sums Σ_<ij> σi σj, and the sums of spins with y + x even and odd.
+
+    Args:
+        lattices: int8 ``[count, Ly, Lx]``.
+        periodic: Whether the edges see each other.
+        sums: int64 ``[3, count]``, output.
+    """
+    count, height, width = lattices.shape
+    for i in range(count):
+        spins = lattices[i]
+        bonds = np.int64(0)
+        even = np.int64(0)
+        odd = np.int64(0)
+        for y in range(height):
+            for x in range(width):
+                s = np.int64(spins[y, x])
+                if (y + x) & 1:
+                    odd += s
+                else:
+                    even += s
+                if x + 1 < width or periodic:
+                    bonds += s * spins[y, x + 1 if x + 1 < width else 0]
+                if y + 1 < height or periodic:
+                    bonds += s * spins[y + 1 if y + 1 < height else 0, x]
+        sums[0, i], sums[1, i], sums[2, i] = bonds, even, odd

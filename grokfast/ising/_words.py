@@ -15,14 +15,8 @@ for each site of the colour. Site (y, x) of colour c is column j = x // 2. Its n
 colour, are column j of the rows y - 1, y and y + 1, and column j - 1 or j + 1 of row y, as (y + c) is even or
 odd. In the site layout the halo rows are the far rows with their bits rotated by one.
 
-**Masks.** A half sweep first draws, for each word, masks whose bits are 1 with the flip probabilities. With
-random words r_1 … r_K and the bits C_k of a probability, ``a = (a ^ C_k) & r_k`` halves or reflects the
-chance of a 1 at each step: after K steps it is any multiple of 2^-K up to 1/2, and a last ``^ C`` gives the
-rest of [0, 1]. The bits are run-time data, a word for each k, so that each lattice has its own temperature.
-
-**Exactness.** With rate 2^-K (geometric gaps) a bit is drawn again with the probability g that makes the
-whole exact: p = (1 - 2^-K) n / 2^K + 2^-K g. The two masks of a site share their random words, since a site
-uses only one of them.
+A half sweep first draws, for each word, masks whose bits are 1 with the flip probabilities
+(:mod:`grokfast.ising._masks`), and then applies them.
 """
 
 from __future__ import annotations
@@ -30,187 +24,146 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
+from grokfast.ising._halo import refresh_halo
 from grokfast.ising._jit import kernel
+from grokfast.ising._masks import CHUNK, LANES, correct_masks, draw_masks
 from grokfast.ising._progress import advance, wait
-from grokfast.ising._rng import ONE, ZERO, WordArray, geometric_gap, next_uniform
+from grokfast.ising._rng import WordArray
 
 FloatArray = npt.NDArray[np.float64]
 
-STEPS = 12
-"""Ladder steps K: random words used for each word of spins."""
-
-LANES = 16
-"""Words drawn together, each with its own generator: two interleaved vectors of AVX-512, or four of AVX2."""
-
-CHUNK = 512
-"""Words of masks drawn at a time, a multiple of LANES: they stay in the first-level cache."""
-
-STATE = 4 * LANES + 5
-"""Words of generator state of a strip: 4 for each lane, 4 for the rare events, and the gap to the next."""
-
-PADDED_STATE = 16 * ((STATE + 15) // 16)
-"""Words from one strip's state to the next: whole pairs of cache lines, so that no two threads share one."""
-
-_S17, _S19, _S45 = np.uint64(17), np.uint64(19), np.uint64(45)
+LONG = 64
+"""Words of a row from which on loops along it pay for being vectors; shorter rows are taken 8 words at a time."""
 
 
 @kernel
-def draw_masks(state: WordArray, bits: WordArray, one: WordArray, four: WordArray, half: WordArray) -> None:
-    """Draw masks by the ladder: the vectorised loop in which most of the time goes.
-
-    Args:
-        state: uint64 ``[STATE]``, generator states, updated.
-        bits: uint64 ``[2, STEPS + 1, LANES]``, the bits of the two probabilities, lowest first, then the last
-            reflection.
-        one: uint64 ``[words]``, output, words a multiple of LANES: the mask for a site with three neighbours
-            of its own sign (or for an up-probability, see :func:`update_glauber`).
-        four: uint64 ``[words]``, output: the mask for a site with four.
-        half: uint64 ``[words]``, output: fair bits. A site uses its own only if it uses neither other mask.
-    """
-    for group in range(one.size // LANES):
-        start = group * LANES
-        for w in range(LANES):
-            s0, s1 = state[w], state[LANES + w]
-            s2, s3 = state[2 * LANES + w], state[3 * LANES + w]
-            a = ZERO
-            b = ZERO
-            r = ZERO
-            for k in range(STEPS):
-                r = s0 + s3
-                t = s1 << _S17
-                s2 ^= s0
-                s3 ^= s1
-                s1 ^= s2
-                s0 ^= s3
-                s2 ^= t
-                s3 = (s3 << _S45) | (s3 >> _S19)
-                a = (a ^ bits[0, k, w]) & r
-                b = (b ^ bits[1, k, w]) & r
-            one[start + w] = a ^ bits[0, STEPS, w]
-            four[start + w] = b ^ bits[1, STEPS, w]
-            half[start + w] = r
-            state[w], state[LANES + w] = s0, s1
-            state[2 * LANES + w], state[3 * LANES + w] = s2, s3
+def metropolis_word(
+    s: np.uint64, n1: np.uint64, n2: np.uint64, n3: np.uint64, n4: np.uint64, one: np.uint64, four: np.uint64
+) -> np.uint64:
+    """Flip bits that disagree with two or more neighbours; with one, by mask ``one``; with none, ``four``."""
+    d1, d2, d3, d4 = s ^ n1, s ^ n2, s ^ n3, s ^ n4
+    first, second = d1 | d2, d3 | d4
+    either = first | second
+    several = (d1 & d2) | (d3 & d4) | (first & second)
+    return s ^ (several | (either & one) | (~either & four))
 
 
 @kernel
-def correct_masks(state: WordArray, redraw: FloatArray, log_stay: float, one: WordArray, four: WordArray) -> None:
-    """Make the masks exact: draw rare bits again, with probability ``redraw`` (float64 ``[2, 64 W]``)."""
-    lanes = redraw.shape[1] - 1  # a power of two, less one
-    events = state[4 * LANES : 4 * LANES + 4]
-    gap = np.int64(state[4 * LANES + 4])
-    end = np.int64(one.size) * 64
-    while gap < end:
-        word = gap >> 6
-        lane = gap & lanes
-        mask = ONE << np.uint64(gap & 63)
-        u = next_uniform(events)
-        one[word] = one[word] | mask if u < redraw[0, lane] else one[word] & ~mask
-        four[word] = four[word] | mask if u < redraw[1, lane] else four[word] & ~mask
-        gap += 1 + geometric_gap(events, log_stay)
-    state[4 * LANES + 4] = np.uint64(gap - end)
+def glauber_word(
+    n1: np.uint64, n2: np.uint64, n3: np.uint64, n4: np.uint64, one: np.uint64, four: np.uint64, half: np.uint64
+) -> np.uint64:
+    """Set bits by how many neighbours are up: ``four``, ``one``, ``half``, ``~one``, ``~four`` for 0 … 4."""
+    sum12, both12 = n1 ^ n2, n1 & n2
+    sum34, both34 = n3 ^ n4, n3 & n4
+    odd = sum12 ^ sum34
+    three = (both12 & sum34) | (both34 & sum12)  # with odd: three up, else one
+    all_up = both12 & both34
+    none = ~(n1 | n2 | n3 | n4)
+    middle = ~(odd | all_up | none)
+    return (odd & (one ^ three)) | (all_up & ~four) | (none & four) | (middle & half)
 
 
 @kernel
-def update_metropolis(
-    spins: WordArray,
-    up: WordArray,
-    here: WordArray,
-    beside: WordArray,
-    down: WordArray,
+def new_word(
+    own: WordArray,
+    other: WordArray,
+    row: int,
+    x: int,
+    beside: int,
+    glauber: bool,
     one: WordArray,
     four: WordArray,
-) -> None:
-    """Flip bits that disagree with two or more neighbours; with one, by mask ``one``; with none, ``four``."""
-    for j in range(spins.size):
-        s = spins[j]
-        d1 = s ^ up[j]
-        d2 = s ^ down[j]
-        d3 = s ^ here[j]
-        d4 = s ^ beside[j]
-        first, second = d1 | d2, d3 | d4
-        either = first | second
-        several = (d1 & d2) | (d3 & d4) | (first & second)
-        spins[j] = s ^ (several | (either & one[j]) | (~either & four[j]))
+    half: WordArray,
+    i: int,
+) -> np.uint64:
+    """Word ``x`` of a colour after its update; ``row`` is the distance of the words above and below it."""
+    # Unsigned indices spare the test for negative ones, which keeps loops from being vectors.
+    n1, n2, n3 = other[np.uint64(x - row)], other[np.uint64(x + row)], other[np.uint64(x)]
+    n4, k = other[np.uint64(beside)], np.uint64(i)
+    if glauber:
+        return glauber_word(n1, n2, n3, n4, one[k], four[k], half[k])
+    return metropolis_word(own[np.uint64(x)], n1, n2, n3, n4, one[k], four[k])
 
 
 @kernel
-def update_glauber(
-    spins: WordArray,
-    up: WordArray,
-    here: WordArray,
-    beside: WordArray,
-    down: WordArray,
+def update_short_rows(
+    words: WordArray,
+    color: int,
+    first: int,
+    last: int,
+    width: int,
+    glauber: bool,
+    start: int,
     one: WordArray,
     four: WordArray,
     half: WordArray,
 ) -> None:
-    """Set bits by how many neighbours are up: ``four``, ``one``, ``half``, ``~one``, ``~four`` for 0 … 4."""
-    for j in range(spins.size):
-        n1, n2, n3, n4 = up[j], down[j], here[j], beside[j]
-        sum12, both12 = n1 ^ n2, n1 & n2
-        sum34, both34 = n3 ^ n4, n3 & n4
-        odd = sum12 ^ sum34
-        three = (both12 & sum34) | (both34 & sum12)  # with odd: three up, else one
-        all_up = both12 & both34
-        none = ~(n1 | n2 | n3 | n4)
-        middle = ~(odd | all_up | none)
-        spins[j] = (odd & (one[j] ^ three)) | (all_up & ~four[j]) | (none & four[j]) | (middle & half[j])
+    """:func:`update_rows`, 8 words at a time, all read before any is written."""
+    r = words.shape[2]
+    n = r - 2 * width
+    o, q = words[color].reshape(-1), words[1 - color].reshape(-1)
+    y, j = first + start // n, start % n
+    x = y * r + width + j
+    to = width if (y - 1 + color) & 1 else -width
+    i, g = 0, glauber
+    while i < one.size and y < last:
+        end = i + min(n - j, one.size - i)
+        while i + 8 <= end:
+            b = x + to
+            a0 = new_word(o, q, r, x, b, g, one, four, half, i)
+            a1 = new_word(o, q, r, x + 1, b + 1, g, one, four, half, i + 1)
+            a2 = new_word(o, q, r, x + 2, b + 2, g, one, four, half, i + 2)
+            a3 = new_word(o, q, r, x + 3, b + 3, g, one, four, half, i + 3)
+            a4 = new_word(o, q, r, x + 4, b + 4, g, one, four, half, i + 4)
+            a5 = new_word(o, q, r, x + 5, b + 5, g, one, four, half, i + 5)
+            a6 = new_word(o, q, r, x + 6, b + 6, g, one, four, half, i + 6)
+            a7 = new_word(o, q, r, x + 7, b + 7, g, one, four, half, i + 7)
+            o[np.uint64(x)], o[np.uint64(x + 1)] = a0, a1
+            o[np.uint64(x + 2)], o[np.uint64(x + 3)] = a2, a3
+            o[np.uint64(x + 4)], o[np.uint64(x + 5)] = a4, a5
+            o[np.uint64(x + 6)], o[np.uint64(x + 7)] = a6, a7
+            x += 8
+            i += 8
+        while i < end:
+            o[np.uint64(x)] = new_word(o, q, r, x, x + to, g, one, four, half, i)
+            x += 1
+            i += 1
+        x += 2 * width
+        y += 1
+        j = 0
+        to = -to
 
 
 @kernel
-def from_bit_above(word: np.uint64, bits: int, is_open: bool) -> np.uint64:
-    """Bit b becomes what bit b - 1 was, of the ``bits`` lowest ones; the first what the last was, or 0."""
-    if is_open:
-        return word << ONE
-    return (word << ONE) | ((word >> np.uint64(bits - 1)) & ONE)
-
-
-@kernel
-def from_bit_below(word: np.uint64, bits: int, is_open: bool) -> np.uint64:
-    """Bit b becomes what bit b + 1 was; the last what the first was, or 0."""
-    top = ONE << np.uint64(bits - 1)
-    inner = (word >> ONE) & (top - ONE)
-    return inner if is_open or not word & ONE else inner | top
-
-
-@kernel
-def refresh_halo(rows: WordArray, first: int, last: int, width: int, bits: int, tall: np.uint64, is_open: bool) -> None:
-    """Copy the edges of rows ``first`` to ``last`` - 1 (from 1) of one colour to where neighbours look for them.
-
-    Args:
-        rows: uint64 ``[H + 2, n + 2 W]``, updated.
-        first: First row that has changed.
-        last: Row after the last.
-        width: W.
-        bits: B in the site layout, 0 in the replica layout.
-        tall: The bits that have H rows in the site layout, see above; all bits if every bit has.
-        is_open: Whether the lattice's edges see nothing: then their halo stays 0.
-    """
-    height = rows.shape[0] - 2
-    n = rows.shape[1] - 2 * width
-    if not is_open:
-        for y in range(first, last):
-            for w in range(width):
-                rows[y, w] = rows[y, n + w]
-                rows[y, n + width + w] = rows[y, width + w]
-    if bits == 0 and is_open:
-        return
-    if last == height + 1:
-        for j in range(rows.shape[1]):
-            word = rows[height, j]
-            if bits > 0:
-                if ~tall:
-                    word = (word & tall) | (rows[height - 2, j] & ~tall)
-                    rows[height - 1, j] = (rows[height - 1, j] & tall) | (
-                        from_bit_below(rows[1, j], bits, is_open) & ~tall
-                    )
-                word = from_bit_above(word, bits, is_open)
-            rows[0, j] = word
-    if first == 1:
-        for j in range(rows.shape[1]):
-            word = rows[1, j]
-            rows[height + 1, j] = from_bit_below(word, bits, is_open) if bits > 0 else word
+def update_long_rows(
+    words: WordArray,
+    color: int,
+    first: int,
+    last: int,
+    width: int,
+    glauber: bool,
+    start: int,
+    one: WordArray,
+    four: WordArray,
+    half: WordArray,
+) -> None:
+    """:func:`update_rows` by a loop along each row."""
+    row = words.shape[2]
+    n = row - 2 * width
+    own, other = words[color].reshape(-1), words[1 - color].reshape(-1)
+    y, j = first + start // n, start % n
+    i = 0
+    while i < one.size and y < last:
+        m = min(n - j, one.size - i)
+        x = y * row + width + j
+        b = x + (width if (y - 1 + color) & 1 else -width)
+        if glauber:
+            for k in range(m):
+                own[np.uint64(x + k)] = new_word(own, other, row, x + k, b + k, True, one, four, half, i + k)
+        else:
+            for k in range(m):
+                own[np.uint64(x + k)] = new_word(own, other, row, x + k, b + k, False, one, four, half, i + k)
+        i, y, j = i + m, y + 1, 0
 
 
 @kernel
@@ -226,26 +179,11 @@ def update_rows(
     four: WordArray,
     half: WordArray,
 ) -> None:
-    """Apply masks to the sites of a strip, row after row, from its ``start``-th word on."""
-    n = words.shape[2] - 2 * width
-    i = 0
-    while i < one.size:
-        y = first + (start + i) // n
-        j = (start + i) % n
-        if y >= last:
-            break  # the masks beyond the last word of the strip
-        m = min(n - j, one.size - i)
-        left = width + j
-        shift = width if (y - 1 + color) & 1 else -width
-        spins = words[color, y, left : left + m]
-        other = words[1 - color]
-        up, down = other[y - 1, left : left + m], other[y + 1, left : left + m]
-        here, beside = other[y, left : left + m], other[y, left + shift : left + shift + m]
-        if glauber:
-            update_glauber(spins, up, here, beside, down, one[i : i + m], four[i : i + m], half[i : i + m])
-        else:
-            update_metropolis(spins, up, here, beside, down, one[i : i + m], four[i : i + m])
-        i += m
+    """Apply masks to the sites of a strip, row after row, from its ``start``-th word on; there may be masks left."""
+    if words.shape[2] - 2 * width < LONG:
+        update_short_rows(words, color, first, last, width, glauber, start, one, four, half)
+    else:
+        update_long_rows(words, color, first, last, width, glauber, start, one, four, half)
 
 
 @kernel

@@ -10,8 +10,9 @@ import numpy.typing as npt
 
 from grokfast._checks import check_at_least
 from grokfast.errors import InputError
-from grokfast.ising.inputs import check_temperature, is_finite
-from grokfast.ising.measure import BLOCKS, Estimate, Measurements
+from grokfast.ising.estimates import BLOCKS, Estimate
+from grokfast.ising.inputs import check_finite, check_temperature
+from grokfast.ising.measure import Measurements
 
 FloatArray: TypeAlias = npt.NDArray[np.float64]
 
@@ -66,8 +67,8 @@ def reweight(
     if not 0 <= index < T0.size or not 0.0 < T0[index] < math.inf:
         raise InputError(f"index must be that of a temperature in (0, ∞), 0 to {T0.size - 1}, got {index}")
     check_at_least("blocks", blocks, 2)
-    if field is not None and not is_finite(field):
-        raise InputError(f"field must be a finite number, got {field!r}")
+    if field is not None:
+        check_finite("field", field)
     h = series.field if field is None else float(field)
     T = np.atleast_1d(check_temperature(temperatures))
     N, n = series.sites, series.shape[0]

@@ -14,6 +14,7 @@ from grokfast.ising.kinds import Boundary, Dynamics, Layout, Order
 
 SpinArray: TypeAlias = npt.NDArray[np.int8]
 IntArray: TypeAlias = npt.NDArray[np.int64]
+SeriesArray: TypeAlias = npt.NDArray[np.int32]
 FloatArray: TypeAlias = npt.NDArray[np.float64]
 Arrays: TypeAlias = dict[str, npt.NDArray[Any]]
 
@@ -65,6 +66,11 @@ class Problem:
         return 2 * self.sites - self.rows - self.columns
 
     @property
+    def odd_field(self) -> float:
+        """The field on sites with y + x odd where J < 0 is turned into J > 0: those spins are upside down then."""
+        return -self.field if self.J < 0.0 else self.field
+
+    @property
     def has_checkerboard(self) -> bool:
         """Whether no two sites with y + x even are neighbours."""
         return self.boundary is Boundary.OPEN or (self.rows % 2 == 0 and self.columns % 2 == 0)
@@ -97,12 +103,10 @@ class Counts(NamedTuple):
     Attributes:
         bonds: Σ_<ij> σi σj.
         magnetizations: Σ σi.
-        staggered: Σ (-1)^(y+x) σ(y, x).
     """
 
     bonds: IntArray
     magnetizations: IntArray
-    staggered: IntArray
 
 
 class PackedSpins(NamedTuple):
@@ -143,6 +147,9 @@ class Engine(Protocol):
     def counts(self) -> Counts:
         """Bond sums and magnetisations."""
 
+    def staggered(self) -> IntArray:
+        """Σ (-1)^(y+x) σ(y, x) of each lattice, int64 ``[count]``."""
+
     def exchange(self, first: IntArray, second: IntArray) -> None:
         """Swap the spins of lattices ``first[i]`` and ``second[i]``, all different."""
 
@@ -156,8 +163,21 @@ class Engine(Protocol):
     def sweep(self, sweeps: int, threads: int, share_rows: bool) -> None:
         """Update every lattice ``sweeps`` times, over lattices or, if wanted, over rows of one in parallel."""
 
+    def record(
+        self, every: int, bonds: SeriesArray, magnetizations: SeriesArray, threads: int, share_rows: bool
+    ) -> None:
+        """Sweep ``every`` times and count, as often as the series have rows.
+
+        Args:
+            every: Sweeps before each count.
+            bonds: int32 ``[rounds, count]``, output: bond sums.
+            magnetizations: int32 ``[rounds, count]``, output.
+            threads: As for :meth:`sweep`.
+            share_rows: As for :meth:`sweep`.
+        """
+
     def catch_up(self) -> None:
-        """Finish what an interrupted :meth:`sweep` left undone."""
+        """Finish the sweeps that an interrupted :meth:`sweep` or :meth:`record` left undone."""
 
     def randomize(self, which: npt.NDArray[np.bool_], generator: np.random.Generator) -> None:
         """Draw fair spins for the lattices in ``which`` (bool ``[count]``)."""

@@ -109,6 +109,16 @@ def is_finite(value: object) -> bool:
     return isinstance(value, numbers.Real) and math.isfinite(value)
 
 
+def check_finite(name: str, value: object) -> None:
+    """Raise unless it is a finite real number.
+
+    Raises:
+        InputError: If it is not.
+    """
+    if not is_finite(value):
+        raise InputError(f"{name} must be a finite number, got {value!r}")
+
+
 def stream_key(seed: int, stream: int) -> int:
     """A 64-bit key for one of the independent uses of a seed."""
     return int(np.random.SeedSequence(seed, spawn_key=(stream,)).generate_state(1, np.uint64)[0])

@@ -52,7 +52,7 @@ def peak_bytes(problem: Problem, layout: Layout, given: npt.NDArray[Any] | None 
     start = spins + spins // 8 if given is None else max(spins, given.nbytes + given.size)
     if layout is Layout.SCALAR:
         return start + spins + 600 * problem.count
-    from grokfast.ising.word_engine import block_shape, word_bytes
+    from grokfast.ising.word_shapes import block_shape, word_bytes
 
     blocks, height, n, _ = block_shape(problem, layout)
     turned = spins // blocks if problem.J < 0.0 else 0

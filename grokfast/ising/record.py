@@ -1,4 +1,4 @@
-"""Measuring in one pass: series and jackknife sums are kept while the lattices are swept."""
+"""What a measurement keeps, and what is made of it."""
 
 from __future__ import annotations
 
@@ -9,9 +9,10 @@ import numpy as np
 
 from grokfast.errors import InputError
 from grokfast.ising._memory import check_memory
-from grokfast.ising._moments import MOMENTS, add_moments
-from grokfast.ising.engine import Counts, FloatArray
-from grokfast.ising.measure import Measurements, parts_of
+from grokfast.ising._moments import MOMENTS, sum_moments
+from grokfast.ising.engine import FloatArray, SeriesArray
+from grokfast.ising.estimates import parts_of
+from grokfast.ising.measure import Measurements
 from grokfast.ising.series import Series
 
 
@@ -36,39 +37,34 @@ class Recorder:
         check_memory(f"a series of {n} measurements of {count} lattices", 8 * n * count + 200 * count)
         self._bonds = np.empty((n, count), dtype=np.int32)
         self._magnetizations = np.empty((n, count), dtype=np.int32)
-        self._parts = parts_of(n, replicas)
-        self._sums = np.zeros((len(self._parts), MOMENTS, count))
-        self._shift = np.zeros(count)
         self._sites, self._replicas, self._J, self._field = sites, replicas, float(J), float(field)
         self._taken = 0
 
-    def add(self, counts: Counts) -> None:
-        """Keep one measurement of each lattice."""
-        i = self._taken
-        if i == 0:
-            energies = (-self._J * counts.bonds - self._field * counts.magnetizations) / self._sites
-            means = energies.reshape(-1, self._replicas).mean(axis=1)
-            self._shift = np.repeat(means, self._replicas)
-        part = int(np.searchsorted(self._parts, i, side="right")) - 1
-        add_moments(
-            counts.bonds,
-            counts.magnetizations,
-            self._J,
-            self._field,
-            1.0 / self._sites,
-            self._shift,
-            self._sums[part],
-            self._bonds[i],
-            self._magnetizations[i],
-        )
-        self._taken += 1
+    def rows(self, n: int) -> tuple[SeriesArray, SeriesArray]:
+        """Where the next ``n`` bond sums and magnetisations belong: int32 ``[n, count]`` each, to be filled."""
+        part = slice(self._taken, self._taken + n)
+        self._taken += n
+        return self._bonds[part], self._magnetizations[part]
 
     def measurements(self, temperatures: FloatArray, *, every: int) -> Measurements:
         """The estimates, after all measurements."""
         T, R = temperatures.size, self._replicas
         n = self._bonds.shape[0]
-        sums = self._sums.reshape(-1, MOMENTS, T, R).transpose(1, 2, 3, 0).reshape(MOMENTS, T, -1)
-        shift = self._shift.reshape(T, R)[:, 0].copy()
+        parts = parts_of(n, R)
+        sums = np.zeros((len(parts), MOMENTS, T * R))
+        first = (-self._J * self._bonds[0] - self._field * self._magnetizations[0]) / self._sites
+        shift = first.reshape(T, R).mean(axis=1)
+        sum_moments(
+            self._bonds,
+            self._magnetizations,
+            self._J,
+            self._field,
+            1.0 / self._sites,
+            np.repeat(shift, R),
+            np.array([*parts, n]),
+            sums,
+        )
+        sums = sums.reshape(-1, MOMENTS, T, R).transpose(1, 2, 3, 0).reshape(MOMENTS, T, -1)
         series = Series(
             temperatures=temperatures.copy(),
             interactions=self._bonds.reshape(n, T, R),
@@ -82,7 +78,7 @@ class Recorder:
 
 
 @contextmanager
-def shown_progress(n: int, progress: bool | None) -> Iterator[Callable[[], None]]:
+def shown_progress(n: int, progress: bool | None) -> Iterator[Callable[[int], None]]:
     """A progress bar on standard error, which ends with the context also when that is left by an interrupt.
 
     Args:
@@ -90,7 +86,7 @@ def shown_progress(n: int, progress: bool | None) -> Iterator[Callable[[], None]
         progress: Whether to show it; only in a terminal if None.
 
     Yields:
-        What to call after each step.
+        What to call with the number of steps done since the last call.
     """
     import sys
 
@@ -102,8 +98,8 @@ def shown_progress(n: int, progress: bool | None) -> Iterator[Callable[[], None]
 
     with Progress(console=Console(stderr=True)) as bar:
         task = bar.add_task("Measuring", total=n)
-        yield lambda: bar.advance(task)
+        yield lambda steps: bar.advance(task, steps)
 
 
-def _nothing() -> None:
+def _nothing(steps: int) -> None:
     """No bar."""

@@ -11,7 +11,7 @@ import numpy.typing as npt
 from grokfast.ising import _cluster, _scalar
 from grokfast.ising._rng import splitmix64
 from grokfast.ising._threads import run_tasks
-from grokfast.ising.engine import FLIPS_WORTH_A_THREAD, Arrays, Counts, IntArray, Problem, SpinArray
+from grokfast.ising.engine import FLIPS_WORTH_A_THREAD, Arrays, Counts, IntArray, Problem, SeriesArray, SpinArray
 from grokfast.ising.kinds import Boundary, Dynamics, Layout, Order
 
 
@@ -55,10 +55,20 @@ class ScalarEngine:
         return np.packbits(self._spins > 0, axis=-1, bitorder="little")
 
     def counts(self) -> Counts:
-        """Bond sums, magnetisations and staggered magnetisations, int64 ``[count]`` each."""
-        periodic = self._problem.boundary is Boundary.PERIODIC
-        sums = np.array([_scalar.count_scalar(lattice, periodic) for lattice in self._spins], dtype=np.int64)
-        return Counts(sums[:, 0].copy(), sums[:, 1] + sums[:, 2], sums[:, 1] - sums[:, 2])
+        """Bond sums and magnetisations, int64 ``[count]`` each."""
+        bonds, even, odd = self._sums()
+        return Counts(bonds, even + odd)
+
+    def staggered(self) -> IntArray:
+        """Staggered magnetisations, int64 ``[count]``."""
+        _, even, odd = self._sums()
+        return np.asarray(even - odd)
+
+    def _sums(self) -> IntArray:
+        """int64 ``[3, count]``: bond sums, and sums of the spins with y + x even and odd."""
+        sums = np.empty((3, self._problem.count), dtype=np.int64)
+        _scalar.count_scalar(self._spins, self._problem.boundary is Boundary.PERIODIC, sums)
+        return sums
 
     def exchange(self, first: IntArray, second: IntArray) -> None:
         """Swap the spins of lattices ``first[i]`` and ``second[i]``, all different."""
@@ -81,6 +91,19 @@ class ScalarEngine:
         ]
         self._asked += sweeps
         run_tasks(tasks, threads)
+
+    def record(
+        self,
+        every: int,
+        bonds: SeriesArray,
+        magnetizations: SeriesArray,
+        threads: int,
+        share_rows: bool = False,
+    ) -> None:
+        """Sweep ``every`` times and count, as often as the series have rows."""
+        for i in range(len(bonds)):
+            self.sweep(every, threads, share_rows)
+            bonds[i], magnetizations[i] = self.counts()
 
     def catch_up(self) -> None:
         """Finish what an interrupted :meth:`sweep` left undone."""

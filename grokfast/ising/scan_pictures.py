@@ -14,8 +14,10 @@ from grokfast.ising.exact import (
     onsager_specific_heat,
     spontaneous_magnetization,
 )
+from grokfast.ising.finite_size import Number
 from grokfast.ising.pictures import DOWN, UP
-from grokfast.ising.scan import Number, Quench, Scan
+from grokfast.ising.quench import Quench
+from grokfast.ising.scan import Scan
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -102,7 +104,7 @@ def plot_quench(quench: Quench) -> Figure:
     """A strip of snapshots, and the domain size L(t) beside t^(1/2).
 
     Args:
-        quench: What :func:`grokfast.ising.scan.quench` returned.
+        quench: What :func:`grokfast.ising.quench.quench` returned.
 
     Returns:
         A matplotlib figure, not attached to any window.

@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from grokfast.ising import _general, _pack, _words
+from grokfast.ising import _count, _general, _masks, _pack, _record, _words
 from grokfast.ising._edges import find_edges
-from grokfast.ising._ladder import general_probabilities, ladder_bits, mask_probabilities, split_probability
+from grokfast.ising._halo import refresh_halo
 from grokfast.ising._progress import LINE
 from grokfast.ising._rng import splitmix64
 from grokfast.ising._threads import run_tasks, run_together
@@ -19,55 +19,16 @@ from grokfast.ising.engine import (
     FLIPS_WORTH_A_THREAD,
     Arrays,
     Counts,
-    FloatArray,
     IntArray,
     Problem,
+    SeriesArray,
     SpinArray,
-    words_abreast,
 )
 from grokfast.ising.kinds import Boundary, Dynamics, Layout
+from grokfast.ising.mask_tables import mask_tables
+from grokfast.ising.word_shapes import aligned_words, block_shape, site_lanes, strip_rows, tall_lanes
 
 WordArray = npt.NDArray[np.uint64]
-
-STRIP_WORDS = 2048
-"""Words of one colour in a strip, about: the rows that share generators and that a thread takes at once."""
-
-
-_LINES = 16  # words of two cache lines, which processors fetch together
-
-
-def block_shape(problem: Problem, layout: Layout) -> tuple[int, int, int, int]:
-    """Blocks, rows of words H, words in a row of one colour n, and words abreast W."""
-    if layout is Layout.SITE:
-        return problem.count, 2 * math.ceil(problem.rows // 2 / site_lanes(problem.rows)), problem.columns // 2, 1
-    W = words_abreast(problem.count, problem.columns)
-    return math.ceil(problem.count / (64 * W)), problem.rows, problem.columns // 2 * W, W
-
-
-def site_lanes(rows: int) -> int:
-    """B, the bits of a word that hold blocks of rows in the site layout."""
-    return min(64, rows // 2)
-
-
-def tall_lanes(rows: int) -> int:
-    """Those of the B bits that have H rows and not H - 2; all 64 bits if every one has."""
-    lanes = site_lanes(rows)
-    rest = rows // 2 % lanes
-    return (1 << rest) - 1 if rest else (1 << 64) - 1
-
-
-def aligned_words(shape: tuple[int, ...]) -> WordArray:
-    """Zeros, uint64, from the start of a pair of cache lines on."""
-    size = math.prod(shape)
-    raw = np.zeros(size + _LINES, dtype=np.uint64)
-    start = -(raw.ctypes.data // 8) % _LINES
-    return raw[start : start + size].reshape(shape)
-
-
-def word_bytes(problem: Problem, layout: Layout) -> int:
-    """Memory of the packed lattices."""
-    blocks, height, n, W = block_shape(problem, layout)
-    return blocks * 2 * (height + 2) * (n + 2 * W) * 8
 
 
 class WordEngine:
@@ -80,7 +41,7 @@ class WordEngine:
             work harder: a test runs it at very few.
     """
 
-    def __init__(self, problem: Problem, layout: Layout, bits: int = _words.STEPS) -> None:
+    def __init__(self, problem: Problem, layout: Layout, bits: int = _masks.STEPS) -> None:
         self.layout = layout
         self._sites = layout is Layout.SITE
         self._lanes = site_lanes(problem.rows) if self._sites else 0
@@ -90,16 +51,16 @@ class WordEngine:
         blocks, height, n, W = block_shape(problem, layout)
         self._width = W
         self._words = np.zeros((blocks, 2, height + 2, n + 2 * W), dtype=np.uint64)
-        self._strip = max(1, math.ceil(STRIP_WORDS / n))
+        self._strip = strip_rows(n)
         strips = math.ceil(height / self._strip)
         self._done = np.zeros((blocks, strips), dtype=np.int64)
         self._asked = 0
         self._log_stay = math.log1p(-math.ldexp(1.0, -bits))
-        states = splitmix64(problem.key, blocks * strips * _words.STATE).reshape(blocks, strips, -1)
+        states = splitmix64(problem.key, blocks * strips * _masks.STATE).reshape(blocks, strips, -1)
         uniform = 1.0 - (states[..., -1] >> np.uint64(11)) * 2.0**-53
         states[..., -1] = np.floor(np.log(uniform) / self._log_stay).astype(np.uint64)
         # Two threads that write to one cache line wait for each other at every word they draw.
-        self._padded_states = aligned_words((blocks, strips, _words.PADDED_STATE))
+        self._padded_states = aligned_words((blocks, strips, _masks.PADDED_STATE))
         self._states[...] = states
         self._edges = find_edges(height, n, W, self._lanes, int(self._tall), self._strip, strips, is_open=self._open)
         self.retune(problem)
@@ -107,7 +68,7 @@ class WordEngine:
     @property
     def _states(self) -> WordArray:
         """The generators without the padding: a view made anew each time, so that a copy has its own."""
-        return self._padded_states[..., : _words.STATE]
+        return self._padded_states[..., : _masks.STATE]
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         """Go on from a copy or a pickle, whose arrays start anywhere, with generators at the start of cache lines."""
@@ -122,41 +83,10 @@ class WordEngine:
         Ladder bits and corrections are made for each block; blocks with the same temperatures share them.
         """
         self._problem = problem
-        self._general = self._open or problem.field != 0.0
-        W = self._width
-        blocks = self._words.shape[0]
-        lanes = 1 if self._sites else 64 * W
-        padded = np.full(blocks * lanes, problem.temperatures[-1])
+        lanes = 1 if self._sites else 64 * self._width
+        padded = np.full(self._words.shape[0] * lanes, problem.temperatures[-1])
         padded[: problem.count] = problem.temperatures
-        groups, self._table_of = np.unique(padded.reshape(blocks, lanes), axis=0, return_inverse=True)
-        self._table_of = self._table_of.reshape(-1)
-        self._bits: list[WordArray] = []
-        self._redraw: list[FloatArray] = []
-        for temperatures in groups:
-            full = np.broadcast_to(temperatures, (64 * W,)) if self._sites else temperatures
-            p = self._probabilities(full)
-            n, g = split_probability(p.reshape(-1, full.size), self._ladder)
-            lane_bits = ladder_bits(n << (_words.STEPS - self._ladder), _words.STEPS)  # [K + 1, masks, 64 W]
-            as_words = np.packbits(lane_bits, axis=-1, bitorder="little").view("<u8").astype(np.uint64)
-            repeated = np.tile(as_words, (1, 1, _words.LANES // W)).transpose(1, 0, 2)
-            self._bits.append(np.ascontiguousarray(repeated).reshape(*p.shape[:-1], _words.STEPS + 1, _words.LANES))
-            self._redraw.append(np.ascontiguousarray(g).reshape(p.shape))
-
-    def _probabilities(self, temperatures: FloatArray) -> FloatArray:
-        """``[masks, 64 W]``, or ``[2, CLASSES, masks, 64 W]`` for the general kernel."""
-        problem = self._problem
-        J = abs(problem.J)
-        if not self._general:
-            return mask_probabilities(temperatures, J, problem.dynamics)
-        both = [general_probabilities(temperatures, J, h, problem.dynamics) for h in (problem.field, self._odd_field)]
-        up = np.array([favour for _, favour in both])
-        self._favour = np.where(up, _pack.ALL, np.uint64(0))
-        return np.array([p for p, _ in both])
-
-    @property
-    def _odd_field(self) -> float:
-        """The field on sites with y + x odd: if J < 0, the words hold those spins upside down, which makes J > 0."""
-        return -self._problem.field if self._problem.J < 0.0 else self._problem.field
+        self._tables = mask_tables(problem, padded.reshape(-1, lanes), self._width, self._ladder)
 
     def load(self, spins: SpinArray) -> None:
         """Take int8 ``[count, Ly, Lx]``."""
@@ -205,21 +135,40 @@ class WordEngine:
         return view
 
     def counts(self) -> Counts:
-        """Bond sums, magnetisations and staggered magnetisations, int64 ``[count]`` each."""
-        problem, lanes = self._problem, 64 * self._width
-        unlike, even, odd = (np.empty(problem.count, dtype=np.int64) for _ in range(3))
+        """Bond sums and magnetisations, int64 ``[count]`` each."""
+        return Counts(*self._count(staggered=False))
+
+    def staggered(self) -> IntArray:
+        """Staggered magnetisations, int64 ``[count]``."""
+        return self._count(staggered=True)[1]
+
+    def _count(self, *, staggered: bool) -> tuple[IntArray, IntArray]:
+        unlike, up = (np.empty(self._problem.count, dtype=np.int32) for _ in range(2))
+        shape = (self._width, self._lanes, self._tall, self._open, self._turn(staggered=staggered))
         for block, words in enumerate(self._words):
-            if self._sites:
-                unlike[block], even[block], odd[block] = _pack.count_sites(words, self._lanes, self._tall, self._open)
-            else:
-                part = slice(block * lanes, (block + 1) * lanes)
-                _pack.count_replicas(words, self._width, self._open, unlike[part], even[part], odd[part])
-        bonds = problem.bonds - 2 * unlike
-        half = problem.sites // 2
-        even, odd = 2 * even - half, 2 * odd - half
+            _count.count_block(words, *shape, self._first(block), unlike, up)
+        # Numbers of bonds of the largest lattices need the 32nd bit.
+        bonds, magnetizations = (x.view(np.uint32).astype(np.int64) for x in (unlike, up))
+        self._as_sums(bonds, magnetizations)
+        return bonds, magnetizations
+
+    def _first(self, block: int) -> int:
+        """The first lattice of a block."""
+        return block if self._sites else 64 * self._width * block
+
+    def _turn(self, *, staggered: bool) -> np.uint64:
+        """All ones where the odd sites of the words count the other way round; with J < 0 they are upside down."""
+        return _count.ALL if staggered != (self._problem.J < 0.0) else np.uint64(0)
+
+    def _as_sums(self, bonds: npt.NDArray[Any], magnetizations: npt.NDArray[Any]) -> None:
+        """Turn bonds between unlike spins and numbers of up spins into sums, in place."""
+        problem = self._problem
+        bonds *= -2
+        bonds += problem.bonds
         if problem.J < 0.0:
-            bonds, odd = -bonds, -odd
-        return Counts(bonds, even + odd, even - odd)
+            bonds *= -1
+        magnetizations *= 2
+        magnetizations -= problem.sites
 
     def exchange(self, first: IntArray, second: IntArray) -> None:
         """Swap the spins of lattices ``first[i]`` and ``second[i]``, all different."""
@@ -242,8 +191,7 @@ class WordEngine:
         blocks, strips = self._done.shape
         if self._problem.count * self._problem.sites * sweeps < FLIPS_WORTH_A_THREAD:
             threads = 1
-        together = threads > blocks and strips > 1 and share_rows and self._tall == _pack.ALL
-        if not together:
+        if not self._shares_rows(threads, share_rows):
             tasks = [partial(self._sweep_block, block) for block in range(blocks)]
             self._asked += sweeps
             run_tasks(tasks, threads)
@@ -254,40 +202,73 @@ class WordEngine:
             progress = np.zeros((strips, LINE), dtype=np.int64)
             run_together([partial(self._sweep_block, block, w, workers, progress) for w in range(workers)])
 
+    def _shares_rows(self, threads: int, share_rows: bool) -> bool:
+        """Whether threads are for rows of a block rather than for blocks."""
+        blocks, strips = self._done.shape
+        return threads > blocks and strips > 1 and share_rows and self._tall == _pack.ALL
+
+    def record(
+        self,
+        every: int,
+        bonds: SeriesArray,
+        magnetizations: SeriesArray,
+        threads: int,
+        share_rows: bool = False,
+    ) -> None:
+        """Sweep ``every`` times and count, as often as the series have rows; a block after the other where it can."""
+        rounds = len(bonds)
+        if self._shares_rows(threads, share_rows):
+            for i in range(rounds):
+                self.sweep(every, threads, share_rows)
+                bonds[i], magnetizations[i] = self._count(staggered=False)
+            return
+        if self._problem.count * self._problem.sites * every * rounds < FLIPS_WORTH_A_THREAD:
+            threads = 1
+        turn = self._turn(staggered=False)
+        tasks = [
+            partial(self._record_block, block, every, turn, bonds, magnetizations) for block in range(len(self._words))
+        ]
+        self._asked += every * rounds
+        run_tasks(tasks, threads)
+        self._as_sums(bonds, magnetizations)
+
+    def _record_block(
+        self, block: int, every: int, turn: np.uint64, bonds: SeriesArray, magnetizations: SeriesArray
+    ) -> None:
+        series: tuple[Any, ...] = (turn, self._first(block), bonds, magnetizations)
+        if self._tables.general is None:
+            _record.record_words(*self._arguments(block, every), *series)
+        else:
+            _record.record_general(*self._arguments(block, every), *series)
+
     def catch_up(self) -> None:
-        """Finish what an interrupted :meth:`sweep` left undone."""
+        """Finish the sweeps that an interrupted :meth:`sweep` or :meth:`record` left undone."""
         for block in range(self._done.shape[0]):
             self._sweep_block(block)
 
     def _sweep_block(self, block: int, worker: int = 0, workers: int = 1, progress: IntArray | None = None) -> None:
-        strips = self._done.shape[1]
-        done = self._done[block]
-        sweeps = self._asked - int(done[strips * worker // workers])
+        sweeps = self._asked - int(self._done[block, self._done.shape[1] * worker // workers])
         if sweeps == 0:
             return
-        problem, table, edges = self._problem, self._table_of[block], self._edges
-        glauber = problem.dynamics is Dynamics.GLAUBER
-        words, states = self._words[block], self._padded_states[block]
-        bits, redraw = self._bits[table], self._redraw[table]
-        counters = np.zeros((1, LINE), dtype=np.int64) if progress is None else progress
-        how: tuple[Any, ...] = (sweeps, worker, workers, counters, done)
-        where: tuple[Any, ...] = (words, self._width, self._lanes, self._tall)
-        if self._general:
-            dynamics: tuple[Any, ...] = (
-                self._open,
-                glauber,
-                states,
-                self._strip,
-                bits,
-                redraw,
-                self._favour,
-                self._log_stay,
-            )
-            arguments: list[Any] = [*where, *dynamics, *edges, *how]
-            _general.sweep_general(*arguments)
+        if self._tables.general is None:
+            _words.sweep_words(*self._arguments(block, sweeps, worker, workers, progress))
         else:
-            arguments = [*where, glauber, states, self._strip, bits, redraw, self._log_stay, *how]
-            _words.sweep_words(*arguments)
+            _general.sweep_general(*self._arguments(block, sweeps, worker, workers, progress))
+
+    def _arguments(
+        self, block: int, sweeps: int, worker: int = 0, workers: int = 1, progress: IntArray | None = None
+    ) -> tuple[Any, ...]:
+        """Those of the kernel that sweeps a block."""
+        glauber, tables = self._problem.dynamics is Dynamics.GLAUBER, self._tables
+        table = tables.of_block[block]
+        counters = np.zeros((1, LINE), dtype=np.int64) if progress is None else progress
+        how = (sweeps, worker, workers, counters, self._done[block])
+        where = (self._words[block], self._width, self._lanes, self._tall)
+        strips = (glauber, self._padded_states[block], self._strip)
+        if tables.general is None:
+            return (*where, *strips, *tables.plain[table], self._log_stay, *how)
+        masks = (*tables.plain[table], *tables.general[table], tables.favour, self._log_stay)
+        return (*where, self._open, *strips, *masks, *self._edges, *how)
 
     def randomize(self, which: npt.NDArray[np.bool_], generator: np.random.Generator) -> None:
         """Draw fair spins for the lattices in ``which``."""
@@ -310,7 +291,7 @@ class WordEngine:
                     words[color, 0], words[color, -1] = 0, 0
                     words[color, :, : self._width], words[color, :, -self._width :] = 0, 0
                 last = words.shape[1] - 1
-                _words.refresh_halo(words[color], 1, last, self._width, self._lanes, self._tall, self._open)
+                refresh_halo(words[color], 1, last, self._width, self._lanes, self._tall, self._open)
 
     def arrays(self) -> Arrays:
         """Copies of the packed lattices and of the generators."""

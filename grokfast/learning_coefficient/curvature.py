@@ -14,7 +14,7 @@ from grokfast.learning_coefficient.posterior import flat, unflat
 from grokfast.models import Params
 
 Curvature = Callable[[Params], Params]
-"""From parameters to a diagonal of the same shapes, not negative."""
+"""From a stack of parameters ``[E, ...]`` to a diagonal of the same shapes, not negative."""
 
 _EXACT_UP_TO = 64  # parameters whose columns of the Hessian are taken one by one
 _PROBES = 32
@@ -43,14 +43,18 @@ def curvature_of(model: nn.Module, loss_fn: LossFunction, inputs: Tensor, densit
         with torch.no_grad():
             outputs = model(inputs[:1])[0].numel() if squared else 1
         scale = 2.0 / outputs if squared else 1.0
-        return {name: found[name][0].detach() * scale for name in center}
+        return {name: found[name].detach() * scale for name in center}
 
     return fisher if plain or squared else hessian_curvature(density)
 
 
 def _with_frozen(model: nn.Module, center: Params) -> Params:
-    """All parameters as a stack of one."""
-    return {name: center.get(name, parameter.detach())[None] for name, parameter in model.named_parameters()}
+    """All parameters as a stack."""
+    members = next(iter(center.values())).shape[0]
+    return {
+        name: center[name] if name in center else parameter.detach().expand(members, *parameter.shape)
+        for name, parameter in model.named_parameters()
+    }
 
 
 def hessian_curvature(density: Density) -> Curvature:
@@ -64,22 +68,21 @@ def hessian_curvature(density: Density) -> Curvature:
 
     def diagonal(center: Params) -> Params:
         where = flat(center)
-        size = where.numel()
+        nets, size = where.shape
         exact = size <= _EXACT_UP_TO
-        step = where.abs().mean().item() * 1e-3 or 1e-3
+        step = (where.abs().mean(1, keepdim=True) * 1e-3).where(where.any(1, keepdim=True), 1e-3)
         generator = torch.Generator().manual_seed(0)
-        found = torch.zeros(size, dtype=torch.float64)
+        found = torch.zeros(nets, size, dtype=torch.float64)
         rounds = size if exact else _PROBES
         for k in range(rounds):
-            probe = torch.zeros(size, dtype=where.dtype)
             if exact:
+                probe = torch.zeros(size, dtype=where.dtype)
                 probe[k] = 1
             else:
                 probe = torch.randint(0, 2, (size,), generator=generator).to(where.dtype) * 2 - 1
             slopes = []
             for sign in (1, -1):
-                there = unflat(where + sign * step * probe, center)
-                params = {name: tensor[None].clone() for name, tensor in there.items()}
+                params = {name: part.clone() for name, part in unflat(where + sign * step * probe, center).items()}
                 out = {name: torch.zeros_like(tensor) for name, tensor in params.items()}
                 density.gradient(params, out)
                 slopes.append(flat(out))

@@ -1,9 +1,9 @@
-"""The loss as a function of parameters, for a stack of chains: value and gradient on the whole data, or on a batch."""
+"""The loss as a function of parameters, for rows of a stack: value and gradient on the whole data, or on a batch."""
 
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Protocol
 
 import torch
@@ -20,35 +20,42 @@ _SAMPLES_AT_ONCE = 4096
 
 
 class Density(Protocol):
-    """The data term ``L_n`` of a local posterior."""
+    """The data terms ``L_n`` of the local posteriors of E networks of one architecture.
+
+    Parameters come as rows ``[R, ...]``, R a multiple of E: all chains of the first network, then of the next.
+    """
 
     @property
     def samples(self) -> int:
-        """How many samples n the loss is the mean over."""
+        """How many samples n each loss is the mean over."""
         ...
 
     @property
     def center(self) -> Params:
-        """The parameters w* of the network as given, without a leading axis."""
+        """The parameters w* of the networks as given, ``[E, ...]``."""
+        ...
+
+    def only(self, nets: Sequence[int]) -> Density:
+        """That of some of the networks, by number."""
         ...
 
     def loss(self, params: Params) -> Tensor:
-        """Mean loss on all samples ``[C]``, float64, of stacked parameters ``[C, ...]``."""
+        """Mean loss on all samples ``[R]``, float64, of parameters ``[R, ...]``."""
         ...
 
     def gradient(self, params: Params, out: Params, batch: Tensor | None = None) -> Tensor:
-        """The loss ``[C]``, float64, and its gradient into ``out``.
+        """The loss ``[R]``, float64, and its gradient into ``out``.
 
         Args:
-            params: Stacked parameters ``[C, ...]``.
+            params: Parameters ``[R, ...]``.
             out: Tensors of the same shapes.
-            batch: Samples ``[C, m]`` that each chain takes instead of all.
+            batch: Samples ``[R, m]`` that each row takes instead of all.
         """
         ...
 
 
 class ModuleDensity:
-    """Any module with any loss, one chain after the other: a chain's bits do not depend on the others.
+    """Any module with any loss, one row after the other: a row's bits do not depend on the others.
 
     The module is copied, with its buffers, and the copy is put into evaluation mode.
 
@@ -88,16 +95,20 @@ class ModuleDensity:
 
     @property
     def center(self) -> Params:
-        """The trainable parameters as given."""
-        return self._center
+        """The trainable parameters as given, a stack of one."""
+        return {name: tensor[None] for name, tensor in self._center.items()}
+
+    def only(self, nets: Sequence[int]) -> ModuleDensity:
+        """Itself: it is one network's."""
+        return self
 
     def loss(self, params: Params) -> Tensor:
-        """Mean loss of each chain ``[C]`` on all samples."""
+        """Mean loss of each row ``[R]`` on all samples."""
         with torch.no_grad():
             return torch.stack([self._blocks(member) for member in _members(params)])
 
     def gradient(self, params: Params, out: Params, batch: Tensor | None = None) -> Tensor:
-        """The loss of each chain ``[C]`` and its gradient into ``out``."""
+        """The loss of each row ``[R]`` and its gradient into ``out``."""
         losses = []
         for k, member in enumerate(_members(params)):
             leaves = {name: tensor.detach().requires_grad_() for name, tensor in member.items()}

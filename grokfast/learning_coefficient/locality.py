@@ -65,8 +65,18 @@ def localisation(center: Params, rho: float | None, gamma: float | None) -> dict
     return {name: 1.0 / (float(rho or 0.0) * rms) ** 2 for name, rms in rms_of_tensors(center).items()}
 
 
-def spread(center: Params, values: dict[str, float]) -> Tensor:
-    """One value a tensor as a flat vector ``[d]`` in the order of ``center``, float64."""
-    return torch.cat(
-        [torch.full((tensor.numel(),), values[name], dtype=torch.float64) for name, tensor in center.items()]
-    )
+def stacked_localisation(center: Params, rho: float | None, gamma: float | None) -> Tensor:
+    """:func:`localisation` of each network of a stack, a value a parameter: ``[E, d]``, float64.
+
+    Args:
+        center: The parameters w*, ``[E, ...]``.
+        rho: As said there.
+        gamma: As said there.
+    """
+    rows = []
+    for e in range(next(iter(center.values())).shape[0]):
+        own = {name: tensor[e] for name, tensor in center.items()}
+        values = localisation(own, rho, gamma)
+        parts = [torch.full((tensor.numel(),), values[name], dtype=torch.float64) for name, tensor in own.items()]
+        rows.append(torch.cat(parts))
+    return torch.stack(rows)

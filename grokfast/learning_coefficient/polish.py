@@ -12,20 +12,26 @@ MOST_GRADIENTS = 200
 _GAIN = 0.005  # of n beta times the loss that is still to be expected when polishing ends
 
 
-def polished(posterior: Posterior, scale: Tensor) -> tuple[Tensor, int]:
-    """L-BFGS on the regularised full-batch loss, without the pull towards w*.
+def polished(posterior: Posterior, scale: Tensor) -> tuple[Tensor, list[int]]:
+    """L-BFGS on the regularised full-batch loss of each network, without the pull towards w*.
 
     It ends when the gradient, scaled by the curvature, promises less than 0.005 of n beta times the loss, or after
     200 gradients.
 
     Args:
         posterior: Centred at the parameters as given.
-        scale: ``[d]``, about one over the root of the curvature.
+        scale: ``[E, d]``, about one over the root of the curvature.
 
     Returns:
-        The displacement to the critical point ``[d]``, zero if no better point was found, and the gradients taken.
+        The displacements to the critical points ``[E, d]``, zero where no better point was found, and the gradients
+        that each took.
     """
-    z = torch.zeros(posterior.size, dtype=posterior.center.dtype, requires_grad=True)
+    found = [_polished(posterior.only([net]), scale[net : net + 1]) for net in range(posterior.nets)]
+    return torch.cat([moved for moved, _ in found]), [gradients for _, gradients in found]
+
+
+def _polished(posterior: Posterior, scale: Tensor) -> tuple[Tensor, int]:
+    z = torch.zeros(1, posterior.size, dtype=posterior.center.dtype, requires_grad=True)
     # In these units the energy's curvature is about 1, so that half the squared gradient is what is left to gain.
     tolerance = (2 * _GAIN / posterior.size) ** 0.5
     optimiser = torch.optim.LBFGS(
@@ -42,13 +48,12 @@ def polished(posterior: Posterior, scale: Tensor) -> tuple[Tensor, int]:
     def closure() -> Tensor:
         nonlocal best
         with torch.no_grad():
-            displacement = (scale * z)[None]
+            displacement = scale * z
             _, energy, slope = posterior.energy(displacement)
-            pull = (displacement.double().square() * posterior.gamma).sum(1) * 0.5
-            value = float(energy - pull)
-            z.grad = (slope - displacement * posterior.gamma.to(slope.dtype))[0] * scale
+            value = float(energy - posterior.pull(displacement))
+            z.grad = (slope - displacement * posterior.gamma.to(slope.dtype)) * scale
             if values and value < min(values):
-                best = displacement[0].clone()
+                best = displacement.clone()
             values.append(value)
             return torch.tensor(value, dtype=torch.float64)
 

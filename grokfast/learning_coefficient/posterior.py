@@ -8,6 +8,7 @@ r"""The tempered posterior around w*, as an energy of flat displacements.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor
@@ -15,88 +16,131 @@ from torch import Tensor
 from grokfast._checks import check_non_negative, check_positive
 from grokfast.errors import InputError
 from grokfast.learning_coefficient.density import Density
-from grokfast.learning_coefficient.locality import spread
 from grokfast.models import Params, zeros_together
 
 
 class Posterior:
-    """Energy and gradient of a stack of chains, each at its own displacement from w*.
+    """Energy and gradient of chains around each network of a stack, every chain at its own displacement from w*.
+
+    Rows are networks times chains, one network's chains after the other's.
 
     Args:
-        density: The data term.
-        center: The parameters w*, without a leading axis.
+        density: The data term of E networks.
+        center: The parameters w*, ``[E, ...]``.
         nbeta: Number of samples times inverse temperature.
-        weight_decay: Of the training, lambda in the energy.
-        gamma: Strength of the pull towards w* by tensor.
+        weight_decay: Of the training, lambda in the energy, ``[E]``.
+        gamma: Strength of the pull towards w*, ``[E, d]``, float64.
 
     Raises:
-        InputError: If ``nbeta`` is not positive, or the decay is negative.
+        InputError: If ``nbeta`` is not positive, or a decay is negative.
     """
 
-    def __init__(
-        self, density: Density, center: Params, nbeta: float, weight_decay: float, gamma: dict[str, float]
-    ) -> None:
+    def __init__(self, density: Density, center: Params, nbeta: float, weight_decay: Tensor, gamma: Tensor) -> None:
         check_positive("nbeta", nbeta)
-        check_non_negative("weight_decay", weight_decay)
-        self.density, self.nbeta, self.weight_decay = density, float(nbeta), float(weight_decay)
-        self.names = list(center)
-        self.shapes = {name: tensor.shape for name, tensor in center.items()}
-        self.center = flat(center)
-        self.gamma = spread(center, gamma)
-        self._gamma = self.gamma.to(self.center.dtype)
+        for value in weight_decay.tolist():
+            check_non_negative("weight_decay", value)
+        self.density, self.nbeta, self.weight_decay = density, float(nbeta), weight_decay.double()
+        self.center, self.gamma = flat(center), gamma
+        self._like = {name: tensor[0] for name, tensor in density.center.items()}
+        self._gamma = gamma.to(self.center.dtype)
+        self._decay = self.weight_decay.to(self.center.dtype)[:, None, None]
         self._params: Params = {}
         self._gradients: Params = {}
 
     @property
     def size(self) -> int:
         """Number of parameters d."""
-        return self.center.numel()
+        return self.center.shape[1]
+
+    @property
+    def nets(self) -> int:
+        """Number of networks E."""
+        return len(self.center)
+
+    def only(self, nets: Sequence[int]) -> Posterior:
+        """That of some of the networks."""
+        chosen = list(nets)
+        center = {name: self.center[chosen, part].view(len(chosen), *like.shape) for name, part, like in self._parts()}
+        return Posterior(self.density.only(chosen), center, self.nbeta, self.weight_decay[chosen], self.gamma[chosen])
 
     def energy(self, displacement: Tensor, batch: Tensor | None = None) -> tuple[Tensor, Tensor, Tensor]:
         """The data term, the energy and its gradient.
 
         Args:
-            displacement: ``[C, d]``, w - w* of each chain.
-            batch: Samples of each chain ``[C, m]`` instead of all.
+            displacement: ``[R, d]``, w - w* of each chain of each network.
+            batch: Samples of each row ``[R, m]`` instead of all.
 
         Returns:
-            ``L_n`` ``[C]`` and ``U`` ``[C]`` in float64, and the gradient of U, ``[C, d]``.
+            ``L_n`` ``[R]`` and ``U`` ``[R]`` in float64, and the gradient of U, ``[R, d]``.
         """
-        where = self.center + displacement
-        params = self._at(where)
-        loss = self.density.gradient(params, self._gradients, batch)
-        slope = torch.cat([self._gradients[name].reshape(len(where), -1) for name in self.names], dim=1)
-        decay = where.double().square().sum(1) * (0.5 * self.weight_decay)
-        pull = (displacement.double().square() * self.gamma).sum(1) * 0.5
-        slope = (slope + self.weight_decay * where).mul_(self.nbeta).add_(displacement * self._gamma)
-        return loss, self.nbeta * (loss + decay) + pull, slope
+        away = displacement.view(self.nets, -1, self.size)
+        where = away + self.center[:, None]
+        loss = self.density.gradient(self._at(where), self._gradients, batch)
+        slope = torch.empty_like(displacement)
+        for name, part, _ in self._parts():
+            gradient = self._gradients[name]
+            slope[:, part].view(gradient.shape).copy_(gradient)
+        slope.view_as(where).add_(self._decay * where).mul_(self.nbeta).add_(away * self._gamma[:, None])
+        decay = squared_norms(where.flatten(0, 1)).view(self.nets, -1) * (0.5 * self.weight_decay[:, None])
+        return loss, self.nbeta * (loss + decay.flatten()) + self.pull(displacement), slope
+
+    def pull(self, displacement: Tensor) -> Tensor:
+        """The pull's part of the energy ``[R]``, float64."""
+        away = displacement.view(self.nets, -1, self.size).double()
+        return 0.5 * row_sums((away.square() * self.gamma[:, None]).flatten(0, 1))
 
     def loss(self, displacement: Tensor) -> Tensor:
-        """The data term ``[C]``, float64, on all samples."""
-        return self.density.loss(self._at(self.center + displacement))
+        """The data term ``[R]``, float64, on all samples."""
+        return self.density.loss(self._at(displacement.view(self.nets, -1, self.size) + self.center[:, None]))
 
     def _at(self, where: Tensor) -> Params:
-        chains = len(where)
-        if not self._params or next(iter(self._params.values())).shape[0] != chains:
-            like = {name: where.new_empty((chains, *shape)) for name, shape in self.shapes.items()}
+        """The parameters ``[E, C, d]`` as tensors ``[R, ...]`` in the memory order of the network's own."""
+        rows = where.flatten(0, 1)
+        if not self._params or next(iter(self._params.values())).shape[0] != len(rows):
+            like = {
+                name: torch.empty_strided(
+                    (len(rows), *own.shape), (own.numel(), *own.stride()), dtype=rows.dtype, device=rows.device
+                )
+                for name, own in self._like.items()
+            }
             self._params, self._gradients = zeros_together(like), zeros_together(like)
-        first = 0
-        for name, shape in self.shapes.items():
-            size = math.prod(shape)
-            self._params[name].copy_(where[:, first : first + size].view(chains, *shape))
-            first += size
+        for name, part, own in self._parts():
+            self._params[name].copy_(rows[:, part].view(len(rows), *own.shape))
         return self._params
+
+    def _parts(self) -> list[tuple[str, slice, Tensor]]:
+        """Where each tensor lies in a row."""
+        found, first = [], 0
+        for name, own in self._like.items():
+            found.append((name, slice(first, first + own.numel()), own))
+            first += own.numel()
+        return found
+
+
+def row_sums(values: Tensor) -> Tensor:
+    """Sums of rows ``[R, d]``, each by itself: its bits do not depend on how many there are."""
+    return torch.stack([row.sum() for row in values])
+
+
+def squared_norms(values: Tensor) -> Tensor:
+    """Sums of the squares of rows ``[R, d]``, in float64, each by itself."""
+    return torch.stack([row.double().square().sum() for row in values])
 
 
 def flat(params: Params) -> Tensor:
-    """All parameters as one vector ``[d]``, in their order."""
-    return torch.cat([tensor.detach().reshape(-1) for tensor in params.values()])
+    """All parameters of each network of a stack as one vector, ``[E, d]``, in their order."""
+    return torch.cat(
+        [tensor.detach().flatten(1) if tensor.dim() > 1 else tensor.detach()[:, None] for tensor in params.values()], 1
+    )
 
 
-def unflat(vector: Tensor, like: Params) -> Params:
-    """The vector cut into tensors of the names and shapes of ``like``."""
-    parts = torch.split(vector, [tensor.numel() for tensor in like.values()])
-    return {name: part.view(tensor.shape) for (name, tensor), part in zip(like.items(), parts, strict=True)}
+def unflat(vectors: Tensor, like: Params) -> Params:
+    """Vectors ``[E, d]`` cut into tensors ``[E, ...]`` of the names and shapes of the stack ``like``."""
+    parts = torch.split(vectors, [tensor[0].numel() for tensor in like.values()], dim=1)
+    return {
+        name: part.reshape(len(vectors), *tensor.shape[1:])
+        for (name, tensor), part in zip(like.items(), parts, strict=True)
+    }
 
 
 def default_nbeta(samples: int) -> float:

@@ -13,10 +13,9 @@ import math
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor
 
 from grokfast._checks import check_at_least, check_positive
-from grokfast.learning_coefficient.chains import chain_generator
+from grokfast.learning_coefficient.chains import Drawn, chain_generator
 from grokfast.learning_coefficient.posterior import Posterior
 
 
@@ -53,26 +52,28 @@ class Sgld:
             check_at_least("batch_size", self.batch_size, 1)
 
 
-def run_sgld(posterior: Posterior, how: Sgld) -> tuple[Tensor, Tensor]:
-    """All steps of all chains, from w*.
+def run_sgld(posterior: Posterior, how: Sgld) -> list[Drawn]:
+    """All steps of all chains of each network, from w*.
 
     Returns:
-        The loss on all samples at each look after the warm-up ``[C, looks]``, and the mean squares of the
-        displacements there ``[d]``, float64.
+        One a network, with the loss on all samples at each look after the warm-up.
     """
     generators = [chain_generator(how.seed, k) for k in range(how.chains)]
-    dtype, size = posterior.center.dtype, posterior.size
-    where = torch.zeros(how.chains, size, dtype=dtype)
+    dtype, size, nets = posterior.center.dtype, posterior.size, posterior.nets
+    where = torch.zeros(nets * how.chains, size, dtype=dtype)
     samples = posterior.density.samples
-    losses, squares = [], torch.zeros(size, dtype=torch.float64)
+    found = [Drawn() for _ in range(nets)]
     for t in range(1, how.warmup + how.steps + 1):
         batch = None
         if how.batch_size is not None and how.batch_size < samples:
-            batch = torch.stack([torch.randint(samples, (how.batch_size,), generator=g) for g in generators])
+            drawn = torch.stack([torch.randint(samples, (how.batch_size,), generator=g) for g in generators])
+            batch = drawn.repeat(nets, 1)
         slope = posterior.energy(where, batch)[2]
-        noise = torch.stack([torch.randn(size, generator=g, dtype=dtype) for g in generators])
+        noise = torch.stack([torch.randn(size, generator=g, dtype=dtype) for g in generators]).repeat(nets, 1)
         where = where - 0.5 * how.step * slope + math.sqrt(how.step) * noise
         if t > how.warmup and (t - how.warmup) % how.every == 0:
-            losses.append(posterior.loss(where))
-            squares += where.double().square().mean(0)
-    return torch.stack(losses, dim=1), squares / len(losses)
+            losses = posterior.loss(where).view(nets, -1, 1)
+            away = where.view(nets, -1, size).double().square().mean(1)
+            for one, loss, distance in zip(found, losses, away, strict=True):
+                one.add(loss, torch.full((how.chains,), math.nan), distance)
+    return found

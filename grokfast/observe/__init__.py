@@ -9,6 +9,7 @@ from grokfast.observe.flatness import FlatnessMeasure, hessian_product
 from grokfast.observe.geometry import PAPER_THRESHOLD, GeometryMeasure
 from grokfast.observe.gini import GiniFisherMeasure, GiniMeasure, NormsMeasure
 from grokfast.observe.hidden import Hidden, last_hidden
+from grokfast.observe.llc import LlcMeasure, LlcPaperMeasure, LlcPopulationMeasure, fresh_snapshots, is_llc_diagnostic
 from grokfast.observe.logit_scale import LogitScaleMeasure
 from grokfast.observe.mutual_information import InformationMeasure
 from grokfast.observe.names import ENDS, FULL_ENDS, FULL_TIMES, FULL_TRAIN, METRICS, RESERVED, THRESHOLDS, TIMES
@@ -49,6 +50,9 @@ for _measure in (
     FlatnessMeasure(),
     ProgressMeasure(),
     InformationMeasure(),
+    LlcMeasure(),
+    LlcPaperMeasure(),
+    LlcPopulationMeasure(),
     cka,
 ):
     register_measure(_measure)
@@ -80,6 +84,9 @@ __all__ = [
     "HasArrays",
     "Hidden",
     "InformationMeasure",
+    "LlcMeasure",
+    "LlcPaperMeasure",
+    "LlcPopulationMeasure",
     "LogitScaleMeasure",
     "LooksAround",
     "Measure",
@@ -100,8 +107,10 @@ __all__ = [
     "covers",
     "describe",
     "find_measure",
+    "fresh_snapshots",
     "hessian_product",
     "is_built_in",
+    "is_llc_diagnostic",
     "last_hidden",
     "measure",
     "measure_name",

@@ -13,9 +13,10 @@ from grokfast.ising import IsingSampler, UnreliableErrorWarning
 from grokfast.ising.analysis import correlation_function, crossing, log_slope, reweight, second_moment_length
 from grokfast.ising.autocorrelation import student_quantile
 from grokfast.ising.enumeration import density_of_states
+from grokfast.ising.estimates import Estimate
 from grokfast.ising.exact import critical_temperature, enumerated_averages, kaufman_energy
-from grokfast.ising.measure import Estimate
-from grokfast.ising.scan import quench, temperature_scan
+from grokfast.ising.quench import quench
+from grokfast.ising.scan import temperature_scan
 from grokfast.ising.scan_pictures import plot_quench, plot_scan
 
 TC = critical_temperature()

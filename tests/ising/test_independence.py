@@ -7,12 +7,12 @@ correlated by more than a hundred sigma. The last tests show that it would be ca
 import numpy as np
 import pytest
 
-from grokfast.ising import _words
+from grokfast.ising import _masks
 from grokfast.ising._ladder import ladder_bits
 from grokfast.ising._rng import splitmix64
 
 FULL = np.uint64(2**64 - 1)
-LANES = _words.LANES
+LANES = _masks.LANES
 
 
 def worst_scores(masks, p, lags=3):
@@ -38,7 +38,7 @@ def worst_scores(masks, p, lags=3):
 
 def ladder(words_of_step, n, draws):
     """Masks of probability n / 4096 from the random words of ``words_of_step()``."""
-    bits = ladder_bits(n, _words.STEPS)
+    bits = ladder_bits(n, _masks.STEPS)
     masks = []
     for _ in range(draws):
         a = np.zeros(LANES, np.uint64)
@@ -49,11 +49,11 @@ def ladder(words_of_step, n, draws):
 
 
 def our_masks(n, draws, seed):
-    bits = np.zeros((2, _words.STEPS + 1, LANES), np.uint64)
-    bits[:, ladder_bits(n, _words.STEPS)] = FULL
-    state = splitmix64(seed, _words.STATE).copy()
+    bits = np.zeros((2, _masks.STEPS + 1, LANES), np.uint64)
+    bits[:, ladder_bits(n, _masks.STEPS)] = FULL
+    state = splitmix64(seed, _masks.STATE).copy()
     one, four, half = (np.zeros(draws * LANES, np.uint64) for _ in range(3))
-    _words.draw_masks(state, bits, one, four, half)
+    _masks.draw_masks(state, bits, one, four, half)
     return one.reshape(draws, LANES), half.reshape(draws, LANES)
 
 

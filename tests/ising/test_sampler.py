@@ -50,7 +50,7 @@ def test_same_bits_for_any_threads_and_any_cutting(local):
 
 
 def test_long_sweeps_are_cut_without_a_trace(monkeypatch):
-    from grokfast.ising import sampler as module
+    from grokfast.ising import lattices as module
 
     whole = IsingSampler(16, 2.0, 100, seed=8)
     whole.sweep(7)

@@ -163,18 +163,20 @@ def test_samplers_sweep_in_threads_that_get_no_signals():
 
 
 def test_the_bar_is_taken_away_by_an_interrupt(capsys, monkeypatch):
+    from grokfast.ising import lattices
     from grokfast.ising.word_engine import WordEngine
 
     sampler = IsingSampler(16, 2.0, 64, seed=3)
-    counts, calls = WordEngine.counts, []
+    record, calls = WordEngine.record, []
 
-    def interrupted(self):
+    def interrupted(self, *arguments):
         calls.append(1)
         if len(calls) == 3:
             raise KeyboardInterrupt
-        return counts(self)
+        record(self, *arguments)
 
-    monkeypatch.setattr(WordEngine, "counts", interrupted)
+    monkeypatch.setattr(lattices, "_ATTEMPTS_BETWEEN_SIGNALS", dict.fromkeys(lattices.Layout, 8 * 16 * 16 * 64 * 5))
+    monkeypatch.setattr(WordEngine, "record", interrupted)
     monkeypatch.setenv("FORCE_COLOR", "1")
     with pytest.raises(KeyboardInterrupt):
         sampler.measure(50, progress=True)

@@ -170,6 +170,8 @@ def test_a_loss_that_is_no_mean_is_refused(problem):
         Mala(chains=1)
     with pytest.raises(InputError, match="step must be"):
         Sgld(step=0.0)
+    with pytest.raises(InputError, match="an angle of at most pi / 2, got 2"):
+        Mala(step=2.0)
 
 
 def _chain(phi: float, chains: int, steps: int) -> np.ndarray:

@@ -202,6 +202,8 @@ def test_every_registered_measure_gives_what_it_declares():
         for name, found in MEASURES.items():
             if not type(found).__module__.startswith("grokfast.observe") or isinstance(found, FunctionMeasure):
                 continue
+            if found.cost >= 1000:
+                continue  # learning coefficients, which have a test of their own with short chains
             declared = [column for column in found.columns(TASK) if column.kind is not Kind.ARRAY]
             seen = found.end(snapshot)[0] if hasattr(found, "end") else found(snapshot)
             if declared and name != "features":

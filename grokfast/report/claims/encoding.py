@@ -175,11 +175,11 @@ def _coefficients(case: Case) -> list[str]:
     """Columns of local learning coefficients that all runs have: ``llc``, or one a locality."""
     from grokfast.figures.kept import measured
 
-    found = [{name for name in measured(run) if _is_coefficient(name)} for run in case.runs]
+    found = [{name for name in measured(run) if is_coefficient(name)} for run in case.runs]
     return sorted(set.intersection(*found)) if found else []
 
 
-def _is_coefficient(name: str) -> bool:
+def is_coefficient(name: str) -> bool:
     """Itself, or at a locality rho: not its diagnostics."""
     return _COEFFICIENT.fullmatch(name) is not None
 
