@@ -5,6 +5,7 @@ from __future__ import annotations
 import builtins
 import importlib
 import re
+from pathlib import Path
 from typing import Any
 
 from api_pages import MODULES, homes
@@ -46,6 +47,19 @@ def _find(name: str) -> Any:
     return None
 
 
+def _qualify(app: Sphinx, doctree: nodes.document) -> None:
+    """A short name in an annotation means what it means in its module, also where others have one of that name."""
+    for node in doctree.findall(pending_xref):
+        target, module = str(node.get("reftarget", "")), node.get("py:module")
+        if node.get("refdomain") != "py" or not module or not target.isidentifier():
+            continue
+        meant = _find(f"{module}.{target}")
+        for (_, name), home in homes().items() if meant is not None else ():
+            if name == target and _find(f"{home}.{name}") is meant:
+                node["reftarget"] = f"{home}.{name}"
+                break
+
+
 def _resolve(app: Sphinx, env: BuildEnvironment, node: pending_xref, content: nodes.Element) -> nodes.Node | None:
     """A name that is there in the code is linked to where it is described, else shown as text; others are errors."""
     if node.get("refdomain") != "py":
@@ -69,13 +83,6 @@ def _resolve(app: Sphinx, env: BuildEnvironment, node: pending_xref, content: no
     return content
 
 
-def _folder(app: Sphinx, env: BuildEnvironment, node: pending_xref, content: nodes.Element) -> nodes.Node | None:
-    """A folder of the repository has no page: its name is shown as text, if it is there."""
-    target = str(node.get("reftarget", ""))
-    here = (env.doc2path(node["refdoc"]).parent / target) if "refdoc" in node else None
-    return content if here is not None and target and here.is_dir() else None
-
-
 _TUTORIAL = re.compile(r"\]\(((?:\.\./)+)examples/tutorials/(?:(\w+)\.py)?\)")
 
 
@@ -84,10 +91,20 @@ def _tutorials(app: Sphinx, page: str, text: list[str]) -> None:
     text[0] = _TUTORIAL.sub(lambda found: f"]({found[1][3:]}tutorials/{found[2] or 'index'}.rst)", text[0])
 
 
+_FOLDER = re.compile(r"\[([^\]]+)\]\(([\w./-]+/)\)")
+
+
+def _folders(app: Sphinx, page: str, text: list[str]) -> None:
+    """A folder that a code host shows has no page here: if it is there, its name is text."""
+    here = Path(app.env.doc2path(page)).parent
+    text[0] = _FOLDER.sub(lambda found: found[1] if (here / found[2]).is_dir() else found[0], text[0])
+
+
 def setup(app: Sphinx) -> dict[str, bool]:
     """As Sphinx wants it."""
     app.connect("autodoc-process-docstring", _escape_bars)
+    app.connect("doctree-read", _qualify)
     app.connect("missing-reference", _resolve)
-    app.connect("missing-reference", _folder)
     app.connect("source-read", _tutorials)
+    app.connect("source-read", _folders)
     return {"parallel_read_safe": True, "parallel_write_safe": True}
