@@ -38,13 +38,17 @@ class TrainingProgress:
     def __init__(self, show: Callable[[int, float], None]) -> None:
         self._show = show
         self._done = 0
+        self._epochs: dict[int, int] = {}
         self._started = time.perf_counter()
         self._lock = Lock()
 
     def __call__(self, state: StackState) -> None:
         """One more epoch of a stack is finished; may be called from several threads."""
         with self._lock:
-            self._done += len(state.configs)
+            # A stack that is taken up again has epochs behind it.
+            last = self._epochs.get(id(state), 0)
+            self._epochs[id(state)] = state.epoch
+            self._done += (state.epoch - (last if last < state.epoch else 0)) * len(state.configs)
             self._show(self._done, time.perf_counter() - self._started)
 
     @property

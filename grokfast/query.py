@@ -20,9 +20,17 @@ TABLE = "runs"
 SETTLED = "settled_runs"
 """The rows without those whose accuracy still rose in the last tenth, whose learning times are lower bounds."""
 
+BOUNDS = "bounds"
+"""All rows with all learning times: of runs that still rose their lower bounds, which ``runs`` leaves empty."""
+
+_TIMES = ("t_train", "t_test", "t_grok")
+
 
 def select(rows: Rows, columns: Sequence[str], query: str) -> Any:
     """Run one query on the table ``runs``, or on ``settled_runs``, which leaves out runs that still rose at their end.
+
+    The learning times of a run that still rose are lower bounds: they are null in ``runs``, so that no mean takes them
+    for times, and stand in the table ``bounds``, which is ``runs`` otherwise.
 
     The query sees the rows alone: DuckDB may open no file, no address and no variable of the program, and takes
     no second statement.
@@ -45,7 +53,8 @@ def select(rows: Rows, columns: Sequence[str], query: str) -> Any:
         config={"enable_external_access": "false", "autoinstall_known_extensions": "false", "threads": "1"}
     )
     connection.execute("SET python_enable_replacements = false")
-    connection.register(TABLE, {name: _column([row.get(name) for row in rows]) for name in columns})
+    connection.register(TABLE, {name: _column([_time_of(row, name) for row in rows]) for name in columns})
+    connection.register(BOUNDS, {name: _column([row.get(name) for row in rows]) for name in columns})
     rising = "settled IS NOT DISTINCT FROM FALSE" if "settled" in columns else "FALSE"
     connection.execute(f"CREATE TEMP VIEW {SETTLED} AS SELECT * FROM {TABLE} WHERE NOT ({rising})")
     connection.execute("SET lock_configuration = true")
@@ -61,8 +70,14 @@ def select(rows: Rows, columns: Sequence[str], query: str) -> Any:
         raise InputError(f"invalid query {query!r}: {error}{_mixed_hint(rows, columns, query)}") from error
 
 
+def _time_of(row: Mapping[str, Any], name: str) -> Any:
+    """A value as the table has it: no time where it is a lower bound."""
+    is_bound = row.get("settled") is False and name.startswith(_TIMES)
+    return None if is_bound else row.get(name)
+
+
 def export(rows: Rows, columns: Sequence[str], file: Path) -> None:
-    """Write the table to a file.
+    """Write the table to a file, lower bounds of learning times as in ``bounds`` (``settled`` says of which runs).
 
     Args:
         rows: The table, as in :func:`select`.

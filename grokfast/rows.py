@@ -6,9 +6,10 @@ from collections.abc import Mapping
 from typing import Any
 
 from grokfast.errors import StoreError
-from grokfast.training import SCHEMA, look_fields
+from grokfast.training import SCHEMA, RunConfig, look_fields
+from grokfast.training.fields import introduced_fields
 
-ROWS = 5
+ROWS = 6
 """Version of what :func:`row_of` computes: raise it with every change, so that indices are made anew."""
 
 
@@ -26,7 +27,11 @@ def row_of(record: Mapping[str, Any]) -> dict[str, Any]:
             f"run {record['key']} was written by a later version of grokfast (schema {record['schema']}, this one "
             f"knows {SCHEMA}): upgrade with `pip install -U grokfast`"
         )
-    config = {**record["config"], **look_fields(record["looks"], record["config"]["epochs"])}
+    config = {
+        **introduced_fields(RunConfig),
+        **record["config"],
+        **look_fields(record["looks"], record["config"]["epochs"]),
+    }
     task = dict(config.pop("task"))
     row = {"key": record["key"], "task": task.pop("name"), **config}
     row |= {"status": record["status"], "diverged_epoch": record["diverged_epoch"], "reason": record.get("reason")}

@@ -6,6 +6,7 @@ import warnings
 from collections.abc import Callable, Collection, Sequence
 from contextlib import ExitStack
 from pathlib import Path
+from threading import Event
 
 import torch
 
@@ -29,6 +30,8 @@ def train_runs(
     device: str | torch.device = "cpu",
     on_epoch: Callable[[StackState], None] | None = None,
     progress: bool = False,
+    keep_state: bool = False,
+    stop: Event | None = None,
 ) -> RunTable:
     """Train every configuration that the folder does not hold yet, in stacks, and return the table of all of them.
 
@@ -44,11 +47,14 @@ def train_runs(
         device: ``"cpu"`` or a CUDA device.
         on_epoch: Called after every epoch of every stack, from its thread; it must change nothing.
         progress: Show a bar, on a terminal and in a notebook, and a line now and then elsewhere.
+        keep_state: Keep the end states of the runs, so that runs of more epochs can go on from them.
+        stop: When set, every stack ends after the epoch in hand, with its state saved; the same call goes on there.
 
     Returns:
         The runs of these configurations, those that were there and those trained now, in the order of w0 and seed.
 
     Raises:
+        Interrupted: If ``stop`` was set before all were trained.
         ConfigError: If a stored run of the same key was another training.
         InputError: If ``on_epoch`` changes a stack.
         StoreError: If the folder cannot be written.
@@ -61,7 +67,15 @@ def train_runs(
             bar = shown.enter_context(training_progress(total))
             callback = bar if on_epoch is None else _both(bar, on_epoch)
         train_missing(
-            configs, store, force=force, threads=threads, observers=observers, device=device, on_epoch=callback
+            configs,
+            store,
+            force=force,
+            threads=threads,
+            observers=observers,
+            device=device,
+            on_epoch=callback,
+            keep_state=keep_state,
+            stop=stop,
         )
     return only(load(store.root), {config.key for config in configs})
 

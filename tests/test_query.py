@@ -117,5 +117,8 @@ def test_settled_runs_leave_out_those_that_still_rose():
     names = ["t_grok", "settled"]
     assert select(rows, names, "SELECT avg(t_grok) FROM settled_runs").fetchall() == [(15.0,)]
     assert select(rows, names, "SELECT count(*) FROM runs").fetchall() == [(3,)]
+    assert select(rows, names, "SELECT avg(t_grok), count(*), count(t_grok) FROM runs").fetchall() == [(15.0, 3, 2)]
+    assert select(rows, ["t_grok"], "SELECT count(*) FROM runs WHERE t_grok > 100").fetchall() == [(0,)]
+    assert select(rows, names, "SELECT max(t_grok) FROM bounds").fetchall() == [(500,)]
     without = [{"t_grok": 10}]
     assert select(without, ["t_grok"], "SELECT t_grok FROM settled_runs").fetchall() == [(10,)]

@@ -6,6 +6,7 @@ import shlex
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from threading import Event
 from typing import Annotated
 
 import tyro
@@ -16,7 +17,8 @@ from grokfast.progress import training_progress
 from grokfast.runs import RunTable, load
 from grokfast.store import Store
 from grokfast.train import only
-from grokfast.training import RunConfig, train_runs
+from grokfast.training import Interrupted, RunConfig, train_runs
+from grokfast.training.kept import KeptStates, told
 
 Runs = Annotated[Path, tyro.conf.arg(name="runs", help="Folder of runs.")]
 
@@ -37,17 +39,45 @@ def train_into(
     force: bool = False,
     threads: int = 0,
     device: str = "cpu",
+    keep_state: bool = False,
 ) -> RunTable:
-    """Train what the folder lacks, with progress, and return the table of exactly these configurations."""
+    """Train what the folder lacks, with progress, and return the table of exactly these configurations.
+
+    The first Ctrl-C lets every stack finish its epoch and save, the second ends at once.
+
+    Raises:
+        SystemExit: If it was stopped; the command that goes on is printed.
+    """
     from grokfast.sweep.engine import cores
+    from grokfast.sweep.stopping import stopping
 
     if threads < 0:
         raise ConfigError(f"threads must be at least 0, got {threads}")
     store = Store(folder)
     missing = [config for config in configs if force or not store.has(config.key)]
     console.print(f"{len(configs)} runs: {len(configs) - len(missing)} are in {folder}, {len(missing)} to train")
-    with training_progress(sum(config.epochs for config in missing), console) as progress:
-        train_runs(configs, store, force=force, threads=threads or cores(), device=_device(device), on_epoch=progress)
+    stop, kept = Event(), KeptStates(store, device=_device(device))
+    for line in told(missing, kept):
+        console.print(line, soft_wrap=True)
+    try:
+        with (
+            stopping(lambda name: stop.set()) as asked,
+            training_progress(sum(config.epochs for config in missing), console) as progress,
+        ):
+            train_runs(
+                configs,
+                store,
+                force=force,
+                threads=threads or cores(),
+                device=device,
+                on_epoch=progress,
+                keep_state=keep_state,
+                stop=stop,
+            )
+    except Interrupted:
+        resume = shlex.join(["grokfast", *sys.argv[1:]])
+        console.print(f"stopped by {asked.reason}; states are saved. Resume with\n  {resume}", soft_wrap=True)
+        raise SystemExit(130) from None
     return only(load_runs(folder), {config.key for config in configs})
 
 

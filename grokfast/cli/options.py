@@ -6,7 +6,7 @@ import dataclasses
 import typing
 from collections.abc import Mapping, Sequence
 from enum import StrEnum
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import docstring_parser
 import tyro
@@ -76,6 +76,10 @@ def _plain(hint: Any) -> tuple[Any, str]:
     if origin is tuple and inner[-1:] == (Ellipsis,):
         plain, metavar = _plain(inner[0])
         return tuple[plain, ...], f"[{metavar} ...]"  # type: ignore[valid-type]
+    words = [text for part in inner if typing.get_origin(part) is Literal for text in typing.get_args(part)]
+    if words:  # a number or one of a few words
+        numbers = [_plain(part)[1] for part in inner if typing.get_origin(part) is not Literal]
+        return hint, "{" + ",".join([*numbers, *words]) + "}"
     names = {bool: "{True,False}", str: "TEXT"}
     return hint, names.get(hint, getattr(hint, "__name__", str(hint)).upper())
 

@@ -24,6 +24,7 @@ from grokfast.sweep import Plan, SweepReport, make_plan, run_sweep
 from grokfast.sweep.engine import cores
 from grokfast.sweep.estimate import estimate
 from grokfast.training import Observer
+from grokfast.training.kept import KeptStates, told
 from grokfast.training.loggers import TensorBoardLog, WandbLog
 
 SizeName = Annotated[str, tyro.conf.arg(name="size")]
@@ -48,6 +49,7 @@ def sweep(
     save_every: float = 180.0,
     retry_failed: bool = False,
     force: bool = False,
+    keep_state: bool = False,
     timeout: float = 60.0,
     dashboard: bool = False,
     measure: bool = True,
@@ -73,6 +75,7 @@ def sweep(
         save_every: Seconds between saves of the state of what is in training.
         retry_failed: Train again what failed earlier.
         force: Train again what the folder holds.
+        keep_state: Keep the runs' end states, so that a sweep of more epochs goes on from them.
         timeout: Seconds to wait for a scheduler and its workers.
         dashboard: Serve Dask's pages about the local workers; everyone on this machine can read them.
         measure: Measure how long it will take before it begins.
@@ -100,6 +103,10 @@ def sweep(
         there = make_plan(chosen.configs, store, workers=workers or cores(), **options)
         console.print(f"{chosen.title}: {len(chosen.configs)} runs", soft_wrap=True)
         _tell_plan(console, there, folder, device, remote=bool(scheduler or scheduler_file))
+        for line in told(
+            [config for shard in there.shards for config in shard.configs], KeptStates(store, device=device)
+        ):
+            console.print(line, soft_wrap=True)
         if plan:
             return
     resume = shlex.join(["grokfast", *sys.argv[1:]])
@@ -115,6 +122,7 @@ def sweep(
             timeout=timeout,
             dashboard=dashboard,
             observers=observers,
+            keep_state=keep_state,
             listener=display,
             resume=resume,
             **options,

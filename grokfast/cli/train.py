@@ -33,6 +33,7 @@ class Grid:
         threads: Stacks trained at the same time; 0 is one per core.
         device: cpu or cuda.
         force: Train also what the folder holds already.
+        keep_state: Keep the runs' end states, so that runs of more epochs go on from them.
     """
 
     runs: Runs = Path("runs")
@@ -42,6 +43,7 @@ class Grid:
     threads: int = 0
     device: str = "cpu"
     force: bool = False
+    keep_state: bool = False
 
 
 def main(arguments: Sequence[str]) -> None:
@@ -100,7 +102,13 @@ def train(task: type[Task], options: Any) -> None:
     configs = [RunConfig(task=made, w0=w0, seed=seed, **shared) for seed in seeds for w0 in options.w0]
     console = make_console()
     table = train_into(
-        configs, options.runs, console, force=options.force, threads=options.threads, device=options.device
+        configs,
+        options.runs,
+        console,
+        force=options.force,
+        threads=options.threads,
+        device=options.device,
+        keep_state=options.keep_state,
     )
     console.print(summary_table(table))
     console.print(f"\n{len(table)} runs lie in {options.runs.resolve()}", soft_wrap=True)

@@ -12,7 +12,7 @@ from grokfast.geometry import MetricFisher
 from grokfast.measures import Column, hutchinson_trace, largest_eigenvalue
 from grokfast.observe.protocol import Need
 from grokfast.observe.snapshot import Seen, Snapshot
-from grokfast.tasks import Loss, Split, Task, mean_loss
+from grokfast.tasks import Split, Task, loss_function_of, mean_loss
 
 _PROBES = 16
 _FISHERS = {MetricFisher.SOFTMAX: "fisher", MetricFisher.LOGIT: "logit_fisher"}
@@ -91,7 +91,7 @@ def hessian_product(model: nn.Module, task: Task, split: Split) -> Callable[[Ten
     parameters = list(model.parameters())
     inputs = task.encode(split.train_inputs, parameters[0].dtype)
     with torch.enable_grad():
-        loss = mean_loss(getattr(task, "loss_function", Loss.CROSS_ENTROPY), model(inputs), split.train_labels)
+        loss = mean_loss(loss_function_of(task), model(inputs), split.train_labels)
         slopes = torch.autograd.grad(loss, parameters, create_graph=True)
         slope = torch.cat([part.flatten() for part in slopes])
 

@@ -11,9 +11,9 @@ from grokfast.store.identity import LARGEST
 
 _STATUSES = ("finished", "diverged", "failed")
 _FIELDS: dict[str, type] = {
-    **dict.fromkeys(("w0", "learning_rate", "weight_decay", "beta1", "beta2", "eps", "momentum"), float),
-    **dict.fromkeys(("seed", "epochs", "batch_size"), int),
-    **dict.fromkeys(("optimizer", "precision"), str),
+    **dict.fromkeys(("w0", "learning_rate", "weight_decay", "beta1", "beta2", "eps", "momentum", "rate_end"), float),
+    **dict.fromkeys(("seed", "epochs", "batch_size", "warmup_steps"), int),
+    **dict.fromkeys(("optimizer", "precision", "rate_decay"), str),
     "reshuffle": bool,
 }
 

@@ -13,6 +13,10 @@
     w0 = [0.1, 1, 10]
     seed = { first = 0, count = 5 }  # 0, 1, 2, 3, 4
 
+    [[paired]]                       # optional: values that change together, first with first, second with second
+    batch_size = [64, 256, "full"]
+    learning_rate = [1e-3, 2e-3, 4e-3]
+
     [[list]]                         # optional: each entry is combined with the whole grid
     weight_decay = 3e-5
     [[list]]
@@ -21,8 +25,8 @@
     [sizes.quick.run]                # optional: sizes, each overriding parts of the above
     epochs = 150
 
-Any field of :class:`grokfast.training.RunConfig` may stand in ``run``, ``grid`` and ``list``; a field of the
-task is written ``task.P``, or inside ``task = { ... }`` under ``run``. A task of your own is named by where it is
+Any field of :class:`grokfast.training.RunConfig` may stand in ``run``, ``grid``, ``paired`` and ``list``; a field of
+the task is written ``task.P``, or inside ``task = { ... }`` under ``run``. A task of your own is named by where it is
 defined: ``task = { name = "my_tasks:ModularProduct" }``.
 """
 
@@ -46,7 +50,9 @@ from grokfast.training.stored import united
 MOST_RUNS = 1_000_000
 """Runs that one sweep may have."""
 
-_TABLES = ("title", "figures", "run", "grid", "list", "sizes")
+_TABLES = ("title", "figures", "run", "grid", "paired", "list", "sizes")
+_RUNS = ("run", "grid", "paired", "list")
+_ARRAYS = ("paired", "list")
 
 
 @dataclass(frozen=True)
@@ -122,7 +128,7 @@ def sweep_of(content: Mapping[str, Any], size: str | None = None, title: str = "
     """As :func:`read_sweep`, from the parsed content of a file.
 
     Args:
-        content: Tables ``run``, ``grid``, ``list``, ``sizes`` and ``title``.
+        content: Tables ``run``, ``grid``, ``paired``, ``list``, ``sizes`` and ``title``.
         size: One of the sizes.
         title: Used if the content has none.
     """
@@ -148,16 +154,16 @@ def sizes_of(file: Path) -> list[str]:
 
 
 def _tables_of(content: Mapping[str, Any], size: str | None) -> dict[str, Any]:
-    """Tables ``run``, ``grid`` and ``list`` at one size."""
+    """Tables ``run``, ``grid``, ``paired`` and ``list`` at one size."""
     _check_names(content, _TABLES, "a sweep file has no table {!r}")
-    tables = {name: content[name] for name in ("run", "grid", "list") if name in content}
+    tables = {name: content[name] for name in _RUNS if name in content}
     sizes = _table("sizes", content.get("sizes", {}))
     if sizes:
         if size is None or size not in sizes:
             got = "none" if size is None else f"{size!r}{nearest(size, sizes)}"
             raise ConfigError(f"size must be one of {list(sizes)}, got {got}")
         chosen = _table(f"sizes.{size}", sizes[size])
-        _check_names(chosen, ("run", "grid", "list"), f"sizes.{size} has no table {{!r}}")
+        _check_names(chosen, _RUNS, f"sizes.{size} has no table {{!r}}")
         tables = _overridden(tables, chosen)
     elif size is not None:
         raise ConfigError(f"the file has no sizes, got size {size!r}; leave --size away")
@@ -165,10 +171,10 @@ def _tables_of(content: Mapping[str, Any], size: str | None) -> dict[str, Any]:
 
 
 def _overridden(tables: Mapping[str, Any], chosen: Mapping[str, Any]) -> dict[str, Any]:
-    """A size's run and grid are laid over the common ones field by field; its list replaces theirs."""
+    """A size's run and grid are laid over the common ones field by field; its pairs and list replace theirs."""
     merged = dict(tables)
     for name, table in chosen.items():
-        if name == "list":
+        if name in _ARRAYS:
             merged[name] = table
             continue
         merged[name] = {**_flat(name, tables.get(name, {})), **_flat(name, table)}
@@ -183,23 +189,41 @@ def _overridden(tables: Mapping[str, Any], chosen: Mapping[str, Any]) -> dict[st
 def _configs(tables: Mapping[str, Any], apart: Collection[str] = ()) -> list[RunConfig]:
     """All combinations; of the fields in ``apart`` the first value alone."""
     shared = _flat("run", tables.get("run", {}))
-    grid = {field: _values(field, values) for field, values in _flat("grid", tables.get("grid", {})).items()}
+    grid = {field: _values("grid", field, values) for field, values in _flat("grid", tables.get("grid", {})).items()}
     grid = {field: values[:1] if field in apart else values for field, values in grid.items()}
-    entries = tables.get("list", [{}])
-    if not isinstance(entries, list) or not all(isinstance(entry, dict) for entry in entries):
-        raise ConfigError("list must be an array of tables, written [[list]]")
-    if not entries:
-        raise ConfigError("list has no entry: remove it, or write at least one [[list]]")
-    count = len(entries) * math.prod(map(len, grid.values()))
+    entries = _entries("list", tables.get("list", [{}]))
+    pairs = [_together(entry, apart) for entry in _entries("paired", tables.get("paired", [{}]))]
+    count = len(entries) * math.prod(map(len, grid.values())) * math.prod(map(len, pairs))
     if count > MOST_RUNS:
         raise ConfigError(f"a sweep may have at most {MOST_RUNS} runs, got {count}")
     configs = []
     for entry in (_flat("list", entry) for entry in entries):
-        _check_once(shared, grid, entry)
-        for values in itertools.product(*grid.values()):
+        _check_once([("run", shared), ("grid", grid), ("list", entry), *(("paired", pair[0]) for pair in pairs)])
+        for *together, values in itertools.product(*pairs, itertools.product(*grid.values())):
             fields = {**shared, **entry, **dict(zip(grid, values, strict=True))}
+            for pair in together:
+                fields |= pair
             configs.append(RunConfig.from_dict(_nested(fields)))
     return configs
+
+
+def _entries(name: str, found: Any) -> list[dict[str, Any]]:
+    if not isinstance(found, list) or not all(isinstance(entry, dict) for entry in found):
+        raise ConfigError(f"{name} must be an array of tables, written [[{name}]]")
+    if not found:
+        raise ConfigError(f"{name} has no entry: remove it, or write at least one [[{name}]]")
+    return found
+
+
+def _together(entry: Mapping[str, Any], apart: Collection[str]) -> list[dict[str, Any]]:
+    """Values that change together, one mapping each; the first alone if any of their fields is in ``apart``."""
+    axes = {field: _values("paired", field, values) for field, values in _flat("paired", entry).items()}
+    lengths = {field: len(values) for field, values in axes.items()}
+    if len(set(lengths.values())) > 1:
+        told = " and ".join(f"{length} of {field}" for field, length in lengths.items())
+        raise ConfigError(f"values of [[paired]] change together: expected as many of each field, got {told}")
+    found = [dict(zip(axes, values, strict=True)) for values in zip(*axes.values(), strict=True)] or [{}]
+    return found[:1] if set(apart) & set(axes) else found
 
 
 def _flat(where: str, table: Any) -> dict[str, Any]:
@@ -230,32 +254,29 @@ def _nested(fields: Mapping[str, Any]) -> dict[str, Any]:
     return nested
 
 
-def _values(field: str, values: Any) -> Sequence[Any]:
+def _values(where: str, field: str, values: Any) -> Sequence[Any]:
     if isinstance(values, dict):
-        _check_names(values, ("first", "count"), f"grid.{field} has no entry {{!r}}")
+        _check_names(values, ("first", "count"), f"{where}.{field} has no entry {{!r}}")
         first, count = values.get("first", 0), values.get("count")
         if type(first) is not int or type(count) is not int or not 1 <= count <= MOST_RUNS:
             raise ConfigError(
-                f"grid.{field} must be a list, or {{ first = 0, count = 5 }} with a count in 1 .. {MOST_RUNS}, "
+                f"{where}.{field} must be a list, or {{ first = 0, count = 5 }} with a count in 1 .. {MOST_RUNS}, "
                 f"got {values!r}"
             )
         return range(first, first + count)
     if not isinstance(values, list):
-        raise ConfigError(f"grid.{field} must be a list of values, got {values!r}; one value belongs under [run]")
+        raise ConfigError(f"{where}.{field} must be a list of values, got {values!r}; one value belongs under [run]")
     if not values:
-        raise ConfigError(f"grid.{field} is empty: expected at least one value")
+        raise ConfigError(f"{where}.{field} is empty: expected at least one value")
     return values
 
 
-def _check_once(shared: Mapping[str, Any], grid: Mapping[str, Any], entry: Mapping[str, Any]) -> None:
-    for one, other, where in (
-        (shared, grid, "run and grid"),
-        (shared, entry, "run and list"),
-        (grid, entry, "grid and list"),
-    ):
-        both = sorted(set(one) & set(other))
+def _check_once(places: Sequence[tuple[str, Mapping[str, Any]]]) -> None:
+    for (one, fields), (other, more) in itertools.combinations(places, 2):
+        both = sorted(set(fields) & set(more))
         if both:
-            raise ConfigError(f"{both[0]!r} stands under both {where}: keep one of the two")
+            where = f"both {one} and {other}" if one != other else f"two tables [[{one}]]"
+            raise ConfigError(f"{both[0]!r} stands under {where}: keep one of the two")
 
 
 def _table(where: str, value: Any) -> dict[str, Any]:

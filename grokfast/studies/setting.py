@@ -9,6 +9,8 @@ from typing import Any
 
 from grokfast.store.identity import declared_defaults, identity
 from grokfast.tasks import TASKS
+from grokfast.training import RunConfig
+from grokfast.training.fields import introduced_fields
 
 APART = ("w0", "seed")
 """Fields in which runs of one setting may differ."""
@@ -48,8 +50,12 @@ def setting_of(training: Mapping[str, Any]) -> Setting:
             the optimiser does not read are no part of a setting, nor are those that say where the task's data lie.
     """
     kind = TASKS.get(training["task"]["name"])
-    # A run stored before its task gained a field was trained with that field's default.
-    whole = {**training, "task": {**(declared_defaults(kind) if kind else {}), **training["task"]}}
+    # A run stored before its task, or all runs, gained a field was trained with what the field was introduced with.
+    whole = {
+        **introduced_fields(RunConfig),
+        **training,
+        "task": {**(declared_defaults(kind) if kind else {}), **training["task"]},
+    }
     values = identity(whole, defaults={}, unkeyed=getattr(kind, "unkeyed", ()))
     task = values.pop("task")
     return _setting(

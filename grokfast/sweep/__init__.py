@@ -7,7 +7,7 @@ from grokfast.sweep.journal import begun_shards, sweeps_of
 from grokfast.sweep.plan import Plan, make_plan, part_of
 from grokfast.sweep.repair import Repair, repair_store
 from grokfast.sweep.shard import Job, Outcome, Receipt, run_shard
-from grokfast.sweep.shards import Shard
+from grokfast.training.shards import Shard
 
 __all__ = [
     "Job",

@@ -17,9 +17,9 @@ from distributed import Client, Future, KilledWorker
 from grokfast.errors import SweepError
 from grokfast.sweep.plan import Plan
 from grokfast.sweep.shard import Job, Outcome, Receipt
-from grokfast.sweep.shards import Shard
 from grokfast.sweep.stopping import Stopping
 from grokfast.sweep.worker import TOPIC, request_stop, train
+from grokfast.training.shards import Shard
 
 _AGAIN = 2.0  # seconds until a shard that another process trains, or whose receipt was lost, is tried again
 _TICK = 0.2  # seconds between looks at signals and at the scheduler

@@ -19,6 +19,7 @@ from grokfast.sweep.plan import make_plan
 from grokfast.sweep.shard import Job, Outcome
 from grokfast.sweep.stopping import stopping
 from grokfast.training import Observer
+from grokfast.training.kept import check_extendable
 
 
 def run_sweep(
@@ -37,6 +38,7 @@ def run_sweep(
     timeout: float = 60.0,
     dashboard: bool = False,
     observers: Sequence[Observer] = (),
+    keep_state: bool = False,
     listener: Listener | None = None,
     resume: str = "",
 ) -> SweepReport:
@@ -61,6 +63,7 @@ def run_sweep(
         timeout: Seconds to wait for a scheduler, and for one that was lost to come back.
         dashboard: Serve Dask's pages about local workers on loopback; everyone on this machine can read them.
         observers: Further observers, which must be picklable by Dask; each stack gets copies.
+        keep_state: Keep the end states of the runs, from which sweeps of more epochs go on.
         listener: Told what happens.
         resume: Command that starts the sweep again, for ``grokfast status``.
 
@@ -78,6 +81,8 @@ def run_sweep(
         raise ConfigError("a dashboard is for local workers; a scheduler of your own has its own pages")
     store = Store(folder)
     store.check_writable()
+    if keep_state:
+        check_extendable(sweep.configs)
     local = scheduler is None and scheduler_file is None
     count = local_workers(workers, device, cores()) if local else max(1, workers)
     plan = make_plan(
@@ -100,6 +105,7 @@ def run_sweep(
             device=device,
             redo=plan.redo,
             observers=tuple(observers),
+            keep_state=keep_state,
         )
         keys = [config.key for config in sweep.configs]
         with (

@@ -9,7 +9,6 @@ from threading import Event
 
 from grokfast.errors import GrokfastError
 from grokfast.sweep.plan import Plan
-from grokfast.sweep.shards import Shard
 from grokfast.training import (
     Interrupted,
     RunConfig,
@@ -21,8 +20,9 @@ from grokfast.training import (
 from grokfast.training.geometry import geometry_of, look_epochs
 from grokfast.training.memory import free_memory, member_bytes, parameter_bytes
 from grokfast.training.observing import asked_observers, built_in_observers
-from grokfast.training.state import STATES_KEPT
-from grokfast.training.train import quiet_numerics
+from grokfast.training.shards import Shard
+from grokfast.training.stack import quiet_numerics
+from grokfast.training.statefiles import STATES_KEPT
 
 _ENDLESS = 1_000_000  # epochs
 _SHORT = 1.0  # seconds that one measurement of an epoch takes, at least one epoch

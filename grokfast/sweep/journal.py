@@ -19,7 +19,7 @@ from grokfast.store.atomic import read_sealed, write_sealed
 from grokfast.store.checking import SWEEPS
 from grokfast.store.lock import is_held, lock
 from grokfast.sweep.plan import Plan
-from grokfast.sweep.shards import SHARDS, shard_note
+from grokfast.training.shards import SHARDS, shard_note
 
 
 class Journal:

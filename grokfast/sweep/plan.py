@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 
 from grokfast._checks import check_at_least
 from grokfast.errors import ConfigError, StoreError
 from grokfast.store import Store
-from grokfast.store.lock import is_held
-from grokfast.sweep.shards import SHARDS, Shard, adopt, read_shard
-from grokfast.training import Observer, RunConfig, missing_looks, plan_stacks
+from grokfast.training import Observer, RunConfig, plan_stacks
+from grokfast.training.kept import KeptStates
 from grokfast.training.looks import observer_looks
 from grokfast.training.memory import free_memory, member_bytes
+from grokfast.training.shards import Shard, resumable_shards
 from grokfast.training.stored import outstanding, united, warn_unseen
 from grokfast.training.train import STACK_SIZE
 
@@ -101,7 +100,7 @@ def make_plan(
         configs = [config for shard in mine for config in shard.configs]
     found = _compared(configs, store, observers, force=force, retry_failed=retry_failed)
     missing = dict(found.missing)
-    begun = _begun(store.root, {config.key for config in configs}, missing)
+    begun = resumable_shards(store.root, {config.key for config in configs}, missing)
     for shard in begun:
         for key in shard.keys:
             missing.pop(key, None)
@@ -109,7 +108,7 @@ def make_plan(
         members = [[missing[config.key] for config in shard.configs if config.key in missing] for shard in mine]
         groups = [stack for group in members for stack in plan_stacks(group, size=max(1, len(group)))]
     else:
-        groups = _grouped(list(missing.values()), workers, stack_size)
+        groups = _grouped(list(missing.values()), workers, stack_size, KeptStates(store).extended_at)
     shards = [*begun, *(Shard(tuple(group)) for group in groups if group)]
     return Plan(
         shards=tuple(sorted(shards, key=lambda shard: -shard.work)),
@@ -187,7 +186,9 @@ def part_of(configs: Sequence[RunConfig], i: int, n: int, stack_size: int = STAC
     return parts[i - 1]
 
 
-def _grouped(configs: Sequence[RunConfig], workers: int, stack_size: int | None) -> list[list[RunConfig]]:
+def _grouped(
+    configs: Sequence[RunConfig], workers: int, stack_size: int | None, apart: Callable[[RunConfig], int]
+) -> list[list[RunConfig]]:
     groups: dict[str, list[RunConfig]] = {}
     for config in configs:
         groups.setdefault(config.stack_key, []).append(config)
@@ -195,26 +196,5 @@ def _grouped(configs: Sequence[RunConfig], workers: int, stack_size: int | None)
     stacks = []
     for group in groups.values():
         fits = max(1, math.floor(room / member_bytes(group[0])))
-        stacks += plan_stacks(group, workers, stack_size or min(STACK_SIZE, fits))
+        stacks += plan_stacks(group, workers, stack_size or min(STACK_SIZE, fits), apart=apart)
     return stacks
-
-
-def _begun(root: Path, wanted: set[str], missing: Mapping[str, RunConfig]) -> list[Shard]:
-    """Shards with a saved state or in training elsewhere, whose members all belong to the sweep and look at enough."""
-    found: list[Shard] = []
-    for folder in sorted((root / SHARDS).glob("*")):
-        shard = read_shard(folder)
-        if shard is None or not set(shard.keys) <= wanted or not set(shard.keys) & missing.keys():
-            continue
-        if any(missing_looks(missing[key].looks(), shard.looks, shard.epochs) for key in shard.keys if key in missing):
-            continue
-        if any(folder.rglob("state-*.json")) or (folder / "split").exists() or is_held(folder / "lock"):
-            adopt(folder, shard)
-            found.append(shard)
-    chosen: list[Shard] = []
-    taken: set[str] = set()
-    for shard in sorted(found, key=lambda shard: -len(shard.configs)):
-        if not taken & set(shard.keys):
-            chosen.append(shard)
-            taken |= set(shard.keys)
-    return chosen

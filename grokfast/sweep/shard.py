@@ -19,7 +19,6 @@ from grokfast.errors import StoreError
 from grokfast.store import Store
 from grokfast.store.atomic import write_json
 from grokfast.store.lock import lock
-from grokfast.sweep.shards import Shard, write_shard
 from grokfast.training import (
     Interrupted,
     Observer,
@@ -31,8 +30,10 @@ from grokfast.training import (
     with_looks,
 )
 from grokfast.training.endlooks import look_at_end
+from grokfast.training.kept import KeptStates
 from grokfast.training.looks import observer_looks
 from grokfast.training.results import failed_result
+from grokfast.training.shards import Shard, write_shard
 from grokfast.training.stored import outstanding, publish
 
 DEATHS = 5
@@ -105,6 +106,7 @@ class Job:
         device: Where to train.
         redo: Keys that are published again although the store holds them.
         observers: Further observers; each stack gets copies of its own.
+        keep_state: Keep the end states of the runs, from which longer ones go on.
     """
 
     root: Path
@@ -112,6 +114,7 @@ class Job:
     device: str = "cpu"
     redo: frozenset[str] = frozenset()
     observers: Sequence[Observer] = ()
+    keep_state: bool = False
 
 
 def run_shard(shard: Shard, job: Job, *, report: Report | None = None, stop: Event | None = None) -> Receipt:
@@ -167,6 +170,7 @@ def _train(shard: Shard, folder: Path, job: Job, receipt: Receipt, report: Repor
             on_epoch=progress,
             stop=stop,
             keeper=keeper,
+            kept=KeptStates(store, job.keep_state, job.device),
         )
     except Interrupted:
         _attempt_over(folder)

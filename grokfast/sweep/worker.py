@@ -20,7 +20,7 @@ import torch
 from distributed import Worker, WorkerPlugin, get_worker
 
 from grokfast.sweep.shard import Job, run_shard
-from grokfast.sweep.shards import Shard
+from grokfast.training.shards import Shard
 
 TOPIC = "grokfast-sweep-"
 """Beginning of the name under which the progress of a sweep is told."""

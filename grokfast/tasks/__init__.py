@@ -1,10 +1,10 @@
 """Tasks behind one protocol; ``TASKS`` lists them by name."""
 
-from grokfast.tasks.base import Features, Split, Task, evaluate
+from grokfast.tasks.base import Features, Split, Task, evaluate, loss_function_of
 from grokfast.tasks.choice import Network, TokenTask
 from grokfast.tasks.ising import Ising
 from grokfast.tasks.mnist import Mnist
-from grokfast.tasks.modular import Modular, Operation
+from grokfast.tasks.modular import Modular, Operation, added_modulus
 from grokfast.tasks.modular_addition import ModularAddition
 from grokfast.tasks.modules import fresh_module, load_parameters
 from grokfast.tasks.network import NetworkTask
@@ -36,12 +36,14 @@ __all__ = [
     "Split",
     "Task",
     "TokenTask",
+    "added_modulus",
     "check_stack",
     "evaluate",
     "find_task",
     "fresh_module",
     "layer_features",
     "load_parameters",
+    "loss_function_of",
     "mean_loss",
     "readings",
     "reference_of",

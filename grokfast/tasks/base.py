@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from grokfast.measures import Column
 from grokfast.models import Params
 from grokfast.ops import cross_entropy
+from grokfast.tasks.outputs import Loss, LossFunction, judge_members
 
 _SAMPLES_AT_ONCE = 1024
 
@@ -131,8 +132,13 @@ class Task(Protocol):
 
 def losses_of_logits(task: Task, params: Mapping[str, Tensor], inputs: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
     """``Task.losses`` for any task, from its logits."""
+    kind = loss_function_of(task)
     with torch.no_grad():
-        loss, correct, _ = cross_entropy(task.logits(params, inputs), labels, False)
+        outputs = task.logits(params, inputs)
+        if kind is Loss.CROSS_ENTROPY:
+            loss, correct, _ = cross_entropy(outputs, labels, False)
+        else:
+            loss, correct, _ = judge_members(kind, outputs, labels, False)
     return loss, correct
 
 
@@ -141,10 +147,23 @@ def gradients_by_autograd(
 ) -> tuple[Tensor, Tensor]:
     """``Task.gradients`` for any task, from its logits: the members' losses are summed, so each keeps its own."""
     leaves = {name: tensor.detach().requires_grad_() for name, tensor in params.items()}
-    loss, correct, _ = cross_entropy(task.logits(leaves, inputs), labels, True)
-    for name, grad in zip(leaves, torch.autograd.grad(loss.sum(), list(leaves.values())), strict=True):
-        out[name].copy_(grad)
+    kind, tensors = loss_function_of(task), list(leaves.values())
+    if kind is Loss.CROSS_ENTROPY:
+        loss, correct, _ = cross_entropy(task.logits(leaves, inputs), labels, True)
+        gradients = torch.autograd.grad(loss.sum(), tensors)
+    else:
+        outputs = task.logits(leaves, inputs)
+        loss, correct, slope = judge_members(kind, outputs.detach(), labels, True)
+        gradients = torch.autograd.grad(outputs, tensors, slope)
+    for name, gradient in zip(leaves, gradients, strict=True):
+        out[name].copy_(gradient)
     return loss.detach(), correct
+
+
+def loss_function_of(task: Task) -> Loss | LossFunction:
+    """What a task's networks are trained to lower: its ``loss_function``, or cross entropy where it names none."""
+    found: Loss | LossFunction = getattr(task, "loss_function", Loss.CROSS_ENTROPY)
+    return found
 
 
 def evaluate(task: Task, params: Mapping[str, Tensor], inputs: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:

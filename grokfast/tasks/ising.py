@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from grokfast._checks import check_at_least, check_fraction, parse_choice
+from grokfast._checks import check_at_least, check_fraction
 from grokfast.errors import ConfigError
 from grokfast.ising import Dynamics, IsingDataset, Phase, train_test_split
 from grokfast.ising.dataset import phases
@@ -20,9 +20,11 @@ from grokfast.ising.quantities import QUANTITIES
 from grokfast.measures import Column, Kind
 from grokfast.models import CnnShape, Params, cnn, cnn_on_pictures, cnn_preactivations, initial_cnn
 from grokfast.ops import cnn_cross_entropy_direct
-from grokfast.tasks.base import Features, Split
+from grokfast.tasks.base import Features, Split, gradients_by_autograd, losses_of_logits
+from grokfast.tasks.fields import take_types
 from grokfast.tasks.ising_data import data_of_file, fingerprint, sampled_data
 from grokfast.tasks.neurons import layer_columns, layer_features
+from grokfast.tasks.outputs import Loss
 from grokfast.tasks.registry import register_task
 from grokfast.tasks.streams import stream
 
@@ -52,6 +54,7 @@ class Ising:
         data_hash: Hash of the file's snapshots, which is; taken from the file when left empty.
         stratified: Half of each phase in both parts, as the paper's text has it; False shuffles all snapshots and takes
             the first, as its published code does.
+        loss: What is lowered: cross entropy, in one operation, or another :class:`Loss`.
 
     Raises:
         ConfigError: If a value is out of range or there are fewer snapshots of a phase than the sizes ask for.
@@ -83,8 +86,10 @@ class Ising:
     data_file: str = ""
     data_hash: str = ""
     stratified: bool = True
+    loss: Loss = Loss.CROSS_ENTROPY
 
     def __post_init__(self) -> None:
+        take_types(self)  # one spelling of each value, so that equal tasks have equal keys
         for name, least in (("kernel", 1), ("sweeps", 0), ("temperatures", 1), ("snapshots", 1), ("data_seed", 0)):
             check_at_least(name, getattr(self, name), least, error=ConfigError)
         if self.kernel % 2 == 0:
@@ -107,17 +112,8 @@ class Ising:
                     f"{name} must be even to hold half of each phase (or stratified false), got {getattr(self, name)}"
                 )
         check_fraction("label_noise", self.label_noise, closed=True, error=ConfigError)
-        object.__setattr__(self, "dynamics", parse_choice("dynamics", self.dynamics, Dynamics, error=ConfigError))
         if not self.dynamics.is_local:
             raise ConfigError(f"dynamics must be 'metropolis' or 'glauber', got '{self.dynamics}'")
-        # One spelling of each value, so that equal tasks have equal keys.
-        for name in ("L", "kernel", "sweeps", "temperatures", "snapshots", "data_seed", "train_size", "test_size"):
-            object.__setattr__(self, name, int(getattr(self, name)))
-        for name in ("channels", "hidden"):
-            object.__setattr__(self, name, tuple(int(width) for width in getattr(self, name)))
-        object.__setattr__(self, "label_noise", float(self.label_noise))
-        if not isinstance(self.stratified, bool):
-            raise ConfigError(f"stratified must be true or false, got {self.stratified!r}")
         self._check_data()
 
     def _check_data(self) -> None:
@@ -190,6 +186,11 @@ class Ising:
         return self.train_size
 
     @property
+    def loss_function(self) -> Loss:
+        """``loss``."""
+        return self.loss
+
+    @property
     def shape(self) -> CnnShape:
         """The sizes of the network."""
         return CnnShape(self.L, self.channels, self.kernel, self.hidden, len(Phase))
@@ -224,14 +225,18 @@ class Ising:
         return cnn_on_pictures(params, inputs)
 
     def losses(self, params: Mapping[str, Tensor], inputs: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
-        """Mean loss ``[E]`` in nats and correct predictions ``[E]``, in one operation."""
+        """Mean loss ``[E]`` and correct predictions ``[E]``; of cross entropy, in nats, in one operation."""
+        if self.loss is not Loss.CROSS_ENTROPY:
+            return losses_of_logits(self, params, inputs, labels)
         loss, correct = cnn_cross_entropy_direct(list(params.values()), inputs, labels, [])
         return loss, correct
 
     def gradients(
         self, params: Mapping[str, Tensor], inputs: Tensor, labels: Tensor, out: Mapping[str, Tensor]
     ) -> tuple[Tensor, Tensor]:
-        """The losses, and their gradients into ``out``, in one operation."""
+        """The losses, and their gradients into ``out``; of cross entropy in one operation."""
+        if self.loss is not Loss.CROSS_ENTROPY:
+            return gradients_by_autograd(self, params, inputs, labels, out)
         loss, correct = cnn_cross_entropy_direct(list(params.values()), inputs, labels, list(out.values()))
         return loss, correct
 

@@ -15,6 +15,8 @@ from grokfast.measures import Column, FourierBasis, InputBlocks, input_ipr, laye
 from grokfast.models import Params, initial_mlp, mlp, mlp_on_pairs
 from grokfast.ops import mlp_adam_epoch_direct, mlp_cross_entropy_direct, mlp_losses, mlp_nested_losses
 from grokfast.tasks.base import Features, Split, gradients_by_autograd, losses_of_logits
+from grokfast.tasks.fields import take_types
+from grokfast.tasks.outputs import Loss
 from grokfast.tasks.registry import register_task
 from grokfast.tasks.streams import stream
 
@@ -29,6 +31,7 @@ class ModularAddition:
         hidden: Widths of the hidden layers.
         train_fraction: Share of the pairs used for training, in (0, 1).
         label_noise: Share of the training labels replaced by a wrong class drawn at random, in [0, 1].
+        loss: What is lowered: cross entropy, which one hidden layer has kernels for, or another :class:`Loss`.
 
     Source:
         arXiv 2502.01739, table of models.
@@ -46,8 +49,10 @@ class ModularAddition:
     hidden: tuple[int, ...] = (512,)
     train_fraction: float = 0.7
     label_noise: float = 0.0
+    loss: Loss = Loss.CROSS_ENTROPY
 
     def __post_init__(self) -> None:
+        take_types(self)  # one spelling of each value, so that equal tasks have equal keys
         check_at_least("P", self.P, 2, error=ConfigError)
         if not self.hidden:
             raise ConfigError("hidden must name at least one hidden width, got none")
@@ -55,16 +60,21 @@ class ModularAddition:
             check_at_least("hidden width", width, 1, error=ConfigError)
         check_fraction("train_fraction", self.train_fraction, error=ConfigError)
         check_fraction("label_noise", self.label_noise, closed=True, error=ConfigError)
-        # One spelling of each value, so that equal tasks have equal keys.
-        object.__setattr__(self, "P", int(self.P))
-        object.__setattr__(self, "hidden", tuple(int(width) for width in self.hidden))
-        object.__setattr__(self, "train_fraction", float(self.train_fraction))
-        object.__setattr__(self, "label_noise", float(self.label_noise))
         if not 0 < self.train_samples < self.P**2:
             raise ConfigError(
                 f"train_fraction must leave at least one of the {self.P**2} pairs on each side, "
                 f"got {self.train_fraction}"
             )
+
+    @property
+    def loss_function(self) -> Loss:
+        """``loss``."""
+        return self.loss
+
+    @property
+    def _is_fused(self) -> bool:
+        """Whether there are kernels for it."""
+        return len(self.hidden) == 1 and self.loss is Loss.CROSS_ENTROPY
 
     @property
     def defaults(self) -> Mapping[str, Any]:
@@ -118,8 +128,8 @@ class ModularAddition:
         return mlp_on_pairs(params, inputs)
 
     def losses(self, params: Mapping[str, Tensor], inputs: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
-        """Mean loss ``[E]`` in nats and correct predictions ``[E]``; fused for one hidden layer."""
-        if len(self.hidden) > 1:
+        """Mean loss ``[E]`` and correct predictions ``[E]``; fused for one hidden layer and cross entropy."""
+        if not self._is_fused:
             return losses_of_logits(self, params, inputs, labels)
         loss, correct = mlp_losses(list(params.values()), inputs, labels)
         return loss, correct
@@ -127,8 +137,8 @@ class ModularAddition:
     def nested_losses(
         self, params: Mapping[str, Tensor], arrivals: Mapping[str, Tensor], count: int, inputs: Tensor, labels: Tensor
     ) -> tuple[Tensor, Tensor] | None:
-        """The losses of nested networks (:func:`grokfast.ops.mlp_nested_losses`), for one hidden layer on the CPU."""
-        if len(self.hidden) > 1 or inputs.device.type != "cpu":
+        """The losses of nested networks (:func:`grokfast.ops.mlp_nested_losses`), for one hidden layer."""
+        if not self._is_fused:
             return None
         when = [arrivals[name] for name in params]
         loss, correct = mlp_nested_losses(list(params.values()), when, count, inputs, labels)
@@ -137,8 +147,8 @@ class ModularAddition:
     def gradients(
         self, params: Mapping[str, Tensor], inputs: Tensor, labels: Tensor, out: Mapping[str, Tensor]
     ) -> tuple[Tensor, Tensor]:
-        """The losses, and their gradients into ``out``; fused for one hidden layer."""
-        if len(self.hidden) > 1:
+        """The losses, and their gradients into ``out``; fused for one hidden layer and cross entropy."""
+        if not self._is_fused:
             return gradients_by_autograd(self, params, inputs, labels, out)
         loss, correct = mlp_cross_entropy_direct(list(params.values()), inputs, labels, list(out.values()))
         return loss, correct
@@ -156,12 +166,12 @@ class ModularAddition:
         eps: float,
         decoupled: bool,
     ) -> tuple[Tensor, Tensor] | None:
-        """An epoch in one operation (:func:`grokfast.ops.mlp_adam_epoch_`), for one hidden layer on the CPU.
+        """An epoch in one operation (:func:`grokfast.ops.mlp_adam_epoch_`), for one hidden layer.
 
         None, and nothing done, elsewhere and where a subclass has gradients of its own.
         """
         own = type(self).gradients is not ModularAddition.gradients
-        if own or len(self.hidden) > 1 or inputs.device.type != "cpu":
+        if own or not self._is_fused:
             return None
         means, squares = (list(group) for group in moments)
         loss, correct = mlp_adam_epoch_direct(

@@ -24,6 +24,9 @@ class Loss(StrEnum):
     STABLEMAX = "stablemax"
     """Cross entropy with probabilities ``s(f_c) / Σ s(f)``, ``s(x) = x + 1`` from zero up and ``1 / (1 - x)`` below:
     no softmax that saturates (Prieto et al. 2025, arXiv 2501.04697)."""
+    HINGE = "hinge"
+    """``max(0, 1 + max_{c ≠ y} f_c - f_y)`` (Crammer & Singer 2001); of two classes the hinge of the difference of the
+    outputs, as for sparse parity (Barak et al. 2022, arXiv 2207.08799)."""
 
 
 LossFunction = Callable[[Tensor, Tensor], Tensor]
@@ -66,13 +69,12 @@ def judge(loss: Loss | LossFunction, outputs: Tensor, labels: Tensor, with_gradi
             targets = torch.nn.functional.one_hot(labels, outputs.shape[-1]).to(outputs.dtype)
         difference = outputs - targets
         return Judged(difference.square().mean(), correct, difference * (2 / difference.numel()))
-    if loss is Loss.STABLEMAX:
-        loss = _stablemax
+    function = _of_own(loss)
     if not with_gradient:
-        return Judged(_own(loss, outputs, labels), correct, None)
+        return Judged(_own(function, outputs, labels), correct, None)
     leaf = outputs.detach().requires_grad_()
     with torch.enable_grad():
-        mean = _own(loss, leaf, labels)
+        mean = _own(function, leaf, labels)
     if not mean.requires_grad:
         raise ConfigError("a loss must depend on the outputs in a way that can be differentiated")
     return Judged(mean.detach(), correct, torch.autograd.grad(mean, leaf)[0])
@@ -91,7 +93,27 @@ def mean_loss(loss: Loss | LossFunction, outputs: Tensor, labels: Tensor) -> Ten
     if loss is Loss.MEAN_SQUARED_ERROR:
         targets = labels if labels.is_floating_point() else torch.nn.functional.one_hot(labels, outputs.shape[-1])
         return torch.nn.functional.mse_loss(outputs, targets.to(outputs.dtype))
-    return _own(_stablemax if loss is Loss.STABLEMAX else loss, outputs, labels)
+    return _own(_of_own(loss), outputs, labels)
+
+
+def judge_members(
+    loss: Loss | LossFunction, outputs: Tensor, labels: Tensor, with_gradient: bool
+) -> tuple[Tensor, Tensor, Tensor | None]:
+    """:func:`judge` of each member's outputs.
+
+    Args:
+        loss: Which.
+        outputs: ``[E, N, ...]``, without a history.
+        labels: ``[E, N]``, or float targets ``[E, N, ...]``.
+        with_gradient: Whether the gradient is wanted.
+
+    Returns:
+        Mean loss ``[E]``, right predictions ``[E]``, and the gradient ``[E, N, ...]`` of each member's own loss.
+    """
+    found = [judge(loss, *one, with_gradient) for one in zip(outputs, labels, strict=True)]
+    gradients = [judged.gradient for judged in found if judged.gradient is not None]
+    stacked = torch.stack(gradients) if with_gradient else None
+    return torch.stack([judged.loss for judged in found]), torch.stack([judged.correct for judged in found]), stacked
 
 
 def _stablemax(outputs: Tensor, labels: Tensor) -> Tensor:
@@ -101,6 +123,21 @@ def _stablemax(outputs: Tensor, labels: Tensor) -> Tensor:
     above, below = outputs.clamp_min(0), outputs.clamp_max(0)
     logs = torch.where(outputs >= 0, torch.log1p(above), -torch.log1p(-below))
     return logs.logsumexp(-1) - logs.gather(-1, labels[:, None])[:, 0]
+
+
+def _hinge(outputs: Tensor, labels: Tensor) -> Tensor:
+    if not are_labels(labels):
+        raise ConfigError(f"the hinge loss takes classes, int64 [N], got {labels.dtype} {list(labels.shape)}")
+    own = labels[:, None]
+    best = outputs.scatter(-1, own, -torch.inf).amax(-1)
+    return (1 + best - outputs.gather(-1, own)[:, 0]).clamp_min(0)
+
+
+_OWN: dict[Loss, LossFunction] = {Loss.STABLEMAX: _stablemax, Loss.HINGE: _hinge}
+
+
+def _of_own(loss: Loss | LossFunction) -> LossFunction:
+    return _OWN[loss] if isinstance(loss, Loss) else loss
 
 
 def _own(loss: LossFunction, outputs: Tensor, labels: Tensor) -> Tensor:

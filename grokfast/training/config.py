@@ -7,10 +7,7 @@ import json
 import typing
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from enum import StrEnum
-from typing import Any
-
-import torch
+from typing import Any, Literal
 
 from grokfast._checks import (
     check_at_least,
@@ -24,8 +21,12 @@ from grokfast.geometry import parse_variants
 from grokfast.observe import check_schedule
 from grokfast.store.identity import declared_defaults, family_of, identity, key_of, plain
 from grokfast.tasks import TASKS, ModularAddition, Task, task_from_dict, task_to_dict
-from grokfast.training.fields import INTRODUCED, check_of
+from grokfast.tasks.fields import take_types
+from grokfast.training.choices import Optimizer, Precision, TrainMetrics
+from grokfast.training.fields import FULL, added, introduced_fields
+from grokfast.training.hooks import hooks_of, spelled
 from grokfast.training.looks import LOOK_FIELDS, looks_of
+from grokfast.training.rates import RateDecay
 
 
 class _OfTask:
@@ -38,38 +39,6 @@ class _OfTask:
 OF_TASK: Any = _OfTask()
 
 
-class Optimizer(StrEnum):
-    """Optimisers of the stacked engine."""
-
-    ADAM = "adam"
-    """L2 decay in the gradient, as ``torch.optim.Adam(weight_decay=...)``; the paper's choice."""
-    ADAMW = "adamw"
-    """Decoupled decay, as ``torch.optim.AdamW``."""
-    SGD = "sgd"
-    """Momentum and L2 decay, as ``torch.optim.SGD``."""
-
-
-class TrainMetrics(StrEnum):
-    """Where train loss and accuracy of an epoch are taken."""
-
-    RUNNING = "running"
-    """Over the epoch's batches while the weights change: the authors' way, at no cost; always taken."""
-    FULL = "full"
-    """Besides, in columns that end in ``_full``, in a pass over the whole train split after the epoch."""
-
-
-class Precision(StrEnum):
-    """Floating-point type of the parameters."""
-
-    FLOAT32 = "float32"
-    FLOAT64 = "float64"
-
-    @property
-    def dtype(self) -> torch.dtype:
-        """The torch dtype."""
-        return torch.float32 if self is Precision.FLOAT32 else torch.float64
-
-
 @dataclass(frozen=True)
 class RunConfig:
     """One run. What is not set is what the paper has: its main text for modular addition, its table for Ising.
@@ -79,7 +48,8 @@ class RunConfig:
         w0: Initialisation scale: every initial parameter is multiplied by it.
         seed: Seed of the split, the initialisation, the label noise and the batch order.
         epochs: Number of epochs, at least 1; by default the task's, as are batch size, learning rate and weight decay.
-        batch_size: Samples a step; the last batch of an epoch may be smaller.
+        batch_size: Samples a step; the last batch of an epoch may be smaller. ``"full"`` is the number of training
+            samples, and is kept as that number.
         optimizer: ``"adam"``, ``"adamw"`` or ``"sgd"``.
         learning_rate: Step size, > 0.
         weight_decay: Decay coefficient, >= 0.
@@ -88,6 +58,12 @@ class RunConfig:
         eps: Adam's epsilon, > 0.
         momentum: SGD's momentum, in [0, 1).
         reshuffle: Whether the batch order is drawn anew each epoch; the authors keep one order.
+        warmup_steps: Steps over which the learning rate rises in a straight line to its value.
+        rate_decay: How it falls after that: ``"none"``, ``"linear"`` or ``"cosine"``, over the rest of the run. The
+            number of epochs is then part of the training itself: such a run cannot be extended.
+        rate_end: Share of the learning rate that the decay ends with, in [0, 1].
+        hooks: What is done to gradients before each step and to parameters after it, in order: ``"ema:0.98:2"``,
+            ``"orthogonal"``, ``"sphere"`` (:mod:`grokfast.training.hooks`).
         train_metrics: ``"running"``, or ``"full"`` for a pass over the train split after each epoch besides.
         precision: ``"float32"`` or ``"float64"``.
         checkpoint_schedule: Epochs whose parameters are stored; the last always is.
@@ -118,7 +94,7 @@ class RunConfig:
     w0: float = 1.0
     seed: int = 0
     epochs: int = OF_TASK
-    batch_size: int = OF_TASK
+    batch_size: int | Literal["full"] = OF_TASK
     optimizer: Optimizer = Optimizer.ADAM
     learning_rate: float = OF_TASK
     weight_decay: float = OF_TASK
@@ -127,6 +103,10 @@ class RunConfig:
     eps: float = 1e-8
     momentum: float = 0.9
     reshuffle: bool = False
+    warmup_steps: int = added(0)
+    rate_decay: RateDecay = added(RateDecay.NONE)  # noqa: RUF009 - an enum does not change
+    rate_end: float = added(0.0)
+    hooks: tuple[str, ...] = added(())
     train_metrics: TrainMetrics = TrainMetrics.RUNNING
     precision: Precision = Precision.FLOAT32
     checkpoint_schedule: str = "last"
@@ -143,8 +123,7 @@ class RunConfig:
         if not isinstance(self.task, Task):
             raise ConfigError(f"task must be one of {sorted(TASKS)}, got {self.task!r}")
         self._take_defaults()
-        for name, check in _TYPES.items():
-            object.__setattr__(self, name, check(name, getattr(self, name)))
+        take_types(self)
         for name in ("w0", "learning_rate", "eps"):
             check_positive(name, getattr(self, name), error=ConfigError)
         for name in ("weight_decay", "geometry_stiff"):
@@ -154,9 +133,14 @@ class RunConfig:
             check_fraction(name, value, closed=True, error=ConfigError)
             if value == 1:
                 raise ConfigError(f"{name} must lie in [0, 1), got {value!r}")
-        check_at_least("seed", self.seed, 0, error=ConfigError)
+        for name in ("seed", "warmup_steps"):
+            check_at_least(name, getattr(self, name), 0, error=ConfigError)
+        if self.batch_size == FULL:
+            object.__setattr__(self, "batch_size", self.task.train_samples)
         for name in ("epochs", "batch_size", "geometry_step"):
             check_at_least(name, getattr(self, name), 1, error=ConfigError)
+        self._check_rate()
+        object.__setattr__(self, "hooks", tuple(map(spelled, hooks_of(self.hooks))))
         object.__setattr__(self, "geometry", "+".join(map(str, parse_variants(self.geometry))))
         for name in _SCHEDULES:
             self._check_schedule(name, getattr(self, name))
@@ -172,6 +156,17 @@ class RunConfig:
             check_schedule(schedule, self.epochs)
         except ConfigError as error:
             raise ConfigError(f"{name}: {error}") from error
+
+    def _check_rate(self) -> None:
+        check_fraction("rate_end", self.rate_end, closed=True, error=ConfigError)
+        if self.rate_decay is RateDecay.NONE:
+            if self.rate_end:
+                raise ConfigError(f"rate_end is where rate_decay ends, and there is none: got {self.rate_end!r}")
+        elif self.warmup_steps >= self.steps:
+            raise ConfigError(
+                f"warmup_steps must be fewer than the run's {self.steps} steps, or nothing is left for rate_decay "
+                f"{self.rate_decay.value!r}, got {self.warmup_steps}"
+            )
 
     def _take_defaults(self) -> None:
         for name, value in self.task.defaults.items():
@@ -215,6 +210,21 @@ class RunConfig:
         return looks_of(self)
 
     @property
+    def samples_a_step(self) -> int:
+        """``batch_size`` as the number that it is."""
+        return typing.cast("int", self.batch_size)
+
+    @property
+    def steps(self) -> int:
+        """Steps of the whole run."""
+        return self.epochs * -(-self.task.train_samples // self.samples_a_step)
+
+    @property
+    def rate_is_constant(self) -> bool:
+        """Whether every step has the same learning rate."""
+        return not self.warmup_steps and self.rate_decay is RateDecay.NONE
+
+    @property
     def key(self) -> str:
         """Name of the run in the store: a hash of what is trained, whatever is looked at.
 
@@ -227,8 +237,12 @@ class RunConfig:
 
     @property
     def family(self) -> str:
-        """Equal for runs that differ in nothing but their number of epochs."""
-        return family_of(self._identity())
+        """Equal for runs of which one is the beginning of the other: that differ in their number of epochs alone.
+
+        Where the learning rate decays, the number of epochs decides every step, and a run has no relatives.
+        """
+        alone = {} if self.rate_decay is RateDecay.NONE else {"decays over": self.epochs}
+        return family_of({**self._identity(), **alone})
 
     @property
     def stack_key(self) -> str:
@@ -242,9 +256,9 @@ class RunConfig:
     def _identity(self) -> dict[str, Any]:
         values = self.training()
         values["batch_size"] = min(values["batch_size"], self.task.train_samples)
-        for added in dataclasses.fields(self):
-            if INTRODUCED in added.metadata and values.get(added.name) == added.metadata[INTRODUCED]:
-                del values[added.name]
+        for name, introduced in introduced_fields(type(self)).items():
+            if values.get(name) == introduced:
+                del values[name]
         return identity(values, defaults=declared_defaults(type(self.task)), unkeyed=self.task.unkeyed)
 
 
@@ -256,10 +270,6 @@ _SCHEDULES = (
     "test_schedule",
     "geometry_schedule",
 )
-
-
-_CHOICES: dict[str, type[StrEnum]] = {c.__name__: c for c in (Optimizer, TrainMetrics, Precision)}
-_TYPES = {f.name: check_of(str(f.type), _CHOICES) for f in dataclasses.fields(RunConfig) if f.name != "task"}
 
 
 def _check_names(cls: type[Any], values: Mapping[str, Any], what: str) -> None:

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from grokfast.errors import InputError
 from grokfast.training.loop import StackState
+from grokfast.training.optimizers import remembered
 
 Callback = Callable[[StackState], None]
 
@@ -58,6 +59,8 @@ def _parts(state: StackState) -> Iterator[tuple[str, Any]]:
     for k, moments in enumerate(state.optimizer.moments):
         for name, tensor in zip(state.params, moments, strict=True):
             yield f"moment {k + 1} of {name}", tensor
+    for name, tensor in remembered(state.optimizer).items():
+        yield f"memory {name} of the hooks", tensor
     for name in ("learning_rate", "weight_decay", "active"):
         yield f"the optimiser's {name}", getattr(state.optimizer, name)
     yield "the optimiser's step", state.optimizer.step

@@ -47,14 +47,18 @@ class StateKeeper:
         return self._before + time.perf_counter() - self._started
 
     def start(
-        self, configs: Sequence[RunConfig], device: str | torch.device, observers: Sequence[Observer]
+        self,
+        configs: Sequence[RunConfig],
+        device: str | torch.device,
+        observers: Sequence[Observer],
+        begin: Callable[[Sequence[RunConfig], str | torch.device], StackState] = initial_stack,
     ) -> StackState:
-        """The saved state of the stack, or its initial one."""
+        """The saved state of the stack, or what ``begin`` gives: its initial one."""
         self._observers = observers
         found = load_state(configs, self.folder, device, observers=observers, on_damage=self._on_damage)
         self._started = self._last = time.perf_counter()
         if found is None:
-            return initial_stack(configs, device)
+            return begin(configs, device)
         state, self._before = found
         self.resumed_at = state.epoch
         return state

@@ -17,7 +17,8 @@ from grokfast.models import Params, member, stack_members, zeros_together
 from grokfast.observe import FULL_TRAIN, Observer, Snapshot, Watch, schedule_epochs
 from grokfast.observe import METRICS as METRIC_COLUMNS
 from grokfast.tasks import Split, check_stack, evaluate, stream
-from grokfast.training.config import RunConfig, TrainMetrics
+from grokfast.training.choices import TrainMetrics
+from grokfast.training.config import RunConfig
 from grokfast.training.history import Series
 from grokfast.training.observing import built_in_observers
 from grokfast.training.optimizers import OptimizerState, initial_state
@@ -44,6 +45,7 @@ class StackState:
         orders: Generators of the members' batch orders.
         batches: int64 ``[E, n_train]``: this epoch's order of the training samples.
         epoch: Epochs finished.
+        extended_at: Epoch at which it was taken up from the end of shorter runs; 0 if it was trained from the start.
         diverged: For each member the epoch at which it was frozen, 0 if it was not.
         history: By metric a series of ``[E]``, one row an epoch; NaN where there was no test pass.
         observed: By column, the epochs looked at and the ``[E]`` values.
@@ -63,6 +65,7 @@ class StackState:
     orders: list[torch.Generator]
     batches: Tensor
     epoch: int = 0
+    extended_at: int = 0
     diverged: list[int] = field(default_factory=list)
     history: dict[str, Series] = field(default_factory=lambda: {name: Series() for name in METRICS})
     observed: dict[str, list[tuple[int, Tensor]]] = field(default_factory=dict)

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
 
 from grokfast.models import Params, zeros_together
 from grokfast.ops import BoundAdam, sgd_step_
-from grokfast.training.config import Optimizer, RunConfig
+from grokfast.training.choices import Optimizer
+from grokfast.training.config import RunConfig
+from grokfast.training.hooks import after_step, before_step, hooks_of
+from grokfast.training.rates import rate_factor
 
 
 @dataclass
@@ -22,7 +25,9 @@ class OptimizerState:
         learning_rate: float64 ``[E]``.
         weight_decay: float64 ``[E]``.
         active: uint8 ``[E]``; frozen members have 0.
+        memory: What each of the configuration's hooks remembers, tensors with members as leading axis.
         step: Steps taken.
+        scaled: Learning rates of the step in hand, where they change from step to step.
         bound: Adam's step on the tensors of the step before, made when needed.
     """
 
@@ -30,7 +35,9 @@ class OptimizerState:
     learning_rate: Tensor
     weight_decay: Tensor
     active: Tensor
+    memory: list[list[Tensor]] = field(default_factory=list)
     step: int = 0
+    scaled: Tensor | None = None
     bound: BoundAdam | None = None
 
 
@@ -47,7 +54,13 @@ def initial_state(configs: Sequence[RunConfig], params: Params) -> OptimizerStat
         learning_rate=column([config.learning_rate for config in configs]),
         weight_decay=column([config.weight_decay for config in configs]),
         active=torch.ones(len(configs), dtype=torch.uint8, device=device),
+        memory=[hook.memory(params) for hook in hooks_of(configs[0].hooks)],
     )
+
+
+def remembered(state: OptimizerState) -> dict[str, Tensor]:
+    """What the hooks remember, by the place of hook and tensor."""
+    return {f"{k}/{j}": tensor for k, group in enumerate(state.memory) for j, tensor in enumerate(group)}
 
 
 def fused_epoch(
@@ -66,20 +79,20 @@ def fused_epoch(
         Mean training loss ``[E]`` and correct predictions ``[E]``.
     """
     run = getattr(config.task, "adam_epoch", None)
-    if run is None or config.optimizer is Optimizer.SGD:
+    if run is None or config.optimizer is Optimizer.SGD or config.hooks or not config.rate_is_constant:
         return None
     rows = (state.learning_rate, state.weight_decay, state.active)
     how = ((config.beta1, config.beta2), config.eps, config.optimizer is Optimizer.ADAMW)
     found: tuple[Tensor, Tensor] | None = run(
-        params, state.moments, inputs, labels, config.batch_size, rows, state.step, *how
+        params, state.moments, inputs, labels, config.samples_a_step, rows, state.step, *how
     )
     if found is not None:
-        state.step += -(-labels.shape[1] // config.batch_size)
+        state.step += -(-labels.shape[1] // config.samples_a_step)
     return found
 
 
 def optimizer_step(config: RunConfig, params: Params, gradients: Params, state: OptimizerState) -> None:
-    """One step of every active member, in place.
+    """One step of every active member, in place, with the configuration's hooks before and after it.
 
     Args:
         config: Any member's configuration; what a stack shares is read from it.
@@ -88,8 +101,27 @@ def optimizer_step(config: RunConfig, params: Params, gradients: Params, state: 
         state: Changed in place.
     """
     state.step += 1
+    hooks = hooks_of(config.hooks)
+    if hooks:
+        before_step(hooks, state.step, params, gradients, state.memory, state.active)
+    _update(config, params, gradients, state)
+    if hooks:
+        after_step(hooks, params, state.memory, state.active)
+
+
+def _rates(config: RunConfig, state: OptimizerState) -> Tensor:
+    """The members' learning rates at this step, in memory that stays where it is."""
+    if config.rate_is_constant:
+        return state.learning_rate
+    if state.scaled is None:
+        state.scaled = torch.empty_like(state.learning_rate)
+    factor = rate_factor(state.step, config.steps, config.warmup_steps, config.rate_decay, config.rate_end)
+    return torch.mul(state.learning_rate, factor, out=state.scaled)
+
+
+def _update(config: RunConfig, params: Params, gradients: Params, state: OptimizerState) -> None:
     tensors, grads = list(params.values()), [gradients[name] for name in params]
-    rows = (state.learning_rate, state.weight_decay, state.active)
+    rows = (_rates(config, state), state.weight_decay, state.active)
     if config.optimizer is Optimizer.SGD:
         sgd_step_(tensors, grads, state.moments[0], *rows, config.momentum)
         return

@@ -31,8 +31,9 @@ def run_record(config: RunConfig, device: str | torch.device = "cpu", **outcome:
         JSON values: ``schema``, ``key``, ``family`` (what runs share that differ in their number of epochs alone),
         ``task_class``, ``title``, ``config`` (what was trained), ``looks``, ``status``, ``diverged_epoch``,
         ``reason``, ``summary``, ``columns`` (what the measured columns are), ``problems`` (why a column ends),
-        ``parent`` (key of the shorter run that this one extends), ``seconds``, ``stacked_with``, ``host``,
-        ``versions``.
+        ``parent`` (key of the shorter run that this one extends), ``extended_at`` (the epoch at which it was
+        taken up from the parent's kept state; 0 if it was trained from the start), ``seconds``, ``stacked_with``,
+        ``host``, ``versions``.
     """
     task = type(config.task)
     return {
@@ -50,6 +51,7 @@ def run_record(config: RunConfig, device: str | torch.device = "cpu", **outcome:
         "columns": [],
         "problems": {},
         "parent": None,
+        "extended_at": 0,
         "seconds": 0.0,
         "stacked_with": 0,
         "host": platform.node(),

@@ -92,6 +92,7 @@ def stack_results(state: StackState, seconds: float, measures: Sequence[Measure]
             reason=f"the loss was not finite in epoch {diverged}" if diverged else None,
             summary=summary,
             columns=list(columns.values()),
+            extended_at=state.extended_at,
             problems=dict(state.problems),
             seconds=seconds / len(state.configs),
             stacked_with=len(state.configs) - 1,

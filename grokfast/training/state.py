@@ -18,23 +18,23 @@ from typing import Any
 
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import save_file
 from torch import Tensor
 
-from grokfast.checksums import sha256_of
 from grokfast.errors import StoreError
 from grokfast.measures import Column
 from grokfast.observe import Observer, Remembers
-from grokfast.store.atomic import read_sealed, write_atomically, write_sealed
+from grokfast.store.atomic import write_atomically, write_sealed
 from grokfast.store.identity import SCHEMA
-from grokfast.training.config import RunConfig, TrainMetrics
+from grokfast.training.choices import TrainMetrics
+from grokfast.training.config import RunConfig
 from grokfast.training.history import Series
 from grokfast.training.loop import StackState, initial_stack
+from grokfast.training.optimizers import remembered
+from grokfast.training.statefiles import DamagedError, load_sealed, newest_record, read_record, remove_old, seal
 
 STATE_FORMAT = 1
 """Version of this layout."""
-
-STATES_KEPT = 2
 
 
 def save_state(state: StackState, folder: Path, *, observers: Sequence[Observer] = (), seconds: float = 0.0) -> Path:
@@ -55,7 +55,7 @@ def save_state(state: StackState, folder: Path, *, observers: Sequence[Observer]
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        earlier = _newest(folder, state.epoch)
+        earlier = newest_record(folder, state.epoch)
         parts = [] if earlier is None else list(earlier["checkpoints"])
         parts += _keep_checkpoints(state, folder, {epoch for part in parts for epoch in part["epochs"]})
         tensors = folder / f"state-{state.epoch:08d}.safetensors"
@@ -66,18 +66,19 @@ def save_state(state: StackState, folder: Path, *, observers: Sequence[Observer]
             "epoch": state.epoch,
             "configs": [config.to_dict() for config in state.configs],
             "step": state.optimizer.step,
+            "extended_at": state.extended_at,
             "diverged": state.diverged,
             "observed": {name: [epoch for epoch, _ in looks] for name, looks in state.observed.items()},
             "columns": {name: [owner, column.to_dict()] for name, (owner, column) in state.columns.items()},
             "problems": state.problems,
             "seconds": seconds,
             "torch": torch.__version__,
-            "tensors": _seal(tensors),
+            "tensors": seal(tensors),
             "checkpoints": parts,
         }
         file = folder / f"state-{state.epoch:08d}.json"
         write_sealed(file, record)
-        _remove_old(folder, state.epoch)
+        remove_old(folder, state.epoch)
     except (OSError, SafetensorError) as error:
         raise StoreError(
             f"the state after epoch {state.epoch} could not be saved to {folder}: {error}; the state saved before stays"
@@ -110,18 +111,31 @@ def load_state(
     """
     for file in sorted(folder.glob("state-*.json"), reverse=True):
         try:
-            record = _read(file)
+            record = read_record(file)
             _check_version(file, record)
             _check_configs(file, record, configs)
             return _restore(configs, folder, record, device, observers), float(record["seconds"])
-        except _DamagedError as error:
+        except DamagedError as error:
             if on_damage is not None:
                 on_damage(str(error))
     return None
 
 
-class _DamagedError(Exception):
-    """A state file is not what was written."""
+def saved_configs(folder: Path) -> list[RunConfig] | None:
+    """The configurations that the newest sound state in a folder was saved with; None if there is none.
+
+    Raises:
+        StoreError: If a later version of grokfast saved it.
+        ConfigError: If they hold a field or a value that no configuration has.
+    """
+    for file in sorted(folder.glob("state-*.json"), reverse=True):
+        try:
+            record = read_record(file)
+        except DamagedError:
+            continue
+        _check_version(file, record)
+        return [RunConfig.from_dict(values) for values in record["configs"]]
+    return None
 
 
 def _tensors(state: StackState, observers: Sequence[Observer]) -> dict[str, Tensor]:
@@ -131,6 +145,7 @@ def _tensors(state: StackState, observers: Sequence[Observer]) -> dict[str, Tens
     tensors["optimizer/learning_rate"] = state.optimizer.learning_rate
     tensors["optimizer/weight_decay"] = state.optimizer.weight_decay
     tensors["optimizer/active"] = state.optimizer.active
+    tensors |= {f"hooks/{name}": tensor for name, tensor in remembered(state.optimizer).items()}
     tensors["orders"] = torch.stack([order.get_state() for order in state.orders])
     tensors["batches"] = state.batches
     tensors |= {f"history/{name}": series.rows for name, series in state.history.items() if len(series)}
@@ -151,8 +166,8 @@ def _restore(
     device: str | torch.device,
     observers: Sequence[Observer],
 ) -> StackState:
-    tensors = _load(folder, record["tensors"])
-    checkpoints = [_load(folder, part) for part in record["checkpoints"]]
+    tensors = load_sealed(folder, record["tensors"])
+    checkpoints = [load_sealed(folder, part) for part in record["checkpoints"]]
     # The tensors of a fresh stack have the strides that the kernels and the bits depend on: fill them.
     state = initial_stack(configs, device)
     for name, tensor in state.params.items():
@@ -163,11 +178,14 @@ def _restore(
     state.optimizer.learning_rate.copy_(tensors["optimizer/learning_rate"])
     state.optimizer.weight_decay.copy_(tensors["optimizer/weight_decay"])
     state.optimizer.active.copy_(tensors["optimizer/active"])
+    for name, tensor in remembered(state.optimizer).items():
+        tensor.copy_(tensors[f"hooks/{name}"])
     state.optimizer.step = int(record["step"])
     for order, saved in zip(state.orders, tensors["orders"], strict=True):
         order.set_state(saved.clone())
     state.batches = tensors["batches"].to(device)
     state.epoch = int(record["epoch"])
+    state.extended_at = int(record.get("extended_at", 0))
     state.diverged = [int(epoch) for epoch in record["diverged"]]
     for name in state.history:
         state.history[name] = Series(tensors.get(f"history/{name}"))
@@ -201,28 +219,7 @@ def _keep_checkpoints(state: StackState, folder: Path, kept: set[int]) -> list[d
         for name, tensor in params.items()
     }
     write_atomically(file, lambda draft: save_file(tensors, draft))
-    return [{**_seal(file), "epochs": new}]
-
-
-def _seal(file: Path) -> dict[str, Any]:
-    return {"file": file.name, "bytes": file.stat().st_size, "sha256": sha256_of(file)}
-
-
-def _load(folder: Path, seal: Mapping[str, Any]) -> dict[str, Tensor]:
-    file = folder / seal["file"]
-    try:
-        if file.stat().st_size != seal["bytes"] or sha256_of(file) != seal["sha256"]:
-            raise _DamagedError(f"{file} is damaged: its checksum is not the one it was saved with")
-        return dict(load_file(file))
-    except (OSError, SafetensorError) as error:
-        raise _DamagedError(f"{file} is damaged: {error}") from error
-
-
-def _read(file: Path) -> dict[str, Any]:
-    try:
-        return read_sealed(file)
-    except (OSError, ValueError) as error:
-        raise _DamagedError(f"{file} is damaged: {error}") from error
+    return [{**seal(file), "epochs": new}]
 
 
 def _check_version(file: Path, record: Mapping[str, Any]) -> None:
@@ -250,42 +247,3 @@ def _check_configs(file: Path, record: Mapping[str, Any], configs: Sequence[RunC
             f"{file} was saved by an earlier version of grokfast in the middle of runs with train_metrics 'full', "
             f"whose train losses have names of their own since: remove {file.parent} to train them from the start"
         )
-
-
-def _newest(folder: Path, epoch: int) -> dict[str, Any] | None:
-    """Record of the newest state up to ``epoch`` whose checkpoints are all there, to build upon."""
-    for file in sorted(folder.glob("state-*.json"), reverse=True):
-        try:
-            record = _read(file)
-        except _DamagedError:
-            continue
-        if record["epoch"] <= epoch and all(_present(folder, part) for part in record["checkpoints"]):
-            return record
-    return None
-
-
-def _present(folder: Path, seal: Mapping[str, Any]) -> bool:
-    file = folder / seal["file"]
-    return file.is_file() and bool(file.stat().st_size == seal["bytes"])
-
-
-def _remove_old(folder: Path, epoch: int) -> None:
-    """Keep the newest states and the files they name; drop the rest, damaged ones and drafts included.
-
-    States after ``epoch`` are damaged ones: training was not taken up from them.
-    """
-    needed: set[str] = set()
-    states = 0
-    for file in sorted(folder.glob("state-*.json"), reverse=True):
-        try:
-            record = _read(file)
-        except _DamagedError:
-            continue
-        if record["epoch"] > epoch or states == STATES_KEPT:
-            continue
-        states += 1
-        needed |= {file.name, record["tensors"]["file"], *(part["file"] for part in record["checkpoints"])}
-    for pattern in ("state-*", "kept-*", ".tmp-*"):
-        for file in folder.glob(pattern):
-            if file.name not in needed:
-                file.unlink(missing_ok=True)

@@ -49,6 +49,7 @@ def parts_of(params: Params, gradients: Params, optimizer: OptimizerState, membe
             learning_rate=optimizer.learning_rate[rows],
             weight_decay=optimizer.weight_decay[rows],
             active=optimizer.active[rows],
+            memory=[[tensor[rows] for tensor in group] for group in optimizer.memory],
         )
         values, slopes = ({name: tensor[rows] for name, tensor in group.items()} for group in (params, gradients))
         found.append(Part(rows, values, slopes, own))
@@ -81,8 +82,8 @@ def train_pass(
             loss_sum += found[0] * labels.shape[1]
             right += found[1]
             continue
-        for first in range(0, labels.shape[1], config.batch_size):
-            block = slice(first, first + config.batch_size)
+        for first in range(0, labels.shape[1], config.samples_a_step):
+            block = slice(first, first + config.samples_a_step)
             truth = labels[part.rows, block]
             loss, hits = config.task.gradients(part.params, inputs[part.rows, block], truth, part.gradients)
             part.optimizer.active &= loss.isfinite()

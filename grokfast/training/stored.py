@@ -142,8 +142,9 @@ def publish(sink: Sink, result: RunResult) -> dict[str, list[str]] | None:
         sink.publish(result.key, result.record, result.history, result.tensors)
         return None
     epochs = result.record["config"]["epochs"]
-    shorter = [key for length, key in sink.relatives(result.record["family"]) if length < epochs]
-    record = {**result.record, "parent": shorter[-1] if shorter else None}
+    shorter = {length: key for length, key in sink.relatives(result.record["family"]) if length < epochs}
+    longest = next(reversed(shorter), 0)
+    record = {**result.record, "parent": shorter.get(result.record["extended_at"] or longest)}
     while True:
         after = sink.version(result.key)
         lost = _lost(sink, result)

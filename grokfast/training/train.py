@@ -2,97 +2,38 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+import shutil
+from collections.abc import Callable, Sequence
 from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
-from contextlib import contextmanager
-from dataclasses import replace
-from itertools import groupby, pairwise
+from contextlib import ExitStack, suppress
+from itertools import chain, groupby, pairwise
+from operator import itemgetter
 from pathlib import Path
 from threading import Event
+from typing import Any
 
 import torch
 
 from grokfast._checks import check_at_least
-from grokfast.errors import ConfigError
-from grokfast.observe import Closes, GeometryMeasure, Observer
-from grokfast.ops.threads import one_thread
+from grokfast.errors import ConfigError, StoreError
+from grokfast.observe import Observer
 from grokfast.store import Store
+from grokfast.store.lock import lock
 from grokfast.training.config import RunConfig
 from grokfast.training.endlooks import look_at_end
-from grokfast.training.geometry import geometry_observers, geometry_of, learn_split
-from grokfast.training.interventions import watched
 from grokfast.training.keeper import StateKeeper
-from grokfast.training.looks import joined_looks, observer_looks, with_looks
-from grokfast.training.loop import Interrupted, StackState, initial_stack, run_epochs
+from grokfast.training.kept import KeptStates, check_extendable
+from grokfast.training.looks import observer_looks, with_looks
+from grokfast.training.loop import StackState
 from grokfast.training.memory import check_memory
-from grokfast.training.observing import asked_observers
-from grokfast.training.results import RunResult, stack_results
+from grokfast.training.shards import Shard, resumable_shards, write_shard
+from grokfast.training.stack import train_stack
 from grokfast.training.stored import Sink, outstanding, publish, united, warn_unseen
 
 STACK_SIZE = 8
 """Members trained together by default: enough to hide per-step overheads, few enough for the cache."""
 
 _MOST_THREADS = 4096
-
-
-def train_stack(
-    configs: Sequence[RunConfig],
-    *,
-    observers: Sequence[Observer] = (),
-    device: str | torch.device = "cpu",
-    on_epoch: Callable[[StackState], None] | None = None,
-    stop: Event | None = None,
-    keeper: StateKeeper | None = None,
-) -> list[RunResult]:
-    """Train one stack to its end on the calling thread.
-
-    Denormal numbers are flushed to zero meanwhile, and torch uses one thread.
-
-    Args:
-        configs: One a member; they may differ in w0, seed, learning rate, weight decay and label noise only.
-        observers: Measures of your own, besides those the configuration names.
-        device: ``"cpu"`` or a CUDA device.
-        on_epoch: Called after every epoch; it must change nothing.
-        stop: When set, training ends after the epoch in hand with ``Interrupted``.
-        keeper: Saves the stack's state now and then and before ``Interrupted``, and takes it up again there.
-
-    Returns:
-        One result a member, in the order of ``configs``.
-
-    Raises:
-        ConfigError: If the configurations cannot share a stack.
-        InputError: If ``on_epoch`` changes the stack.
-    """
-    started = time.perf_counter()
-    on_epoch = None if on_epoch is None else watched(on_epoch)
-    given, _ = observer_looks(observers, configs[0].task) if configs else ({}, [])
-    geometry = geometry_of(configs[0]) if configs else None
-    if configs:
-        observers = [*asked_observers(configs[0]), *observers, *geometry_observers(geometry, configs[0])]
-    with quiet_numerics(), _closing(observers):
-        if keeper is None:
-            state = initial_stack(configs, device)
-            if geometry is not None and configs[0].geometry_stiff:
-                learn_split(geometry, state, None, stop)
-            run_epochs(state, observers, on_epoch, stop)
-            return _results(state, geometry, time.perf_counter() - started, given)
-        state = keeper.start(configs, device, observers)
-        if geometry is not None and configs[0].geometry_stiff and not geometry.has_split:
-            learn_split(geometry, state, keeper, stop)
-
-        def after_epoch(state: StackState) -> None:
-            if on_epoch is not None:
-                on_epoch(state)
-            if state.epoch < configs[0].epochs:
-                keeper.after_epoch(state)
-
-        try:
-            run_epochs(state, observers, after_epoch, stop)
-        except Interrupted:
-            keeper.save(state)
-            raise
-        return _results(state, geometry, keeper.seconds, given)
 
 
 def train_runs(
@@ -104,12 +45,19 @@ def train_runs(
     observers: Sequence[Observer] = (),
     device: str | torch.device = "cpu",
     on_epoch: Callable[[StackState], None] | None = None,
+    keep_state: bool = False,
+    save_every: float = 180.0,
+    stop: Event | None = None,
 ) -> list[str]:
     """Train every configuration that the sink does not hold yet, in stacks, and publish each run.
 
     A stored run that has not looked at all that is asked for now is trained again with everything that it has looked at
     and is asked to; the columns join it where the bits are the same (:mod:`grokfast.training.stored`). Measures asked
     for at the end alone are taken from the stored model, without training.
+
+    While they train, the states of stacks are saved in the store, as a sweep's are: interrupted or killed, the same
+    call goes on from there, with the same bits. Observers given as objects are not saved: with them a stack starts
+    anew.
 
     Args:
         configs: Any mixture; those that can share a stack do. Those that differ in their looks alone are one run.
@@ -119,12 +67,18 @@ def train_runs(
         observers: Measures of your own.
         device: ``"cpu"`` or a CUDA device.
         on_epoch: Called after every epoch of every stack, from its thread; it must change nothing.
+        keep_state: Keep the end states of the runs, so that runs of more epochs can go on from them. A longer run whose
+            parent's state was kept starts from it in any case (``extended_at`` in its record).
+        save_every: Seconds between saves of a stack in training.
+        stop: When set, every stack ends after the epoch in hand, with its state saved.
 
     Returns:
         The keys of the runs trained now.
 
     Raises:
-        ConfigError: If two configurations are equal, or a stored run of the same key was another training.
+        ConfigError: If two configurations are equal, a stored run of the same key was another training, or states
+            are to be kept of runs that cannot be extended.
+        Interrupted: If ``stop`` was set before all were trained.
         InputError: If ``on_epoch`` changes a stack.
         StoreError: If the sink cannot be written.
     """
@@ -133,26 +87,18 @@ def train_runs(
         raise ConfigError(f"threads must be at most {_MOST_THREADS}, got {threads}")
     target = Store(sink) if isinstance(sink, str | Path) else sink
     configs = united(configs)
+    if keep_state:
+        check_extendable(configs)
     target.check_writable()
     wanted = to_train(configs, target, observers, force=force)
     check_memory(wanted)
     if not force:
         looked = [config for config in wanted if look_at_end(config, target)]
         wanted = [*(config for config in wanted if config not in looked), *to_train(looked, target, observers)]
-    stop = Event()
-
-    def work(stack: Sequence[RunConfig]) -> None:
-        again = []
-        results = train_stack(stack, observers=observers, device=device, on_epoch=on_epoch, stop=stop)
-        for config, result in zip(stack, results, strict=True):
-            missed = publish(target, result)
-            if missed:
-                again.append(with_looks(config, missed))
-        for rest in plan_stacks(again):
-            work(rest)
-
+    stop = stop or Event()
+    stacks = _Stacks(target, observers, device, on_epoch, stop, keep_state, save_every)
     with ThreadPoolExecutor(threads) as pool:
-        jobs = [pool.submit(work, stack) for stack in plan_stacks(wanted, threads)]
+        jobs = [pool.submit(stacks.train, stack) for stack in stacks.plan(configs, wanted, threads)]
         try:
             done, _ = wait(jobs, return_when=FIRST_EXCEPTION)
             for job in done:
@@ -162,6 +108,75 @@ def train_runs(
             pool.shutdown(cancel_futures=True)
             raise
     return [config.key for config in wanted]
+
+
+class _Stacks:
+    """Trains stacks and publishes their runs; in a store with a saved state each, in the folder of a shard."""
+
+    def __init__(
+        self,
+        sink: Sink,
+        observers: Sequence[Observer],
+        device: str | torch.device,
+        on_epoch: Callable[[StackState], None] | None,
+        stop: Event,
+        keep_state: bool,
+        save_every: float,
+    ) -> None:
+        self._sink, self._save_every = sink, save_every
+        self._store = sink if isinstance(sink, Store) and not observers else None
+        self._kept = KeptStates(sink, keep_state, device) if isinstance(sink, Store) else None
+        self._how: dict[str, Any] = {
+            "observers": observers,
+            "device": device,
+            "on_epoch": on_epoch,
+            "stop": stop,
+            "kept": self._kept,
+        }
+
+    def plan(self, configs: Sequence[RunConfig], wanted: Sequence[RunConfig], threads: int) -> list[list[RunConfig]]:
+        """Stacks that were begun as they were, and the rest of what is wanted grouped."""
+        left = {config.key: config for config in wanted}
+        begun: list[list[RunConfig]] = []
+        if self._store is not None:
+            shards = resumable_shards(self._store.root, {config.key for config in configs}, left)
+            begun = [list(shard.configs) for shard in shards]
+        for config in chain.from_iterable(begun):
+            left.pop(config.key, None)
+        apart = None if self._kept is None else self._kept.extended_at
+        return [*begun, *plan_stacks(list(left.values()), threads, apart=apart)]
+
+    def train(self, stack: Sequence[RunConfig]) -> None:
+        """Train and publish; with a saved state, unless another process has this stack or locks do not work here."""
+        if self._store is None:
+            return self._train(stack, None)
+        shard = Shard(tuple(stack))
+        folder = shard.folder(self._store.root)
+        with ExitStack() as held:
+            mine = False
+            with suppress(StoreError):
+                mine = held.enter_context(lock(folder / "lock"))
+            if not mine:
+                return self._train(stack, None)
+            try:
+                write_shard(folder, shard)
+                self._train(stack, StateKeeper(folder, self._save_every))
+            except BaseException:
+                if any(folder.rglob("state-*.json")):
+                    raise
+                shutil.rmtree(folder, ignore_errors=True)
+                raise
+            shutil.rmtree(folder, ignore_errors=True)
+        return None
+
+    def _train(self, stack: Sequence[RunConfig], keeper: StateKeeper | None) -> None:
+        again = []
+        for config, result in zip(stack, train_stack(stack, keeper=keeper, **self._how), strict=True):
+            missed = publish(self._sink, result)
+            if missed:
+                again.append(with_looks(config, missed))
+        for rest in plan_stacks(again):
+            self.train(rest)
 
 
 def to_train(
@@ -190,56 +205,30 @@ def to_train(
     return found
 
 
-def plan_stacks(configs: Sequence[RunConfig], threads: int = 1, size: int = STACK_SIZE) -> list[list[RunConfig]]:
+def plan_stacks(
+    configs: Sequence[RunConfig],
+    threads: int = 1,
+    size: int = STACK_SIZE,
+    *,
+    apart: Callable[[RunConfig], int] | None = None,
+) -> list[list[RunConfig]]:
     """Group configurations into stacks of at most ``size``, evenly filled, at least ``threads`` of them if possible.
 
     Args:
         configs: Any mixture.
         threads: How many stacks will train at the same time.
         size: Largest stack.
+        apart: Runs of which this differs share no stack: the epoch at which they begin.
 
     Returns:
         Stacks, longest runs first.
     """
     stacks = []
-    for _, group in groupby(sorted(configs, key=lambda c: c.stack_key), key=lambda c: c.stack_key):
-        members = list(group)
+    keyed = [((config.stack_key, apart(config) if apart else 0), config) for config in configs]
+    for _, group in groupby(sorted(keyed, key=itemgetter(0)), key=itemgetter(0)):
+        members = [config for _, config in group]
         rounds = -(-len(members) // (size * threads))
         count = min(len(members), rounds * threads)
         cuts = [len(members) * k // count for k in range(count + 1)]
         stacks += [members[a:b] for a, b in pairwise(cuts)]
     return sorted(stacks, key=lambda stack: -stack[0].epochs * len(stack))
-
-
-def _results(
-    state: StackState, geometry: GeometryMeasure | None, seconds: float, given: Mapping[str, Sequence[str]]
-) -> list[RunResult]:
-    results = stack_results(state, seconds, [] if geometry is None else [geometry])
-    return [
-        replace(result, record={**result.record, "looks": joined_looks(result.record["looks"], given)})
-        for result in results
-    ]
-
-
-@contextmanager
-def _closing(observers: Sequence[Observer]) -> Iterator[None]:
-    try:
-        yield
-    finally:
-        for observer in observers:
-            measure: object = observer.measure
-            if isinstance(measure, Closes):
-                measure.close()
-
-
-@contextmanager
-def quiet_numerics() -> Iterator[None]:
-    """One torch thread and flushed denormals on this thread, both restored afterwards."""
-    tiny = torch.tensor(1e-40)
-    flushed = bool(tiny * 1 == 0)
-    with one_thread():
-        torch.set_flush_denormal(True)
-        try:
-            yield
-        finally:
-            torch.set_flush_denormal(flushed)

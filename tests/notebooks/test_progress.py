@@ -52,8 +52,8 @@ def test_bar_on_a_terminal():
     file = io.StringIO()
     console = Console(file=file, force_terminal=True, width=100)
     with training_progress(4, console) as bar:
-        bar(SimpleNamespace(configs=[1, 2]))
-        bar(SimpleNamespace(configs=[1, 2]))
+        bar(SimpleNamespace(configs=[1, 2], epoch=1))
+        bar(SimpleNamespace(configs=[1, 2], epoch=1))
     assert "4/4 member-epochs" in re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]", "", file.getvalue())
 
 
@@ -68,8 +68,8 @@ def test_bar_in_a_notebook(monkeypatch):
     monkeypatch.setattr(progress_module, "_notebook_display", lambda: display)
     monkeypatch.setattr(progress_module, "_SHOWN_EVERY", 0.0)
     with training_progress(4) as bar:
-        bar(SimpleNamespace(configs=[1]))
-        bar(SimpleNamespace(configs=[1, 2, 3]))
+        bar(SimpleNamespace(configs=[1], epoch=1))
+        bar(SimpleNamespace(configs=[1, 2, 3], epoch=1))
     assert ["0 of 4" in repr(shown[0]), "1 of 4" in repr(shown[1]), "4 of 4" in repr(shown[2])] == [True] * 3
     assert '<progress value="4" max="4">' in shown[-1]._repr_html_()
 

@@ -77,6 +77,34 @@ def test_a_size_overrides_field_by_field(tmp_path: Path) -> None:
     assert len(_read(tmp_path, SIZES, "paper").configs) == 15
 
 
+PAIRS = """
+[run]
+epochs = 10
+[[paired]]
+batch_size = [64, 256, "full"]
+learning_rate = [1e-3, 2e-3, 4e-3]
+[grid]
+seed = { count = 2 }
+[sizes.all]
+[sizes.few]
+[[sizes.few.paired]]
+batch_size = [64]
+learning_rate = [1e-2]
+[[sizes.few.paired]]
+w0 = [1, 2]
+weight_decay = [0, 1]
+"""
+
+
+def test_values_that_change_together(tmp_path: Path) -> None:
+    found = {(c.batch_size, c.learning_rate, c.seed) for c in _read(tmp_path, PAIRS, "all").configs}
+    full = RunConfig().task.train_samples
+    assert found == {(b, r, s) for b, r in ((64, 1e-3), (256, 2e-3), (full, 4e-3)) for s in (0, 1)}
+    few = [(c.batch_size, c.learning_rate, c.w0, c.weight_decay) for c in _read(tmp_path, PAIRS, "few").configs]
+    assert sorted(set(few)) == [(64, 0.01, 1, 0), (64, 0.01, 2, 1)]
+    assert len(few) == 4
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [
@@ -95,6 +123,11 @@ def test_a_size_overrides_field_by_field(tmp_path: Path) -> None:
         ("[grid]\nw0 = [-1]", "w0 must be a finite number > 0, got -1"),
         ("[run]\ntask = 'modular-adition'", "did you mean 'modular-addition'"),
         ("list = []", "list has no entry"),
+        ("paired = []", "paired has no entry"),
+        ("[[paired]]\nw0 = [1, 2]\nseed = [1]", "change together: expected as many of each field, got 2 of w0 and 1"),
+        ("[[paired]]\nw0 = 1", "paired.w0 must be a list of values, got 1"),
+        ("[grid]\nw0 = [1]\n[[paired]]\nw0 = [2]", "'w0' stands under both grid and paired"),
+        ("[[paired]]\nw0 = [1]\n[[paired]]\nw0 = [2]", "'w0' stands under two tables [[paired]]"),
         ("grid = 3", "grid must be a table"),
         ("[grid", "not valid TOML"),
     ],

@@ -3,6 +3,8 @@
 import gzip
 import itertools
 import struct
+import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -22,12 +24,12 @@ from grokfast.tasks import (
     SparseParity,
     evaluate,
     load_parameters,
-    stream,
 )
 from grokfast.tasks.modular import is_prime, powers_of_a_primitive_root
 from grokfast.training import RunConfig, train_stack
 
-P = 7
+sys.path.insert(0, str(Path(__file__).parent))
+from plain_loop import CASES, LOSSES, NETWORKS, TASKS, P, configs, of, plain_loop
 
 
 @pytest.fixture(scope="module")
@@ -122,63 +124,6 @@ def test_idx_files_and_arrays_of_ones_own_are_the_same_pictures(tmp_path, pictur
 
 
 # Networks: every choice against a plain loop.
-
-NETWORKS = {
-    "mlp": {"hidden": (9,)},
-    "deep mlp": {"hidden": (9, 6), "activation": "gelu"},
-    "quadratic": {"hidden": (9,), "activation": "quadratic", "bias": False},
-    "embedding": {"network": "embedding-mlp", "hidden": (9,), "width": 4},
-    "transformer": {"network": "transformer", "hidden": (10,), "width": 8, "heads": 2},
-    "two layers": {"network": "transformer", "hidden": (10,), "width": 8, "heads": 2, "layers": 2},
-}
-TASKS = {
-    "modular": lambda **network: Modular(P=P, operation="a*b", **network),
-    "permutations": lambda **network: Permutations(n=3, **network),
-    "parity": lambda **network: SparseParity(n=5, k=2, samples=30, **network),
-}
-CASES = {f"{task}, {name}": TASKS[task](**fields) for task in TASKS for name, fields in NETWORKS.items()}
-LOSSES = {
-    "cross-entropy": nn.functional.cross_entropy,
-    "mean-squared-error": lambda f, y: ((f - torch.eye(f.shape[1], dtype=f.dtype)[y]) ** 2).mean(),
-    "stablemax": lambda f, y: _stablemax(f, y),
-}
-
-
-def _stablemax(outputs, labels):
-    s = torch.where(outputs >= 0, outputs + 1, 1 / (1 - outputs.clamp_max(0)))
-    return -(s / s.sum(1, keepdim=True)).log()[torch.arange(len(labels)), labels].mean()
-
-
-def plain_loop(config, epochs):
-    """AdamW on the module itself, written out."""
-    task = config.task
-    split = task.split(config.seed)
-    module = load_parameters(task.module().double(), task.initial(config.seed, config.w0, torch.float64))
-    optimizer = torch.optim.AdamW(
-        module.parameters(), lr=config.learning_rate, betas=(0.9, 0.98), weight_decay=config.weight_decay
-    )
-    order = torch.randperm(len(split.train_labels), generator=stream(config.seed, "order"))
-    inputs, labels = split.train_inputs[order], split.train_labels[order]
-    for _ in range(epochs):
-        for first in range(0, len(labels), config.batch_size):
-            batch = slice(first, first + config.batch_size)
-            optimizer.zero_grad()
-            outputs = module(task.encode(inputs[batch], torch.float64))
-            LOSSES[getattr(task, "loss", "cross-entropy")](outputs, labels[batch]).backward()
-            optimizer.step()
-    return {name: parameter.detach() for name, parameter in module.named_parameters()}
-
-
-def of(run):
-    """The end model's parameters."""
-    last = max(int(name.split("/")[0]) for name in run.tensors["checkpoints"])
-    found = run.tensors["checkpoints"]
-    return {name.partition("/")[2]: found[name] for name in found if name.startswith(f"{last}/")}
-
-
-def configs(task, members, **changes):
-    given = {"epochs": 25, "batch_size": 12, "learning_rate": 3e-3, "weight_decay": 0.1, "optimizer": "adamw"}
-    return [RunConfig(task=task, seed=e, w0=0.7, beta2=0.98, **{**given, **changes}) for e in range(members)]
 
 
 @pytest.mark.parametrize("case", list(CASES))
@@ -307,8 +252,8 @@ def test_w0_scales_every_parameter_of_a_transformer():
         (lambda: Modular(network="transformer", width=10, heads=4), "width must be divisible by heads, got 10 and 4"),
         (lambda: Modular(network="transformer", hidden=(8, 8)), "hidden of a transformer must be the one width"),
         (lambda: Modular(hidden=()), "hidden must name at least one"),
-        (lambda: Modular(loss="hinge"), "loss must be one of"),
-        (lambda: Modular(bias=1), "bias must be true or false"),
+        (lambda: Modular(loss="logistic"), "loss must be one of"),
+        (lambda: Modular(bias=1), "bias must be of type bool"),
         (lambda: Permutations(n=7), "n must be an integer from 2 to 6"),
         (lambda: Permutations(n=1), "n must be an integer from 2 to 6"),
         (lambda: SparseParity(n=3, k=4), "k must be at most n = 3, got 4"),

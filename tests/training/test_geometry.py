@@ -12,8 +12,8 @@ import torch
 from grokfast import GeometryMeasure, ModularAddition, Observer, RunConfig, Store, load, train_runs, trajectory_measures
 from grokfast.errors import InputError
 from grokfast.sweep.shard import Job, run_shard
-from grokfast.sweep.shards import Shard
 from grokfast.training import Interrupted, StackState, StateKeeper, train_stack
+from grokfast.training.shards import Shard
 
 TASK = ModularAddition(P=7, hidden=(16,))
 METRICS = "softmax-all+softmax-all-full+logit-5+logit-5-full"

@@ -18,7 +18,7 @@ import torch
 
 from grokfast import Ising, ModularAddition, RunConfig
 from grokfast.training import initial_stack, run_epochs
-from grokfast.training.train import quiet_numerics
+from grokfast.training.stack import quiet_numerics
 
 PINNED = json.loads(Path(__file__).with_name("pinned_bits.json").read_text())
 TASKS = {

@@ -163,7 +163,7 @@ def test_a_frozen_member_stays_frozen(tmp_path: Path) -> None:
 
 
 def test_a_restored_state_has_every_field_strides_included(tmp_path: Path) -> None:
-    configs = _configs(reshuffle=True)
+    configs = _configs(reshuffle=True, hooks=("ema:0.9:2", "sphere"))
     state = initial_stack(configs)
     with pytest.raises(Interrupted):
         run_epochs(state, stop=_set())
@@ -172,15 +172,15 @@ def test_a_restored_state_has_every_field_strides_included(tmp_path: Path) -> No
     assert loaded is not None
     found = loaded[0]
     # A new field of the state must be saved and loaded as well (gradients are overwritten in every step,
-    # the data of an epoch are made from splits and batches, a bound step from its tensors).
+    # the data of an epoch are made from splits and batches, a bound step from its tensors, scaled rates by each step).
     assert {field.name for field in dataclasses.fields(StackState)} == {
         "configs", "gradients", "splits", "params", "optimizer", "orders", "batches", "epoch", "diverged", "history",
-        "observed", "columns", "problems", "checkpoints", "train", "test", "arrays",
+        "observed", "columns", "problems", "checkpoints", "train", "test", "arrays", "extended_at",
     }  # fmt: skip
     assert found.columns == state.columns
     assert found.problems == state.problems
     assert {field.name for field in dataclasses.fields(state.optimizer)} == {
-        "moments", "learning_rate", "weight_decay", "active", "step", "bound",
+        "moments", "learning_rate", "weight_decay", "active", "step", "bound", "memory", "scaled",
     }  # fmt: skip
     for name, tensor in state.params.items():
         assert found.params[name].stride() == tensor.stride()
@@ -189,6 +189,8 @@ def test_a_restored_state_has_every_field_strides_included(tmp_path: Path) -> No
         for a, b in zip(ours, theirs, strict=True):
             assert a.stride() == b.stride()
             assert torch.equal(a, b)
+    for ours, theirs in zip(found.optimizer.memory, state.optimizer.memory, strict=True):
+        assert all(torch.equal(a, b) and a.any() for a, b in zip(ours, theirs, strict=True))
     assert found.optimizer.step == state.optimizer.step > 0
     assert torch.equal(found.batches, state.batches)
     for a, b in zip(found.orders, state.orders, strict=True):

@@ -1,4 +1,4 @@
-"""What a shard is, and what its folder tells of it."""
+"""Shards: stacks in training, whose states lie in folders of the store until their runs are published."""
 
 from __future__ import annotations
 
@@ -13,8 +13,9 @@ from typing import Any
 from grokfast.errors import StoreError
 from grokfast.store import Store
 from grokfast.store.atomic import write_json
-from grokfast.store.lock import lock
-from grokfast.training import RunConfig, missing_looks
+from grokfast.store.lock import is_held, lock
+from grokfast.training.config import RunConfig
+from grokfast.training.looks import missing_looks
 
 SHARDS = ".shards"
 """Folder of a store that holds the shards in training."""
@@ -92,6 +93,33 @@ def read_shard(folder: Path) -> Shard | None:
         return Shard.from_dicts(json.loads((folder / "shard.json").read_text())["configs"])
     except (OSError, ValueError, KeyError, TypeError):
         return None
+
+
+def resumable_shards(root: Path, wanted: set[str], missing: Mapping[str, RunConfig]) -> list[Shard]:
+    """Shards with a saved state or in training elsewhere, whose members are all wanted and look at enough.
+
+    Args:
+        root: Of the store.
+        wanted: Keys that are asked for.
+        missing: Those of them that are left to train.
+    """
+    found: list[Shard] = []
+    for folder in sorted((root / SHARDS).glob("*")):
+        shard = read_shard(folder)
+        if shard is None or not set(shard.keys) <= wanted or not set(shard.keys) & missing.keys():
+            continue
+        if any(missing_looks(missing[key].looks(), shard.looks, shard.epochs) for key in shard.keys if key in missing):
+            continue
+        if any(folder.rglob("state-*.json")) or (folder / "split").exists() or is_held(folder / "lock"):
+            adopt(folder, shard)
+            found.append(shard)
+    chosen: list[Shard] = []
+    taken: set[str] = set()
+    for shard in sorted(found, key=lambda shard: -len(shard.configs)):
+        if not taken & set(shard.keys):
+            chosen.append(shard)
+            taken |= set(shard.keys)
+    return chosen
 
 
 @dataclass(frozen=True)
