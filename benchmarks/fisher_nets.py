@@ -1,4 +1,4 @@
-"""The four networks of the Fisher benchmarks, and their inputs."""
+"""The five networks of the Fisher benchmarks, and their inputs."""
 
 from __future__ import annotations
 
@@ -57,6 +57,17 @@ class Transformer(nn.Module):
         return self.unembed(h[:, -1])
 
 
+class Recurrent(nn.Module):
+    """M5: an LSTM of 64 units over 20 steps of 16 numbers, and its last state's 10 classes."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.cell, self.out = nn.LSTM(16, 64, batch_first=True), nn.Linear(64, 10)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.out(self.cell(x)[0][:, -1])
+
+
 def pairs(n: int, generator: torch.Generator) -> Tensor:
     """Pairs (a, b) of the modular-addition task, ``[n, 2]``."""
     return torch.randint(0, P, (n, 2), generator=generator)
@@ -80,6 +91,11 @@ def spins(n: int, generator: torch.Generator) -> Tensor:
 def images(n: int, generator: torch.Generator) -> Tensor:
     """Random images, ``[n, 1, 28, 28]``."""
     return torch.randn(n, 1, 28, 28, generator=generator)
+
+
+def series(n: int, generator: torch.Generator) -> Tensor:
+    """Random sequences, ``[n, 20, 16]``."""
+    return torch.randn(n, 20, 16, generator=generator)
 
 
 def tokens(n: int, generator: torch.Generator) -> Tensor:

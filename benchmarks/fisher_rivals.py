@@ -53,6 +53,24 @@ def torch_func(model: nn.Module, x: Tensor, y: Tensor | None, kind: str, likelih
     return empirical if kind == "empirical" else exact
 
 
+def loop(model: nn.Module, x: Tensor, y: Tensor | None, kind: str, likelihood: str) -> Run:
+    """Autograd, one sample and one label at a time: what is left where ``torch.func`` cannot follow."""
+    leaves = list(model.parameters())
+
+    def run() -> Tensor:
+        total = torch.zeros(sum(p.numel() for p in leaves))
+        for k in range(len(x)):
+            logs = model(x[k : k + 1])[0].log_softmax(-1)
+            labels = range(len(logs)) if kind == "exact" else (int(y[k]),)
+            for c in labels:
+                grads = torch.autograd.grad(logs[c], leaves, retain_graph=True)
+                weight = float(logs[c].detach().exp()) if kind == "exact" else 1.0
+                total += weight * torch.cat([g.flatten() for g in grads]).square()
+        return total / len(x)
+
+    return run
+
+
 def closed_form(model: nn.Module, x: Tensor, likelihood: str) -> Run:
     """The exact diagonal of ``Linear, ReLU, Linear`` as a few products in torch: the algorithm without our kernel."""
     w1, b1, w2, b2 = (p.detach() for p in model.parameters())

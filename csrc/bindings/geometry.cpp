@@ -6,6 +6,6 @@ namespace py = pybind11;
 
 namespace grokfast {
 
-void register_geometry(py::module_& module) { GROKFAST_BIND_CPU_KERNELS(GROKFAST_GEOMETRY_CPU_KERNELS) }
+void register_geometry(py::module_& module) { GROKFAST_BIND_KERNELS(GROKFAST_GEOMETRY_KERNELS) }
 
 }  // namespace grokfast

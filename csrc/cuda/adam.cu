@@ -1,6 +1,5 @@
 // One optimiser step for every member of a stack, in place; blockIdx.y strides over members.
-#include "grokfast/training.hpp"
-#include "launch.cuh"
+#include "adam.cuh"
 
 namespace grokfast::cuda {
 namespace {
@@ -10,20 +9,10 @@ __global__ void adam_kernel(T* p, const T* g, T* m, T* v, int64_t E, int64_t n, 
                             const uint8_t* active, AdamConstants c) {
   for (int64_t e = blockIdx.y; e < E; e += gridDim.y) {
     if (!active[e]) continue;
-    const T keep1 = T(c.beta1), take1 = T(1 - c.beta1), keep2 = T(c.beta2), take2 = T(1 - c.beta2);
-    const T scale2 = T(1 / sqrt(c.bias_correction2)), eps = T(c.eps);
-    const T step = T(lr[e] / c.bias_correction1);
-    const T l2 = c.decoupled ? T(0) : T(decay[e]);
-    const T shrink = c.decoupled ? T(1 - lr[e] * decay[e]) : T(1);
+    const AdamStep<T> step(c, c.bias_correction1, c.bias_correction2, lr[e], decay[e]);
     for (int64_t k = blockIdx.x * int64_t(blockDim.x) + threadIdx.x; k < n; k += int64_t(gridDim.x) * blockDim.x) {
       const int64_t at = e * n + k;
-      const T weight = p[at] * shrink;
-      const T gradient = g[at] + l2 * weight;
-      const T mean = keep1 * m[at] + take1 * gradient;
-      const T square = keep2 * v[at] + take2 * gradient * gradient;
-      m[at] = mean;
-      v[at] = square;
-      p[at] = weight - step * mean / (sqrt(square) * scale2 + eps);
+      step(p[at], m[at], v[at], g[at]);
     }
   }
 }
@@ -43,22 +32,18 @@ __global__ void sgd_kernel(T* p, const T* g, T* velocity, int64_t E, int64_t n, 
   }
 }
 
-dim3 grid(int64_t E, int64_t n) { return dim3(blocks_for(n), static_cast<unsigned>(E < 65535 ? E : 65535)); }
+Grid grid(int64_t E, int64_t n) { return {blocks_for(n), E}; }
 
 template <typename T>
 int adam(T* p, const T* g, T* m, T* v, int64_t E, int64_t n, const double* lr, const double* decay,
          const uint8_t* active, AdamConstants constants, void* stream) {
-  if (E * n == 0) return 0;
-  adam_kernel<<<grid(E, n), kThreads, 0, as_stream(stream)>>>(p, g, m, v, E, n, lr, decay, active, constants);
-  return launched();
+  return launch(adam_kernel<T>, grid(E, n), kThreads, 0, stream, p, g, m, v, E, n, lr, decay, active, constants);
 }
 
 template <typename T>
 int sgd(T* p, const T* g, T* velocity, int64_t E, int64_t n, const double* lr, const double* decay,
         const uint8_t* active, double momentum, void* stream) {
-  if (E * n == 0) return 0;
-  sgd_kernel<<<grid(E, n), kThreads, 0, as_stream(stream)>>>(p, g, velocity, E, n, lr, decay, active, momentum);
-  return launched();
+  return launch(sgd_kernel<T>, grid(E, n), kThreads, 0, stream, p, g, velocity, E, n, lr, decay, active, momentum);
 }
 
 }  // namespace

@@ -18,8 +18,7 @@ template <typename T>
 __global__ void forward_kernel(const T* x, int64_t x_step, const T* weight, const T* bias, T* out, uint8_t* winners,
                                Block b) {
   const int64_t pooled_width = b.W / 2, total = b.E * b.N * b.O * b.windows(), r = b.k / 2;
-  for (int64_t at = blockIdx.x * int64_t(blockDim.x) + threadIdx.x; at < total;
-       at += int64_t(gridDim.x) * blockDim.x) {
+  for (int64_t at = blockIdx.x * int64_t(blockDim.x) + threadIdx.x; at < total; at += int64_t(gridDim.x) * blockDim.x) {
     const int64_t window = at % b.windows(), o = at / b.windows() % b.O, sample = at / b.windows() / b.O;
     const int64_t e = sample / b.N, i = window / pooled_width, j = window % pooled_width;
     const T* picture = x + e * x_step + sample % b.N * b.C * b.H * b.W;
@@ -35,7 +34,7 @@ __global__ void forward_kernel(const T* x, int64_t x_step, const T* weight, cons
           const int64_t column = 2 * j + q - r;
           if (column < 0 || column >= b.W) continue;
           const T value = picture[(c * b.H + y) * b.W + column];
-          // Row p of the patch meets weight row p for the upper outputs and p - 1 for the lower ones.
+        // Row p of the patch meets weight row p for the upper outputs and p - 1 for the lower ones.
 #pragma unroll
           for (int a = 0; a < 2; ++a)
 #pragma unroll
@@ -64,8 +63,7 @@ template <typename T>
 __global__ void input_kernel(const T* grad, const uint8_t* winners, const T* weight, T* g_x, Block b) {
   const int64_t pixels = b.C * b.H * b.W, total = b.E * b.N * pixels, r = b.k / 2;
   const int64_t pooled_height = b.H / 2, pooled_width = b.W / 2;
-  for (int64_t at = blockIdx.x * int64_t(blockDim.x) + threadIdx.x; at < total;
-       at += int64_t(gridDim.x) * blockDim.x) {
+  for (int64_t at = blockIdx.x * int64_t(blockDim.x) + threadIdx.x; at < total; at += int64_t(gridDim.x) * blockDim.x) {
     const int64_t sample = at / pixels, e = sample / b.N, c = at % pixels / (b.H * b.W);
     const int64_t y = at / b.W % b.H, column = at % b.W;
     T sum = T(0);
@@ -88,61 +86,56 @@ __global__ void input_kernel(const T* grad, const uint8_t* winners, const T* wei
   }
 }
 
-// Block `item` of member and output adds up one weight's gradient, or after all weights the bias's.
+// Each block adds up one weight's gradient, or after all weights of a member and output the bias's.
 template <typename T>
-__global__ void weight_kernel(const T* grad, const uint8_t* winners, const T* x, int64_t x_step, T* g_weight,
-                              T* g_bias, Block b) {
+__global__ void weight_kernel(const T* grad, const uint8_t* winners, const T* x, int64_t x_step, T* g_weight, T* g_bias,
+                              Block b) {
   __shared__ T sums[kWarps];
-  const int64_t weights = b.C * b.k * b.k, row_of_output = blockIdx.x / (weights + 1);
-  const int64_t item = blockIdx.x % (weights + 1), e = row_of_output / b.O, o = row_of_output % b.O;
-  const int64_t c = item / (b.k * b.k), u = item / b.k % b.k - b.k / 2, v = item % b.k - b.k / 2;
-  const int64_t windows = b.windows(), pooled_width = b.W / 2;
-  T sum = T(0);
-  for (int64_t k = threadIdx.x; k < b.N * windows; k += blockDim.x) {
-    const int64_t n = k / windows, window = k % windows, at = ((e * b.N + n) * b.O + o) * windows + window;
-    const int winner = winners[at];
-    if (winner == kDead) continue;
-    if (item == weights) {
-      sum += grad[at];
-      continue;
+  const int64_t weights = b.C * b.k * b.k, windows = b.windows(), pooled_width = b.W / 2;
+  for (int64_t place = blockIdx.x; place < b.E * b.O * (weights + 1); place += gridDim.x) {
+    const int64_t row_of_output = place / (weights + 1);
+    const int64_t item = place % (weights + 1), e = row_of_output / b.O, o = row_of_output % b.O;
+    const int64_t c = item / (b.k * b.k), u = item / b.k % b.k - b.k / 2, v = item % b.k - b.k / 2;
+    T sum = T(0);
+    for (int64_t k = threadIdx.x; k < b.N * windows; k += blockDim.x) {
+      const int64_t n = k / windows, window = k % windows, at = ((e * b.N + n) * b.O + o) * windows + window;
+      const int winner = winners[at];
+      if (winner == kDead) continue;
+      if (item == weights) {
+        sum += grad[at];
+        continue;
+      }
+      const int64_t y = window / pooled_width * 2 + winner / 2 + u, column = window % pooled_width * 2 + winner % 2 + v;
+      if (y < 0 || y >= b.H || column < 0 || column >= b.W) continue;
+      sum += grad[at] * x[e * x_step + ((n * b.C + c) * b.H + y) * b.W + column];
     }
-    const int64_t y = window / pooled_width * 2 + winner / 2 + u, column = window % pooled_width * 2 + winner % 2 + v;
-    if (y < 0 || y >= b.H || column < 0 || column >= b.W) continue;
-    sum += grad[at] * x[e * x_step + ((n * b.C + c) * b.H + y) * b.W + column];
+    sum = warp_sum(sum);
+    if (threadIdx.x % 32 == 0) sums[threadIdx.x / 32] = sum;
+    __syncthreads();
+    if (threadIdx.x == 0) {
+      T all = T(0);
+      for (int warp = 0; warp < kWarps; ++warp) all += sums[warp];
+      (item == weights ? g_bias[row_of_output] : g_weight[row_of_output * weights + item]) = all;
+    }
+    __syncthreads();
   }
-  for (int offset = 16; offset > 0; offset /= 2) sum += __shfl_xor_sync(0xffffffffu, sum, offset);
-  if (threadIdx.x % 32 == 0) sums[threadIdx.x / 32] = sum;
-  __syncthreads();
-  if (threadIdx.x != 0) return;
-  T all = T(0);
-  for (int warp = 0; warp < kWarps; ++warp) all += sums[warp];
-  if (item == weights)
-    g_bias[row_of_output] = all;
-  else
-    g_weight[row_of_output * weights + item] = all;
 }
 
 template <typename T>
 int forward(const T* x, int64_t x_step, const T* weight, const T* bias, T* out, uint8_t* winners, Block b,
             void* stream) {
   const int64_t total = b.E * b.N * b.O * b.windows();
-  if (total == 0) return 0;
-  forward_kernel<<<blocks_for(total), kThreads, 0, as_stream(stream)>>>(x, x_step, weight, bias, out, winners, b);
-  return launched();
+  return launch(forward_kernel<T>, {blocks_for(total)}, kThreads, 0, stream, x, x_step, weight, bias, out, winners, b);
 }
 
 template <typename T>
 int backward(const T* grad, const uint8_t* winners, const T* x, int64_t x_step, const T* weight, T* g_x, T* g_weight,
              T* g_bias, Block b, void* stream) {
   const int64_t blocks = b.E * b.O * (b.C * b.k * b.k + 1), inputs = b.E * b.N * b.C * b.H * b.W;
-  if (blocks > 0) {
-    weight_kernel<<<static_cast<unsigned>(blocks), kThreads, 0, as_stream(stream)>>>(grad, winners, x, x_step, g_weight,
-                                                                                     g_bias, b);
-    if (const int status = launched()) return status;
-  }
-  if (g_x == nullptr || inputs == 0) return 0;
-  input_kernel<<<blocks_for(inputs), kThreads, 0, as_stream(stream)>>>(grad, winners, weight, g_x, b);
-  return launched();
+  const int status =
+      launch(weight_kernel<T>, {blocks}, kThreads, 0, stream, grad, winners, x, x_step, g_weight, g_bias, b);
+  if (status != 0 || g_x == nullptr) return status;
+  return launch(input_kernel<T>, {blocks_for(inputs)}, kThreads, 0, stream, grad, winners, weight, g_x, b);
 }
 
 }  // namespace

@@ -22,8 +22,7 @@ template <typename T>
 __global__ void backward_kernel(const T* grad_h, const T* h, const int64_t* pairs, T* grad_rows, T* grad_bias,
                                 int64_t E, int64_t N, int64_t P, int64_t H) {
   const int64_t columns = E * H;
-  for (int64_t k = blockIdx.x * int64_t(blockDim.x) + threadIdx.x; k < columns;
-       k += int64_t(gridDim.x) * blockDim.x) {
+  for (int64_t k = blockIdx.x * int64_t(blockDim.x) + threadIdx.x; k < columns; k += int64_t(gridDim.x) * blockDim.x) {
     const int64_t e = k / H, j = k % H;
     T* table = grad_rows + e * 2 * P * H + j;
     for (int64_t r = 0; r < 2 * P; ++r) table[r * H] = T(0);
@@ -42,18 +41,14 @@ __global__ void backward_kernel(const T* grad_h, const T* h, const int64_t* pair
 template <typename T>
 int forward(const T* rows, const T* bias, const int64_t* pairs, T* h, int64_t E, int64_t N, int64_t P, int64_t H,
             void* stream) {
-  if (E * N * H == 0) return 0;
-  forward_kernel<<<blocks_for(E * N * H), kThreads, 0, as_stream(stream)>>>(rows, bias, pairs, h, E, N, P, H);
-  return launched();
+  return launch(forward_kernel<T>, {blocks_for(E * N * H)}, kThreads, 0, stream, rows, bias, pairs, h, E, N, P, H);
 }
 
 template <typename T>
 int backward(const T* grad_h, const T* h, const int64_t* pairs, T* grad_rows, T* grad_bias, int64_t E, int64_t N,
              int64_t P, int64_t H, void* stream) {
-  if (E * H == 0) return 0;
-  backward_kernel<<<blocks_for(E * H), kThreads, 0, as_stream(stream)>>>(grad_h, h, pairs, grad_rows, grad_bias, E, N,
-                                                                         P, H);
-  return launched();
+  return launch(backward_kernel<T>, {blocks_for(E * H)}, kThreads, 0, stream, grad_h, h, pairs, grad_rows, grad_bias, E,
+                N, P, H);
 }
 
 }  // namespace

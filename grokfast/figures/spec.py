@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import importlib
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from importlib import metadata
 from typing import Any
 
 from matplotlib.figure import Figure
 
-from grokfast._checks import check_at_least, nearest
+from grokfast._checks import check_at_least
+from grokfast._registry import References, Registry, place_of
 from grokfast.errors import ConfigError, InputError
 from grokfast.figures.overlay import Overlays
 from grokfast.runs import Run
@@ -84,27 +83,7 @@ class FigureSpec:
         return bool(self.columns or self.curves or self.kept)
 
 
-class _Registry(Mapping[str, FigureSpec]):
-    def __init__(self) -> None:
-        self._found: dict[str, FigureSpec] = {}
-
-    def __getitem__(self, name: str) -> FigureSpec:
-        return self._found[name]
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self._found)
-
-    def __len__(self) -> int:
-        return len(self._found)
-
-    def add(self, spec: FigureSpec) -> None:
-        twin = {name.lower(): name for name in self._found}.get(spec.name.lower())
-        if twin is not None and _place(self._found[twin]) != _place(spec):
-            raise ConfigError(f"there is a figure {twin!r} already: give yours another name")
-        self._found[spec.name] = spec
-
-
-_REGISTRY = _Registry()
+_REGISTRY: Registry[str, FigureSpec] = Registry("figure", place=lambda spec: place_of(spec.draw))
 
 FIGURES: Mapping[str, FigureSpec] = _REGISTRY
 """The registered figures by name."""
@@ -122,7 +101,7 @@ def register_figure(spec: FigureSpec) -> FigureSpec:
     Raises:
         ConfigError: If it is no :class:`FigureSpec`, or another figure has its name, also by case.
     """
-    _REGISTRY.add(_checked(spec, repr(spec)))
+    _REGISTRY.add(_checked(spec, repr(spec)).name, spec)
     return spec
 
 
@@ -136,42 +115,13 @@ def find_figure(reference: str) -> FigureSpec:
     Raises:
         InputError: If there is none; the message says what is missing.
     """
-    if reference in FIGURES:
-        return FIGURES[reference]
-    module, colon, attribute = reference.partition(":")
-    if colon:
-        return _imported(module, attribute, reference)
-    entries = {entry.name: entry for entry in metadata.entry_points(group=ENTRY_POINTS)}
-    if reference in entries:
-        return _imported(entries[reference].module, entries[reference].attr, reference)
-    known = [*FIGURES, *entries]
-    raise InputError(
-        f"figure must be one of {', '.join(known)}, or module:attribute for one of your own, got {reference!r}"
-        f"{nearest(reference, known)}"
-    )
-
-
-def _place(spec: FigureSpec) -> tuple[str, str]:
-    """Where a figure was written: a file that is imported twice has the same ones."""
-    return getattr(spec.draw, "__module__", ""), getattr(spec.draw, "__qualname__", repr(spec.draw))
-
-
-def _imported(module: str, attribute: str, reference: str) -> FigureSpec:
-    try:
-        found: Any = importlib.import_module(module)
-    except Exception as error:
-        raise InputError(
-            f"figure {reference!r}: module {module} cannot be imported ({type(error).__name__}: {error}); it must lie "
-            "in the folder the command is called in, or be installed"
-        ) from error
-    for part in attribute.split("."):
-        if not hasattr(found, part):
-            raise InputError(f"figure {reference!r}: {module} has no {attribute!r}{nearest(part, dir(found))}")
-        found = getattr(found, part)
-    return _checked(found, reference)
+    return _REFERENCES.find(reference)
 
 
 def _checked(found: Any, reference: str) -> FigureSpec:
     if not isinstance(found, FigureSpec):
         raise ConfigError(f"{reference} is no figure: expected a FigureSpec, got {type(found).__name__}")
     return found
+
+
+_REFERENCES = References(_REGISTRY, "figure", ENTRY_POINTS, _checked, missing=InputError)

@@ -59,18 +59,23 @@ class Block:
         inputs: The model's arguments.
         targets: Labels.
         mask: Which positions of the outputs count.
-        cut_from: How many samples the batch had that this block was cut from; 0 if it is whole.
+        whole: The batch that this block was cut from; None if it is a whole one.
     """
 
     inputs: Inputs
     targets: Tensor | None = None
     mask: Tensor | None = None
-    cut_from: int = 0
+    whole: Inputs | None = None
 
     @property
     def n(self) -> int:
         """How many samples."""
         return self.inputs.n
+
+    @property
+    def together(self) -> int:
+        """How many samples its batch has."""
+        return (self.whole or self.inputs).n
 
     def slice(self, start: int, stop: int) -> Block:
         """The samples from ``start`` up to ``stop``."""
@@ -79,7 +84,7 @@ class Block:
             self.inputs.rows(rows),
             None if self.targets is None else self.targets[rows],
             None if self.mask is None else self.mask[rows],
-            self.cut_from or self.n,
+            self.whole or self.inputs,
         )
 
     def cut(self, size: int) -> Iterator[Block]:
@@ -95,7 +100,7 @@ class Block:
 def twice(block: Block) -> Block:
     """A block of one sample as a block of two."""
     double = [None if t is None else torch.cat([t, t]) for t in (block.targets, block.mask)]
-    return Block(block.inputs.rows([0, 0]), double[0], double[1])
+    return Block(block.inputs.rows([0, 0]), double[0], double[1], block.whole)
 
 
 def batches(inputs: object, targets: Labels, device: torch.device, mask: Labels = None) -> Iterator[Block]:

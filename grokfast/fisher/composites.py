@@ -210,3 +210,9 @@ COMPOSITES: dict[Any, Callable[..., Any]] = {
     torch.rnn_relu_cell: _cell(_relu),
     functional.embedding_bag: _embedding_bag,
 }
+
+
+def separate(func: Any, args: tuple[Any, ...]) -> bool:
+    """Whether it is a recurrent layer over whole sequences, which has no use for what another sample holds."""
+    packed = len(args) > 3 and isinstance(args[3], tuple | list)
+    return func in (torch.lstm, torch.gru, torch.rnn_tanh, torch.rnn_relu) and not packed

@@ -7,6 +7,7 @@ from torch import Tensor
 
 from grokfast.fisher.batches import Block, twice
 from grokfast.fisher.columns import Columns
+from grokfast.fisher.cutting import check_cut, separable
 from grokfast.fisher.fallback import per_sample_squares
 from grokfast.fisher.findings import Findings
 from grokfast.fisher.job import Job, State
@@ -42,6 +43,8 @@ def _squares(
     if not before.same(States()):
         world, inputs, traced = deterministic(lambda: traced_pass(job, findings, state, block), before)
     outputs = traced.outputs.detach()
+    if block.whole is not None and not separable(traced, block.n):
+        check_cut(job, state, world.double, block, outputs)
     columns = Columns(
         outputs, job.kind, job.likelihood, block.targets, samples, generator, block.mask, job.ignore_index
     )

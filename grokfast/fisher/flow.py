@@ -143,6 +143,8 @@ class Flow:
         self._doubtful: set[Any] = set()
         self.leaves: set[int] = set()
         """The ``id`` of every leaf tensor that the graph leads to."""
+        self.apart = True
+        """Whether every operation of the graph, but those on parameters alone, keeps the samples apart."""
         doubted: list[Any] = []
         stack = [] if outputs.grad_fn is None else [outputs.grad_fn]
         while stack:
@@ -158,6 +160,7 @@ class Flow:
                     stack.append(into)
                     if not self._keeps(node, i, into, place):
                         doubted.append(into)
+                        self.apart = self.apart and hasattr(into, "variable")
         while doubted:
             node = doubted.pop()
             if node not in self._doubtful:

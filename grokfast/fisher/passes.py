@@ -44,7 +44,8 @@ def trace(job: Job, world: World, inputs: Inputs) -> Traced:
             "the model uses a parameter through a reference outside of itself (a global variable), which neither a "
             "private copy nor a stack in params= can replace; register the parameter and use it from there"
         )
-    return Traced(outputs, tracer.uses, flow, {name for name, p in world.leaves.items() if id(p) in flow.leaves})
+    stray = {name for name, p in world.leaves.items() if id(p) in flow.leaves}
+    return Traced(outputs, tracer.uses, flow, stray, tracer.reads)
 
 
 def check_finite(job: Job, world: World, inputs: Inputs, outputs: Tensor, marks: Sequence[Tensor] = ()) -> None:
@@ -67,7 +68,7 @@ def check_finite(job: Job, world: World, inputs: Inputs, outputs: Tensor, marks:
 def traced_pass(job: Job, findings: Findings, state: State, block: Block) -> tuple[World, Inputs, Traced]:
     """The traced pass in the precision that the block needs."""
     single = job.dtype == torch.float32 and not findings.narrow
-    work = (block.cut_from or block.n) * sum(p.numel() for p in job.leaves.values())
+    work = block.together * sum(p.numel() for p in job.leaves.values())
     if single and work <= SMALL:
         wide = wider(job, findings, state, block.inputs)
         if wide is not None:

@@ -11,12 +11,13 @@ from torch import Tensor, nn
 from grokfast._checks import parse_choice
 from grokfast.errors import InputError
 from grokfast.fisher.batches import Block, Labels, batches
+from grokfast.fisher.cutting import check_cut, separable
 from grokfast.fisher.derivatives import by_forward_mode, by_two_backward_passes, run_model
 from grokfast.fisher.gradients import gradients
 from grokfast.fisher.guards import plain_torch
-from grokfast.fisher.job import World, check_stack, make_job, member
+from grokfast.fisher.job import State, World, check_stack, make_job, member
 from grokfast.fisher.outputs import Pick
-from grokfast.fisher.passes import check_finite
+from grokfast.fisher.passes import check_finite, trace
 from grokfast.fisher.plan import check_run
 from grokfast.fisher.randomness import States, deterministic
 from grokfast.fisher.samples import random_column
@@ -46,6 +47,7 @@ class Pushes:
         self._inputs, self._size, self._mask = inputs, batch_size or _BLOCK, mask
         self._n = 0
         self._backward_only = self._checked = False
+        self._separable: bool | None = None
 
     def directions(self, label: str, given: Direction) -> list[dict[str, Tensor]]:
         """One direction per member, by name."""
@@ -102,8 +104,23 @@ class Pushes:
             )
         return tangent * mask
 
+    def _state(self, e: int) -> State:
+        return None if self.params is None else member(self.params, e)
+
     def _world(self, e: int) -> World:
-        return self.job.world(None if self.params is None else member(self.params, e))
+        return self.job.world(self._state(e))
+
+    def _check_cut(self, e: int, outputs: Tensor, block: Block) -> None:
+        """Raise if the outputs of a block that was cut from a batch are not those it has there."""
+        if block.whole is None:
+            return
+        if self._separable is None:  # a model that reads no values does the same in every block
+            try:
+                self._separable = separable(trace(self.job, self._world(e), block.inputs), block.n)
+            except Exception:  # whatever a model says that cannot be traced
+                self._separable = False
+        if not self._separable:
+            check_cut(self.job, self._state(e), False, block, outputs)
 
     def push(self, e: int, directions: Sequence[dict[str, Tensor]], block: Block) -> tuple[Tensor, Tensor]:
         """Outputs, and their derivatives along several directions, stacked."""
@@ -140,6 +157,7 @@ class Pushes:
         self._checked = True
         world = self._world(e)
         check_finite(self.job, world, block.inputs, found[0])
+        self._check_cut(e, found[0], block)
         return found
 
     def _is_adjoint(

@@ -14,7 +14,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from grokfast.errors import InputError
 
 _T = TypeVar("_T")
-_TRIES = 5
+_TRIES = 6
 
 _DRAWS = (
     "the model draws random numbers when it runs{how}, so its Fisher diagonal would be that of one draw; call "
@@ -81,7 +81,7 @@ def _drops(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> bool:
 
 
 def deterministic(run: Callable[[], _T], outside: States | None = None) -> _T:
-    """The result of ``run``, if it draws no random numbers.
+    """The result of ``run``, if it draws no random numbers; that is looked at first, whatever else it is refused for.
 
     Torch's draws are seen in this thread alone. Python's and NumPy's generators have no such hook: when one of
     them has moved, the run is repeated, since another thread may have moved it.
@@ -93,22 +93,33 @@ def deterministic(run: Callable[[], _T], outside: States | None = None) -> _T:
     Raises:
         InputError: If it draws.
     """
-    before = States()
-    outside = outside or before
-    with _Draws() as draws:
-        found = run()
-    if draws.seen:
-        outside.put_back()
-        raise InputError(_DRAWS.format(how=f" ({draws.seen[0]})"))
-    if before.same_elsewhere(States()):
-        return found
+    outside = outside or States()
     for _ in range(_TRIES):
-        again = States()
-        found = run()
-        if again.same_elsewhere(States()):
-            return found
-    outside.put_back()
-    raise InputError(_DRAWS.format(how=" (from a generator of Python or NumPy)"))
+        before = States()
+        found, error, drawn = _tried(run)
+        if drawn:
+            outside.put_back()
+            raise InputError(_DRAWS.format(how=f" ({drawn})")) from error
+        if before.same_elsewhere(States()):
+            break
+    else:
+        outside.put_back()
+        raise InputError(_DRAWS.format(how=" (from a generator of Python or NumPy)")) from error
+    if error is not None:
+        raise error
+    return found[0]
+
+
+def _tried(run: Callable[[], _T]) -> tuple[list[_T], InputError | None, str]:
+    """What ``run`` gave or why it was refused, which may be due to a draw, and the first random operation of torch."""
+    found: list[_T] = []
+    error: InputError | None = None
+    with _Draws() as draws:
+        try:
+            found.append(run())
+        except InputError as refused:
+            error = refused
+    return found, error, next(iter(draws.seen), "")
 
 
 def undisturbed(items: Iterable[_T]) -> Iterator[_T]:

@@ -29,12 +29,21 @@ _WIDEST = 4  # padded rows over rows: beyond it the rows of one sample are too m
 
 @dataclass
 class Traced:
-    """A traced forward pass."""
+    """A traced forward pass.
+
+    Attributes:
+        outputs: The logits.
+        uses: What was done with the parameters, in order.
+        flow: Where the graph of the outputs keeps the samples.
+        stray: Parameters with a use that was not understood.
+        reads: Whether values may have been looked at past the graph: by Python, or for masks, orders and places.
+    """
 
     outputs: Tensor
     uses: list[Use]
     flow: Flow
-    stray: set[str]  # parameters with a use that was not understood
+    stray: set[str]
+    reads: bool = True
 
 
 def pull_back(traced: Traced, uses: Sequence[Use], column: Tensor) -> list[Tensor | None]:
@@ -80,6 +89,11 @@ def find_samples(traced: Traced, n: int) -> list[Layout | None]:
                 again = again or _Measured(traced, uses, n, 1)
                 found[k] = _rows(use, measured.sample(j, use), again.sample(j, use), n)
     return found
+
+
+def sample_major(traced: Traced, use: Use, n: int) -> bool:
+    """Whether a use is proven to have the samples in row-major order on its leading axis."""
+    return traced.flow.proves(use.edge.node) and _sample_major(use, n) is not None
 
 
 def _fits(layout: Layout, use: Use, n: int) -> bool:

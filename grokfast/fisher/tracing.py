@@ -16,8 +16,9 @@ from torch import Tensor
 from torch.autograd.graph import GradientEdge, get_gradient_edge
 from torch.overrides import TorchFunctionMode
 
-from grokfast.fisher.composites import COMPOSITES
+from grokfast.fisher.composites import COMPOSITES, separate
 from grokfast.fisher.handlers import HANDLERS
+from grokfast.fisher.reads import harmless
 from grokfast.fisher.rules import LinearRule, Rule
 
 
@@ -72,17 +73,26 @@ class Tracer(TorchFunctionMode):
         self.names = names
         self.uses: list[Use] = []
         self.finite: list[Tensor] = []
+        self.reads = False
         self._anchor = torch.zeros((), requires_grad=True)
 
     def __torch_function__(
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
         """Run one operation, by a handler if there is one."""
-        kwargs = kwargs or {}
+        out = self._run(func, args, kwargs or {})
+        self.reads = self.reads or not harmless(func, args, out)
+        return out
+
+    def _run(self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         composite = COMPOSITES.get(func)
         if composite is not None:
+            reads = self.reads
             with self:  # its parts are traced
-                return composite(self.recurrent, func, *args, **kwargs)
+                out = composite(self.recurrent, func, *args, **kwargs)
+            if separate(func, args):  # which look at initial states alone
+                self.reads = reads
+            return out
         handler = HANDLERS.get(func)
         if handler is None:
             return func(*args, **kwargs)
@@ -200,6 +210,9 @@ def _attention(
     _: Any, func: Any, query: Tensor, key: Tensor, value: Tensor, attn_mask: Tensor | None = None,
     dropout_p: float = 0.0, is_causal: bool = False, scale: float | None = None, enable_gqa: bool = False,
 ) -> Any:  # fmt: skip
+    if attn_mask is not None and attn_mask.dtype == torch.bool:  # which the operation below would add as 0 and 1
+        hidden = attn_mask.logical_not()
+        attn_mask = torch.zeros_like(attn_mask, dtype=query.dtype).masked_fill(hidden, -torch.inf)
     with torch._C.DisableTorchFunctionSubclass():
         return torch.ops.aten._scaled_dot_product_attention_math(
             query, key, value, attn_mask, dropout_p, is_causal, scale=scale, enable_gqa=enable_gqa

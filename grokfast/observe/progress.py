@@ -9,7 +9,7 @@ import torch
 from grokfast.measures import Column, key_frequencies, progress_losses
 from grokfast.observe.protocol import Need
 from grokfast.observe.snapshot import Seen, Snapshot
-from grokfast.tasks import ModularAddition, Task
+from grokfast.tasks import Task, added_modulus
 
 
 class ProgressMeasure:
@@ -21,8 +21,8 @@ class ProgressMeasure:
     version = "1"
 
     def columns(self, task: Task) -> Sequence[Column]:
-        """Four, of modular addition; none of other tasks."""
-        if not isinstance(task, ModularAddition):
+        """Four, of modular addition under either name and any network; none of other tasks."""
+        if added_modulus(task) is None:
             return []
         return [
             Column("restricted_loss", "loss over all pairs of the key waves in a + b and the constant alone", "nat"),
@@ -33,9 +33,9 @@ class ProgressMeasure:
 
     def __call__(self, snapshot: Snapshot) -> Seen:
         """One look."""
-        if not isinstance(snapshot.task, ModularAddition):
+        size = added_modulus(snapshot.task)
+        if size is None:
             return {}
-        size = snapshot.task.P
         pairs = torch.cartesian_prod(torch.arange(size), torch.arange(size))
         device = snapshot.test_inputs().device
         train = torch.zeros(snapshot.members, size, size, dtype=torch.bool, device=device)

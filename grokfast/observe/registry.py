@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import importlib
-from collections.abc import Iterator, Mapping
-from importlib import metadata
+from collections.abc import Mapping
 from typing import Any
 
-from grokfast._checks import nearest
+from grokfast._registry import References, Registry, place_of
 from grokfast.errors import ConfigError
 from grokfast.observe.protocol import Measure, Observer, checked_name
 
@@ -15,27 +13,7 @@ ENTRY_POINTS = "grokfast.measures"
 """The entry point group in which an installed package names its measures."""
 
 
-class _Registry(Mapping[str, Measure]):
-    def __init__(self) -> None:
-        self._found: dict[str, Measure] = {}
-
-    def __getitem__(self, name: str) -> Measure:
-        return self._found[name]
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self._found)
-
-    def __len__(self) -> int:
-        return len(self._found)
-
-    def add(self, measure: Measure) -> None:
-        twin = {name.lower(): name for name in self._found}.get(measure.name.lower())
-        if twin is not None and self._found[twin] is not measure:
-            raise ConfigError(f"there is a measure {twin!r} already: give yours another name")
-        self._found[measure.name] = measure
-
-
-_REGISTRY = _Registry()
+_REGISTRY: Registry[str, Measure] = Registry("measure", place=place_of)
 
 MEASURES: Mapping[str, Measure] = _REGISTRY
 """The registered measures by name."""
@@ -53,7 +31,7 @@ def register_measure(measure: Measure) -> Measure:
     Raises:
         ConfigError: If it is no measure, or another has its name, also by case.
     """
-    _REGISTRY.add(_checked(measure, repr(measure)))
+    _REGISTRY.add(_checked(measure, repr(measure)).name, measure)
     return measure
 
 
@@ -67,19 +45,7 @@ def find_measure(reference: str) -> Measure:
     Raises:
         ConfigError: If there is no such measure; the message says what is missing.
     """
-    if reference in MEASURES:
-        return MEASURES[reference]
-    if ":" in reference:
-        module, _, attribute = reference.partition(":")
-        return _checked(_imported(module, attribute, reference), reference)
-    entries = {entry.name: entry for entry in metadata.entry_points(group=ENTRY_POINTS)}
-    if reference in entries:
-        entry = entries[reference]
-        return _checked(_imported(entry.module, entry.attr, reference), reference)
-    known = [*MEASURES, *entries]
-    raise ConfigError(
-        f"measure must be one of {sorted(known)} or module:attribute, got {reference!r}{nearest(reference, known)}"
-    )
+    return _REFERENCES.find(reference)
 
 
 def observer_of(text: str) -> Observer:
@@ -90,21 +56,6 @@ def observer_of(text: str) -> Observer:
     """
     reference, _, schedule = text.partition("@")
     return Observer(find_measure(reference), schedule or "last")
-
-
-def _imported(module: str, attribute: str, reference: str) -> Any:
-    try:
-        found: Any = importlib.import_module(module)
-    except Exception as error:
-        raise ConfigError(
-            f"measure {reference!r}: module {module} cannot be imported ({type(error).__name__}: {error}); "
-            "it must lie in the folder the command is called in, or be installed"
-        ) from error
-    for part in attribute.split("."):
-        if not hasattr(found, part):
-            raise ConfigError(f"measure {reference!r}: {module} has no {attribute!r}{nearest(part, dir(found))}")
-        found = getattr(found, part)
-    return found
 
 
 def _checked(found: Any, reference: str) -> Measure:
@@ -121,3 +72,6 @@ def _checked(found: Any, reference: str) -> Measure:
     raise ConfigError(
         f"{reference} is no measure: expected what @grokfast.observe.measure makes, got {type(found).__name__}"
     )
+
+
+_REFERENCES = References(_REGISTRY, "measure", ENTRY_POINTS, _checked)

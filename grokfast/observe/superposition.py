@@ -19,14 +19,14 @@ from grokfast.measures import (
 from grokfast.observe.hidden import last_hidden
 from grokfast.observe.protocol import Need
 from grokfast.observe.snapshot import Seen, Snapshot
-from grokfast.tasks import ModularAddition, Task
+from grokfast.tasks import Network, Task, added_modulus
 
 
 class SuperpositionMeasure:
     """How many features share the neurons of modular addition, whose features are known: cosines and sines.
 
-    Of any network the effective rank of the last hidden layer's activations. A task whose classes are not the
-    residues of an addition has this one column alone.
+    Of any network the effective rank of the last hidden layer's activations. Tasks whose classes are not the residues
+    of an addition, and networks other than an MLP, have this one column alone.
     """
 
     name = "superposition"
@@ -35,9 +35,9 @@ class SuperpositionMeasure:
     version = "1"
 
     def columns(self, task: Task) -> Sequence[Column]:
-        """Five of modular addition, and the rank of any."""
+        """Five of an MLP on modular addition, and the rank of any."""
         rank = Column("activation_rank", "effective number of directions of the last hidden layer's activations")
-        if not isinstance(task, ModularAddition):
+        if _widths(task) is None:
             return [rank]
         return [
             Column("live_neurons", "neurons that carry a thousandth of the layer's largest or more", "neurons"),
@@ -51,10 +51,11 @@ class SuperpositionMeasure:
     def __call__(self, snapshot: Snapshot) -> Seen:
         """One look."""
         found: dict[str, Tensor] = {"activation_rank": self._ranks(snapshot)}
-        if not isinstance(snapshot.task, ModularAddition):
+        widths = _widths(snapshot.task)
+        if widths is None:
             return found
-        last = snapshot.params[f"{2 * len(snapshot.task.hidden)}.weight"].double()
-        before = snapshot.params[f"{2 * len(snapshot.task.hidden) - 2}.weight"].double()
+        last = snapshot.params[f"{2 * len(widths)}.weight"].double()
+        before = snapshot.params[f"{2 * len(widths) - 2}.weight"].double()
         live = live_neurons(before, last)
         count = live.sum(-1).double()
         directions = fourier_directions(last * live[:, None, :])
@@ -73,3 +74,9 @@ class SuperpositionMeasure:
             for e, split in enumerate(snapshot.splits)
         ]
         return torch.stack([activation_rank(values) for values in hidden])
+
+
+def _widths(task: Task) -> tuple[int, ...] | None:
+    """Of the hidden layers of an MLP that adds residues; None for all else."""
+    added = added_modulus(task) is not None and getattr(task, "network", Network.MLP) is Network.MLP
+    return tuple(task.hidden) if added else None  # type: ignore[attr-defined]

@@ -29,7 +29,7 @@ _MODES = frozenset(int(mode) for mode in LabelMode)
 def fisher_two_layer_reference(
     x: Tensor, w1: Tensor, b1: Tensor | None, w2: Tensor, b2: Tensor | None, labels: Tensor | None, mode: int
 ) -> list[Tensor]:
-    """The readable twin of :func:`fisher_two_layer`, and its form on CUDA: a few matrix products in float64."""
+    """The readable twin of :func:`fisher_two_layer`: a few matrix products in float64."""
     x64 = x.double()
     results: list[list[Tensor]] = [[], [], [], [], []]
     for e in range(w1.shape[0]):
@@ -151,7 +151,7 @@ def fisher_two_layer(
     return fisher_two_layer_reference(x, w1, b1, w2, b2, labels, mode)
 
 
-@fisher_two_layer.register_kernel("cpu")
+@fisher_two_layer.register_kernel(["cpu", "cuda"])
 def _compiled(
     x: Tensor, w1: Tensor, b1: Tensor | None, w2: Tensor, b2: Tensor | None, labels: Tensor | None, mode: int
 ) -> list[Tensor]:

@@ -16,7 +16,7 @@ GRAM = ("ss", "pp", "oo", "sp", "so")
 def metric_gram_reference(
     before: list[Tensor], here: list[Tensor], after: list[Tensor], metric: list[Tensor], stiff: list[Tensor]
 ) -> Tensor:
-    """The readable twin of :func:`metric_gram`, and its form on CUDA."""
+    """The readable twin of :func:`metric_gram`."""
     parts = []
     for k, theta in enumerate(here):
         shape = (theta.shape[0], -1)
@@ -62,7 +62,7 @@ def metric_gram(
     return metric_gram_reference(before, here, after, metric, stiff)
 
 
-@metric_gram.register_kernel("cpu")
+@metric_gram.register_kernel(["cpu", "cuda"])
 def _compiled(
     before: list[Tensor], here: list[Tensor], after: list[Tensor], metric: list[Tensor], stiff: list[Tensor]
 ) -> Tensor:

@@ -1,4 +1,4 @@
-"""Loss and gradients of one-hidden-layer networks on two-hot pairs, fused for the CPU."""
+"""Loss and gradients of one-hidden-layer networks on two-hot pairs, in one kernel."""
 
 from __future__ import annotations
 
@@ -69,8 +69,8 @@ def mlp_cross_entropy_(
     .. math:: \ell_e = -\frac1N \sum_n \log\mathrm{softmax}\bigl(W^{(2)}_e \,
               \mathrm{relu}(W^{(1)}_e x_{en} + c^{(1)}_e) + c^{(2)}_e\bigr)_{y_{en}}
 
-    with x the two-hot vector of ``pairs``. On the CPU all of it stays in the cache, member by member; elsewhere, and
-    for tensors laid out otherwise, torch operations do the same.
+    with x the two-hot vector of ``pairs``. On the CPU all of it stays in the cache, member by member; on CUDA it is
+    one launch, with a block a member; for tensors laid out otherwise, torch operations do the same.
 
     Args:
         params: Weight ``[E, H, 2P]`` (fastest stored with its last two axes swapped), bias ``[E, H]``, weight
@@ -90,7 +90,7 @@ def mlp_cross_entropy_(
     return mlp_cross_entropy_reference(params, pairs, labels, grads)
 
 
-@mlp_cross_entropy_.register_kernel("cpu")
+@mlp_cross_entropy_.register_kernel(["cpu", "cuda"])
 def _compiled(params: list[Tensor], pairs: Tensor, labels: Tensor, grads: list[Tensor]) -> tuple[Tensor, Tensor]:
     _check(params, pairs, labels, grads)
     check_memory((*params, pairs, labels, *grads))
@@ -172,7 +172,7 @@ def mlp_losses(params: list[Tensor], pairs: Tensor, labels: Tensor) -> tuple[Ten
     return mlp_losses_reference(params, pairs, labels)
 
 
-@mlp_losses.register_kernel("cpu")
+@mlp_losses.register_kernel(["cpu", "cuda"])
 def _compiled_losses(params: list[Tensor], pairs: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
     _check(params, pairs, labels, [])
     check_memory((*params, pairs, labels))

@@ -1,6 +1,8 @@
-"""An epoch of one-hidden-layer networks on two-hot pairs with Adam, fused for the CPU."""
+"""An epoch of one-hidden-layer networks on two-hot pairs with Adam, in one kernel."""
 
 from __future__ import annotations
+
+from array import array
 
 import torch
 from torch import Tensor
@@ -10,6 +12,8 @@ from grokfast.ops._arguments import check_range
 from grokfast.ops._native import call, kernel, native
 from grokfast.ops.mlp import check_losses, is_laid_out, mlp_cross_entropy_
 from grokfast.ops.optimizer import adam_step_, check_adam, check_adam_memory, check_constants
+
+_AGAIN, _STOPPED = 1, 2  # what the kernels say of a member that met something that is not finite
 
 
 def mlp_adam_epoch_reference(
@@ -65,9 +69,10 @@ def mlp_adam_epoch_(
 ) -> tuple[Tensor, Tensor]:
     """One epoch of a stack in place: for each batch a gradient (:func:`mlp_cross_entropy_`) and a step of Adam.
 
-    On the CPU each member has the epoch to itself, its parameters and moments close by: sums run over the hidden units
-    that are active on a pair alone, and a gradient is used where it is formed. The result equals the batch-by-batch
-    one up to rounding, and does not depend on the other members or the number of threads.
+    Each member has the epoch to itself, in one task on the CPU and one block of a single launch on CUDA. On the CPU its
+    parameters and moments are close by, sums run over the hidden units that are active on a pair alone, and a gradient
+    is used where it is formed. The result equals the batch-by-batch one up to rounding, and does not depend on the
+    other members or the number of threads.
 
     Args:
         params: As for :func:`mlp_cross_entropy_`. Changed in place.
@@ -104,7 +109,7 @@ def mlp_adam_epoch_(
     )  # fmt: skip
 
 
-@mlp_adam_epoch_.register_kernel("cpu")
+@mlp_adam_epoch_.register_kernel(["cpu", "cuda"])
 def mlp_adam_epoch_direct(
     params: list[Tensor],
     means: list[Tensor],
@@ -121,7 +126,7 @@ def mlp_adam_epoch_direct(
     eps: float,
     decoupled: bool,
 ) -> tuple[Tensor, Tensor]:
-    """The compiled body of :func:`mlp_adam_epoch_`."""
+    """The compiled body of :func:`mlp_adam_epoch_`, without torch's dispatcher around it."""
     _check(params, means, squares, pairs, labels, batch_size, learning_rate, weight_decay, active, step)
     check_constants(step + 1, beta1, beta2, eps)
     check_adam_memory([params, means, squares], learning_rate, weight_decay, active, pairs, labels)
@@ -139,13 +144,17 @@ def mlp_adam_epoch_direct(
     pairs, labels = pairs.contiguous(), labels.contiguous()
     loss = torch.full_like(learning_rate, torch.nan)
     correct, status = labels.new_zeros(members), torch.zeros_like(active)
-    moments = torch.tensor([moment.data_ptr() for moment in (*means, *squares)])
+    moments = array("q", [moment.data_ptr() for moment in (*means, *squares)])
+    moments_at = moments.buffer_info()[0]
     constants = core.AdamConstants(beta1, beta2, eps, 0.0, 0.0, decoupled)
     call(
-        run, params[0], *params, moments, pairs, labels, *rates, active.contiguous(), loss, correct, status, constants,
-        step + 1, batch_size, members, labels.shape[1], inputs // 2, width, classes,
+        run, params[0], *params, moments_at, pairs, labels, *rates, active.contiguous(), loss, correct, status,
+        constants, step + 1, batch_size, members, labels.shape[1], inputs // 2, width, classes,
     )  # fmt: skip
-    for e in status.nonzero().flatten().tolist():  # something was not finite: step by step
+    active.masked_fill_(status == _STOPPED, 0)
+    if not params[0].is_cpu:
+        return loss, correct  # the kernel there leaves nothing to be done, and nobody waits for it
+    for e in (status == _AGAIN).nonzero().flatten().tolist():  # something was not finite: step by step
         one = slice(e, e + 1)
         p, m, v = ([tensor[one] for tensor in group] for group in (params, means, squares))
         rows = (rates[0][one], rates[1][one], active[one])

@@ -49,7 +49,8 @@ def mlp_nested_losses(
     where a is the arrival. On the CPU only what changes from one network to the next is worked out: the activation of
     a unit on a pair changes three times at most, and each weight of the second layer arrives once. Logits are sums of
     these changes and differ from those of a pass of its own by rounding; a pair whose label's logit is within rounding
-    of another has them summed afresh. A member with a loss that is not finite is evaluated again, network by network.
+    of another has them summed afresh. A member with a loss that is not finite is evaluated again, network by network,
+    as all are on CUDA.
 
     Args:
         params: Weight ``[E, H, 2P]`` (fastest stored with its last two axes swapped), bias ``[E, H]``, weight
@@ -76,7 +77,7 @@ def _stored(tensors: list[Tensor]) -> list[Tensor]:
     return [tensors[0].transpose(1, 2).contiguous(), *(tensor.contiguous() for tensor in tensors[1:])]
 
 
-@mlp_nested_losses.register_kernel("cpu")
+@mlp_nested_losses.register_kernel(["cpu", "cuda"])
 def _compiled(
     params: list[Tensor], arrivals: list[Tensor], count: int, pairs: Tensor, labels: Tensor
 ) -> tuple[Tensor, Tensor]:
@@ -96,6 +97,8 @@ def _compiled(
     tensors = [*_stored(params), *_stored(arrivals)]
     sizes = (members, count, labels.shape[1], inputs // 2, width, classes)
     call(run, loss, *tensors, pairs, labels, loss, correct, *sizes)
+    if not loss.is_cpu:
+        return loss, correct  # network by network there
     # What is infinite or NaN in one network must not stay in those after it.
     again = (~loss.isfinite().all(1)).nonzero().flatten()
     if len(again):

@@ -4,7 +4,7 @@ from grokfast.tasks.base import Features, Split, Task, evaluate, loss_function_o
 from grokfast.tasks.choice import Network, TokenTask
 from grokfast.tasks.ising import Ising
 from grokfast.tasks.mnist import Mnist
-from grokfast.tasks.modular import Modular, Operation
+from grokfast.tasks.modular import Modular, Operation, added_modulus
 from grokfast.tasks.modular_addition import ModularAddition
 from grokfast.tasks.modules import fresh_module, load_parameters
 from grokfast.tasks.network import NetworkTask
@@ -36,6 +36,7 @@ __all__ = [
     "Split",
     "Task",
     "TokenTask",
+    "added_modulus",
     "check_stack",
     "evaluate",
     "find_task",

@@ -9,12 +9,13 @@ from typing import Any, ClassVar, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from grokfast._checks import check_at_least, check_fraction, parse_choice
+from grokfast._checks import check_at_least, check_fraction
 from grokfast.errors import ConfigError
 from grokfast.measures import Column, FourierBasis, InputBlocks, input_ipr, layer_ipr, output_ipr
 from grokfast.models import Params, initial_mlp, mlp, mlp_on_pairs
 from grokfast.ops import mlp_adam_epoch_direct, mlp_cross_entropy_direct, mlp_losses, mlp_nested_losses
 from grokfast.tasks.base import Features, Split, gradients_by_autograd, losses_of_logits
+from grokfast.tasks.fields import take_types
 from grokfast.tasks.outputs import Loss
 from grokfast.tasks.registry import register_task
 from grokfast.tasks.streams import stream
@@ -51,6 +52,7 @@ class ModularAddition:
     loss: Loss = Loss.CROSS_ENTROPY
 
     def __post_init__(self) -> None:
+        take_types(self)  # one spelling of each value, so that equal tasks have equal keys
         check_at_least("P", self.P, 2, error=ConfigError)
         if not self.hidden:
             raise ConfigError("hidden must name at least one hidden width, got none")
@@ -58,12 +60,6 @@ class ModularAddition:
             check_at_least("hidden width", width, 1, error=ConfigError)
         check_fraction("train_fraction", self.train_fraction, error=ConfigError)
         check_fraction("label_noise", self.label_noise, closed=True, error=ConfigError)
-        object.__setattr__(self, "loss", parse_choice("loss", self.loss, Loss, error=ConfigError))
-        # One spelling of each value, so that equal tasks have equal keys.
-        object.__setattr__(self, "P", int(self.P))
-        object.__setattr__(self, "hidden", tuple(int(width) for width in self.hidden))
-        object.__setattr__(self, "train_fraction", float(self.train_fraction))
-        object.__setattr__(self, "label_noise", float(self.label_noise))
         if not 0 < self.train_samples < self.P**2:
             raise ConfigError(
                 f"train_fraction must leave at least one of the {self.P**2} pairs on each side, "
@@ -141,8 +137,8 @@ class ModularAddition:
     def nested_losses(
         self, params: Mapping[str, Tensor], arrivals: Mapping[str, Tensor], count: int, inputs: Tensor, labels: Tensor
     ) -> tuple[Tensor, Tensor] | None:
-        """The losses of nested networks (:func:`grokfast.ops.mlp_nested_losses`), for one hidden layer on the CPU."""
-        if not self._is_fused or inputs.device.type != "cpu":
+        """The losses of nested networks (:func:`grokfast.ops.mlp_nested_losses`), for one hidden layer."""
+        if not self._is_fused:
             return None
         when = [arrivals[name] for name in params]
         loss, correct = mlp_nested_losses(list(params.values()), when, count, inputs, labels)
@@ -170,12 +166,12 @@ class ModularAddition:
         eps: float,
         decoupled: bool,
     ) -> tuple[Tensor, Tensor] | None:
-        """An epoch in one operation (:func:`grokfast.ops.mlp_adam_epoch_`), for one hidden layer on the CPU.
+        """An epoch in one operation (:func:`grokfast.ops.mlp_adam_epoch_`), for one hidden layer.
 
         None, and nothing done, elsewhere and where a subclass has gradients of its own.
         """
         own = type(self).gradients is not ModularAddition.gradients
-        if own or not self._is_fused or inputs.device.type != "cpu":
+        if own or not self._is_fused:
             return None
         means, squares = (list(group) for group in moments)
         loss, correct = mlp_adam_epoch_direct(

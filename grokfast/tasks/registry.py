@@ -3,17 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
-import importlib
 import re
-import sys
-import types
 import typing
-from collections.abc import Iterator, Mapping
-from importlib import metadata
-from pathlib import Path
+from collections.abc import Mapping
 from typing import Any, TypeVar
 
 from grokfast._checks import nearest
+from grokfast._registry import References, Registry, place_of
 from grokfast.errors import ConfigError, MissingTaskError
 from grokfast.tasks.base import Task
 from grokfast.tasks.reserved import is_reserved
@@ -22,33 +18,12 @@ ENTRY_POINTS = "grokfast.tasks"
 """The entry point group in which an installed package names its tasks."""
 
 _NAME = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*")
-_MAIN = ("__main__", "__mp_main__")
 _PARTS = ("module", "split", "initial", "encode", "logits", "losses", "gradients", "features", "defaults")
 
 _T = TypeVar("_T", bound=type[Any])
 
 
-class _Registry(Mapping[str, type[Task]]):
-    def __init__(self) -> None:
-        self._found: dict[str, type[Task]] = {}
-
-    def __getitem__(self, name: str) -> type[Task]:
-        return self._found[name]
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self._found)
-
-    def __len__(self) -> int:
-        return len(self._found)
-
-    def add(self, cls: type[Task]) -> None:
-        other = self._found.get(cls.name)
-        if other is not None and _written(other) != _written(cls):
-            raise ConfigError(f"there is a task {cls.name!r} already, {_written(other)}: give yours another name")
-        self._found[cls.name] = cls
-
-
-_REGISTRY = _Registry()
+_REGISTRY: Registry[str, type[Task]] = Registry("task", place=place_of)
 
 TASKS: Mapping[str, type[Task]] = _REGISTRY
 """The registered tasks by name."""
@@ -75,7 +50,7 @@ def register_task(cls: _T) -> _T:
             of every run.
     """
     _check(cls)
-    _REGISTRY.add(cls)
+    _REGISTRY.add(cls.name, cls)
     return cls
 
 
@@ -93,20 +68,8 @@ def find_task(reference: str) -> type[Task]:
         MissingTaskError: If there is no such task; the message says what is missing.
         ConfigError: If what the name means is no task.
     """
-    if reference in TASKS:
-        return TASKS[reference]
-    module, colon, attribute = str(reference).partition(":")
-    if colon:
-        return _imported(module, attribute, reference)
-    entries = {entry.name: entry for entry in metadata.entry_points(group=ENTRY_POINTS)}
-    if reference not in entries:
-        known = sorted({*TASKS, *entries})
-        raise MissingTaskError(
-            f"task must be one of {known}, or module:Class for one of your own, got {reference!r}"
-            f"{nearest(str(reference), known)}"
-        )
-    found = _imported(entries[reference].module, entries[reference].attr, reference)
-    if found.name != reference:
+    found = _REFERENCES.find(reference)
+    if ":" not in reference and found.name != reference:
         raise ConfigError(f"the entry point {reference!r} of an installed package gives the task {found.name!r}")
     return found
 
@@ -126,15 +89,14 @@ def reference_of(cls: type[Task]) -> str:
     """
     if cls.__module__.partition(".")[0] == __name__.partition(".")[0]:
         return cls.name
-    entries = {entry.name: entry for entry in metadata.entry_points(group=ENTRY_POINTS)}
-    if cls.name in entries and f"{entries[cls.name].module}:{entries[cls.name].attr}" == _written(cls):
+    if _REFERENCES.entries().get(cls.name) == place_of(cls):
         return cls.name
     if "<locals>" in cls.__qualname__:
         raise ConfigError(
-            f"task {cls.name} is defined inside a function ({_written(cls)}), where no other process finds it: move "
+            f"task {cls.name} is defined inside a function ({place_of(cls)}), where no other process finds it: move "
             "the class to the top of its file"
         )
-    return _written(cls)
+    return place_of(cls)
 
 
 def task_to_dict(task: Task) -> dict[str, Any]:
@@ -191,15 +153,15 @@ def _check(found: Any) -> None:
     cls: Any = found
     missing = [part for part in _PARTS if not hasattr(cls, part)]
     if missing:
-        raise ConfigError(f"{_written(cls)} is no task: it has no {', '.join(missing)}; derive it from NetworkTask")
+        raise ConfigError(f"{place_of(cls)} is no task: it has no {', '.join(missing)}; derive it from NetworkTask")
     if "name" not in vars(cls):
         inherited = getattr(cls, "name", None)
         hint = f"; it inherits {inherited!r}, which is another task's" if isinstance(inherited, str) else ""
-        raise ConfigError(f'{_written(cls)} must have a name of its own, such as name: ClassVar[str] = "my-task"{hint}')
+        raise ConfigError(f'{place_of(cls)} must have a name of its own, such as name: ClassVar[str] = "my-task"{hint}')
     if not isinstance(cls.name, str) or not _NAME.fullmatch(cls.name):
         raise ConfigError(f"a task's name must be lower-case letters, digits and single hyphens, got {cls.name!r}")
     if not _is_frozen_dataclass(cls):
-        raise ConfigError(f"{_written(cls)} must be decorated with @dataclass(frozen=True), below @register_task")
+        raise ConfigError(f"{place_of(cls)} must be decorated with @dataclass(frozen=True), below @register_task")
     names = [field.name for field in dataclasses.fields(cls)]
     for k, name in enumerate(names):
         if is_reserved(name):
@@ -217,27 +179,7 @@ def _is_frozen_dataclass(cls: type[Any]) -> bool:
     return parameters is not None and bool(parameters.frozen)
 
 
-def _written(cls: type[Any]) -> str:
-    return f"{_module_of(cls.__module__)}:{cls.__qualname__}"
-
-
-def _module_of(name: str) -> str:
-    if name not in _MAIN:
-        return name
-    main = sys.modules.get("__main__")
-    spec = getattr(main, "__spec__", None)
-    if spec is not None:
-        return str(spec.name).removesuffix(".__main__")
-    file = getattr(main, "__file__", None)
-    return Path(file).stem if file else name
-
-
-def _imported(module: str, attribute: str, reference: str) -> type[Task]:
-    found: Any = _module(module, attribute, reference)
-    for part in attribute.split("."):
-        if not hasattr(found, part):
-            raise MissingTaskError(f"task {reference!r}: {module} has no {attribute!r}{nearest(part, dir(found))}")
-        found = getattr(found, part)
+def _found(found: Any, reference: str) -> type[Task]:
     try:
         _check(found)
     except ConfigError as error:
@@ -245,28 +187,7 @@ def _imported(module: str, attribute: str, reference: str) -> type[Task]:
     return typing.cast("type[Task]", found)
 
 
-def _module(name: str, attribute: str, reference: str) -> types.ModuleType:
-    main = sys.modules["__main__"]
-    # The script that runs is not run a second time as a module.
-    if name == _module_of("__main__") and hasattr(main, attribute.partition(".")[0]):
-        return main
-    if name in _MAIN:
-        raise MissingTaskError(
-            f"task {reference!r} was defined in an interactive session, which has ended: put the class into a file"
-        )
-    try:
-        return importlib.import_module(name)
-    except ModuleNotFoundError as error:
-        if error.name is None or not f"{name}.".startswith(f"{error.name}."):
-            raise MissingTaskError(f"task {reference!r}: module {name} needs {error.name}, which is missing") from error
-        raise MissingTaskError(
-            f"task {reference!r}: there is no module {error.name} on the import path; call from the folder that holds "
-            f"{error.name}.py, add that folder to PYTHONPATH, or install the package"
-        ) from error
-    except Exception as error:
-        raise MissingTaskError(
-            f"task {reference!r}: module {name} cannot be imported: {type(error).__name__}: {error}"
-        ) from error
+_REFERENCES = References(_REGISTRY, "task", ENTRY_POINTS, _found, missing=MissingTaskError)
 
 
 def _coerced(name: str, value: Any, hint: Any) -> Any:

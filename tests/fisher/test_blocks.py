@@ -13,7 +13,7 @@ import torch
 from torch import nn
 
 from grokfast.errors import InputError
-from grokfast.fisher import fisher_diag
+from grokfast.fisher import fisher_diag, fisher_inner, fisher_plan, fisher_vector_product
 
 
 def truth(model, inputs, targets=None):
@@ -213,3 +213,70 @@ def test_coupled_samples_are_refused(model):
     torch.manual_seed(0)
     with pytest.raises(InputError, match="coupled"):
         fisher_diag(model(), torch.randn(6, 4))
+
+
+class Trimmed(nn.Module):
+    """Works on the steps up to the longest sample of its batch, and then looks at all of them."""
+
+    def __init__(self):
+        super().__init__()
+        self.inner, self.out = nn.Linear(4, 4), nn.Linear(4, 3)
+
+    def forward(self, x, lengths):
+        top = int(lengths.max())
+        return self.out(torch.cat([self.inner(x[:, :top]), x[:, top:]], 1).tanh().mean(1))
+
+
+def _trimmed(longest_at):
+    torch.manual_seed(0)
+    lengths = torch.full((12,), 2)
+    lengths[longest_at] = 5
+    return Trimmed().double(), (torch.randn(12, 5, 4, dtype=torch.float64), lengths)
+
+
+@pytest.mark.parametrize("longest_at", [[0, 1, 2], [9], [11], [*range(8)]])
+def test_what_depends_on_its_batch_is_not_cut(longest_at):
+    """The first samples may show nothing of it; the block that is another than in the batch does."""
+    model, inputs = _trimmed(longest_at)
+    u = torch.ones(sum(p.numel() for p in model.parameters()), dtype=torch.float64)
+    for ask in (
+        lambda size: fisher_diag(model, inputs, batch_size=size),
+        lambda size: fisher_diag(model, inputs, torch.zeros(12).long(), kind="empirical", batch_size=size),
+        lambda size: fisher_inner(model, inputs, u, u, batch_size=size),
+        lambda size: fisher_vector_product(model, inputs, u, batch_size=size),
+    ):
+        with pytest.raises(InputError, match=r"cannot be cut into blocks|samples are coupled"):
+            ask(3)
+        ask(12)
+
+
+def test_a_whole_batch_of_what_depends_on_its_batch():
+    """One batch is what it is: the outputs of each sample in it, differentiated."""
+    model, inputs = _trimmed([*range(8)])
+    logs = model(*inputs).log_softmax(-1)
+    expected = 0.0
+    for n in range(12):
+        for c in range(3):
+            grads = torch.autograd.grad(logs[n, c], list(model.parameters()), retain_graph=True)
+            expected = expected + logs[n, c].exp().detach() * torch.cat([g.flatten() for g in grads]).square()
+    torch.testing.assert_close(fisher_diag(model, inputs, batch_size=12, reduction="sum").flat(), expected)
+
+
+def test_models_that_only_compute_are_not_run_twice():
+    class Counted(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.inner = nn.Sequential(nn.Linear(4, 6), nn.GELU(), nn.LayerNorm(6), nn.Linear(6, 3))
+
+        def forward(self, x):
+            calls.append(len(x))
+            return self.inner(x)
+
+    calls: list[int] = []
+    torch.manual_seed(0)
+    model, x = Counted().double(), torch.randn(64, 4, dtype=torch.float64)
+    plan = fisher_plan(model, x)
+    plan(x, batch_size=32)
+    calls.clear()
+    plan(x, batch_size=32)
+    assert calls == [32, 32]

@@ -62,6 +62,12 @@ def _packed(m, x):
     return m.cell(packed)[1][0][-1]
 
 
+def _masked_attention(m, x):
+    q, k, v = m.inner(x).unsqueeze(1).chunk(3, -1)
+    seen = (x[:, :, 0] > 0).unsqueeze(1) | torch.eye(4).bool()
+    return nn.functional.scaled_dot_product_attention(q, k, v, attn_mask=seen.unsqueeze(1)).squeeze(1).mean(1)
+
+
 def _pruned():
     layer = nn.Linear(4, 4)
     prune.l1_unstructured(layer, "weight", amount=5)
@@ -75,6 +81,7 @@ MODELS = {
                     embed=nn.Embedding(10, 4)),
         TOKENS,
     ),
+    "attention, boolean mask": (lambda: Net(_masked_attention, inner=nn.Linear(4, 12)), REAL),
     "LSTM": (lambda: Net(lambda m, x: m.inner(x)[0][:, -1], inner=nn.LSTM(4, 4, batch_first=True)), REAL),
     "packed LSTM": (lambda: Net(_packed, embed=nn.Embedding(10, 4), cell=nn.LSTM(4, 4, batch_first=True)), TOKENS),
     "bag": (lambda: Net(lambda m, x: m.inner(x).tanh(), inner=nn.EmbeddingBag(10, 4)), TOKENS),

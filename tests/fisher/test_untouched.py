@@ -234,6 +234,17 @@ def test_random_numbers_from_anywhere_are_refused(draw):
     assert _numpy() == states[2]
 
 
+@pytest.mark.parametrize("seed", [21, 26, 52, 54])
+def test_a_refusal_for_another_reason_leaves_the_generators_alone(seed):
+    """With these draws the products' own check of derivatives is the first to see that something is wrong."""
+    random.seed(seed)
+    torch.manual_seed(seed)
+    model, state, u = Drawing(random.random), random.getstate(), torch.ones(15)
+    with pytest.raises(InputError, match="random numbers"):
+        fisher_inner(model, torch.randn(6, 4, generator=torch.Generator().manual_seed(0)), u, u)
+    assert random.getstate() == state
+
+
 def test_draws_of_another_thread_are_not_the_models():
     torch.manual_seed(0)
     model, x, stop = _general(), torch.randn(64, 4), threading.Event()

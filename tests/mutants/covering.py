@@ -1,7 +1,13 @@
-"""Which tests run which lines, and whether some of them fail, each in a fork that has torch but not yet the package."""
+"""Which tests run which lines, and whether some of them fail when a mistake is planted.
+
+The tests are collected once, in a process that then forks: each mistake is put into the functions of a child in place,
+so that nothing is imported again. What only shows while a module is imported takes a fork without the package.
+"""
 
 from __future__ import annotations
 
+import gc
+import math
 import os
 import pickle
 import resource
@@ -12,12 +18,17 @@ import traceback
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import CodeType, FunctionType
 from typing import Any
 
 import coverage
 import pytest
+from plant import Mutant
 
+OPTIONS = ["-q", "-p", "no:randomly", "-p", "no:cacheprovider", "-p", "no:logging", "--no-header"]
+OPTIONS += ["-W", "ignore::pytest.PytestAssertRewriteWarning"]  # what is loaded before the forks
 _MEMORY = 8 << 30  # bytes that a mistake may take
+_WAITED = 30.0  # the clock's seconds for one of the processor
 
 
 @dataclass
@@ -25,32 +36,44 @@ class Covered:
     """What a clean run of some tests showed.
 
     Attributes:
-        seconds: Of each test.
+        seconds: Of the processor, for each test.
         fixtures: That each test uses.
-        lines: For each file of the package the tests, and the shared fixtures as ``fixture NAME``, that ran each line;
-            the empty name is what ran when the file was imported.
+        lines: For each file of the package the tests, and the shared fixtures as ``fixture NAME``, that ran each line.
     """
 
     seconds: dict[str, float] = field(default_factory=dict)
     fixtures: dict[str, list[str]] = field(default_factory=dict)
     lines: dict[str, dict[int, set[str]]] = field(default_factory=dict)
 
-    def tests_of(self, file: str, lines: Iterable[int]) -> list[str]:
-        """The tests that run one of these lines, the quickest first."""
-        of_file = self.lines.get(file, {})
+    def tests_of(self, mutant: Mutant) -> list[str]:
+        """The tests that run its lines, or any of the file where it is met by importing it; the quickest first."""
+        of_file = self.lines.get(mutant.file, {})
+        lines: Iterable[int] = mutant.lines if mutant.in_function else of_file
         names = {name for line in lines for name in of_file.get(line, ())}
-        if "" in names:
-            names = {name for every in of_file.values() for name in every}
         shared = {name.removeprefix("fixture ") for name in names if name.startswith("fixture ")}
         chosen = [t for t in self.seconds if t in names or shared.intersection(self.fixtures.get(t, ()))]
         return sorted(chosen, key=self.seconds.__getitem__)
 
+    def limit(self, tests: list[str]) -> float:
+        """Seconds of the processor after which they count as going on for ever."""
+        return 30.0 + 5.0 * sum(self.seconds[t] for t in tests)
 
-class _Contexts:
-    """Tells coverage which test, or which fixture that several tests share, is running."""
 
-    def __init__(self, cov: coverage.Coverage, found: Covered) -> None:
-        self.cov, self.found, self.now = cov, found, ""
+class Clean:
+    """Runs what was collected once, under coverage; a test that takes longer than ``most`` seconds fails."""
+
+    def __init__(self, cov: coverage.Coverage, most: float) -> None:
+        self.cov, self.found, self.now, self.failed = cov, Covered(), "", list[str]()
+        self.most = most
+        signal.signal(signal.SIGPROF, lambda *_: pytest.fail("too slow to be planted in"))
+
+    @pytest.hookimpl(wrapper=True)
+    def pytest_runtest_call(self) -> Iterator[None]:
+        signal.setitimer(signal.ITIMER_PROF, self.most)
+        try:
+            return (yield)
+        finally:
+            signal.setitimer(signal.ITIMER_PROF, 0.0)
 
     def switch(self, name: str) -> None:
         self.now = name
@@ -60,9 +83,9 @@ class _Contexts:
     def pytest_runtest_protocol(self, item: Any) -> Iterator[None]:
         self.found.fixtures[item.nodeid] = list(getattr(item, "fixturenames", ()))
         self.switch(item.nodeid)
-        started = time.perf_counter()
+        started = time.process_time()
         result = yield
-        self.found.seconds[item.nodeid] = time.perf_counter() - started
+        self.found.seconds[item.nodeid] = time.process_time() - started
         self.switch("")
         return result
 
@@ -75,61 +98,162 @@ class _Contexts:
         self.switch(before)
         return result
 
-
-OPTIONS = ["-q", "-p", "no:randomly", "-p", "no:cacheprovider", "-p", "no:logging", "--no-header"]
-OPTIONS += ["-W", "ignore::pytest.PytestAssertRewriteWarning"]  # what is loaded before the forks
-
-
-def covered(package: Path, root: Path, tests: list[str]) -> Covered:
-    """Run the tests with the copy of the package in ``package`` and note what they ran; raises if one fails."""
-
-    def job() -> Any:
-        cov = coverage.Coverage(data_file=None, include=[f"{package}/grokfast/*"], messages=False, config_file=False)
-        found = Covered()
-        cov.start()
-        code = pytest.main([*OPTIONS, *tests], plugins=[_Contexts(cov, found)])
-        cov.stop()
-        data = cov.get_data()
-        for file in data.measured_files():
-            name = str(Path(file).relative_to(package / "grokfast"))
-            found.lines[name] = {line: set(names) for line, names in data.contexts_by_lineno(file).items()}
-        return code, found
-
-    answer = _in_fork(job, package, root, limit=3600.0, loud=True)
-    if not isinstance(answer, tuple) or answer[0] != 0:
-        raise RuntimeError(f"the tests fail without a mistake: {' '.join(tests)}")
-    result = answer[1]
-    assert isinstance(result, Covered)
-    return result
+    def pytest_runtest_logreport(self, report: Any) -> None:
+        if report.failed:
+            self.failed.append(report.nodeid)
 
 
-def outcome(package: Path, root: Path, tests: list[str], limit: float) -> str:
-    """``survived``, ``killed`` or ``timeout`` of some tests with the copy of the package as it now is."""
-    code = _in_fork(lambda: int(pytest.main([*OPTIONS, "-x", *tests])), package, root, limit)
-    if code is None:
-        return "timeout"
-    if code in (4, 5):  # no such test; or the mistake is met while conftest is imported
-        imported = _in_fork(lambda: __import__("grokfast.cli.figure") is None, package, root, limit)
-        if imported is False:
-            raise RuntimeError(f"pytest finds no test: {tests}")
-    return "survived" if code == 0 else "killed"
+class _FailedError(BaseException):
+    """A test has failed; no exception that pytest would take for one of a test."""
 
 
-def _in_fork(job: Callable[[], Any], package: Path, root: Path, limit: float, loud: bool = False) -> Any:
-    """What a job returns; None if it takes longer, an empty text if it dies."""
+class _Bail:
+    """The first failure ends the run."""
+
+    def pytest_runtest_logreport(self, report: Any) -> None:
+        if report.failed:
+            raise _FailedError(report.nodeid)
+
+
+class Collected:
+    """The tests of a pytest that was stopped before it ran them; ``work`` is called there."""
+
+    def __init__(self, package: Path, work: Callable[[Collected], None]) -> None:
+        self.package, self.work = package / "grokfast", work
+        self.session: Any = None
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_runtestloop(self, session: Any) -> bool:
+        self.session = session
+        self.items = {item.nodeid: item for item in session.items}
+        self.functions: dict[tuple[str, str, int], list[FunctionType]] = {}
+        for one in gc.get_objects():
+            if type(one) is FunctionType and one.__code__.co_filename.startswith(str(self.package)):
+                self.functions.setdefault(_key(one.__code__), []).append(one)
+        self.work(self)
+        return True
+
+    def run(self, names: list[str]) -> None:
+        items = [self.items[name] for name in names]
+        for item, after in zip(items, [*items[1:], None], strict=True):
+            item.ihook.pytest_runtest_protocol(item=item, nextitem=after)
+
+    def clean(self, most: float) -> Covered:
+        """Run all of them in a child; those that fail without a mistake, or are slow, are left out."""
+
+        def job() -> Any:
+            cov = coverage.Coverage(data_file=None, include=[f"{self.package}/*"], messages=False, config_file=False)
+            plugin = Clean(cov, most)
+            self.session.config.pluginmanager.register(plugin)
+            cov.start()
+            self.run(list(self.items))
+            cov.stop()
+            data = cov.get_data()
+            for file in data.measured_files():
+                name = str(Path(file).relative_to(self.package))
+                plugin.found.lines[name] = {line: set(of) for line, of in data.contexts_by_lineno(file).items()}
+            return plugin.failed, plugin.found
+
+        found = in_fork(job, limit=7200.0)
+        if not isinstance(found, tuple) or len(found[0]) > len(self.items) / 5:
+            raise RuntimeError(f"tests fail without a mistake: {found and found[0]}")
+        failed, clean = found
+        assert isinstance(clean, Covered)
+        for name in failed:
+            print(f"left out, slow or failing without a mistake: {name}", flush=True)
+            clean.seconds.pop(name, None)
+        return clean
+
+    def outcome(self, mutant: Mutant, source: str, tests: list[str], limit: float) -> tuple[str, str]:
+        """What some tests say of a mistake put into the functions that there are.
+
+        Returns:
+            ``survived``, ``killed`` or ``timeout``, and the test that failed.
+
+        Raises:
+            ValueError: If it cannot be put into them.
+        """
+        changed: dict[tuple[str, str, int], list[CodeType]] = {}
+        for code in _codes(compile(source, str(self.package / mutant.file), "exec", dont_inherit=True)):
+            changed.setdefault(_key(code), []).append(code)
+        pairs = [
+            (f, changed.get(key, []))
+            for key, each in self.functions.items()
+            for f in each
+            if key[0] == str(self.package / mutant.file)
+        ]
+        if any(len(codes) != 1 or len(codes[0].co_freevars) != len(f.__code__.co_freevars) for f, codes in pairs):
+            raise ValueError("not one code for each function")
+
+        def job() -> tuple[str, str]:
+            for function, (code,) in pairs:
+                function.__code__ = code
+            self.session.config.pluginmanager.register(_Bail())
+            try:
+                self.run(tests)
+            except _FailedError as error:
+                return "killed", str(error)
+            return "survived", ""
+
+        found = in_fork(job, limit, quiet=True)
+        return found or ("timeout" if found is None else "killed", "")  # by a crash
+
+
+def _key(code: CodeType) -> tuple[str, str, int]:
+    return code.co_filename, code.co_qualname, code.co_firstlineno
+
+
+def _codes(code: CodeType) -> Iterator[CodeType]:
+    for constant in code.co_consts:
+        if isinstance(constant, CodeType):
+            yield constant
+            yield from _codes(constant)
+
+
+def collect(package: Path, root: Path, tests: list[str], work: Callable[[Collected], None]) -> None:
+    """Call ``work`` with the collected tests, in a child that has the copy of the package."""
+
+    def job() -> int:
+        _use(package, root)
+        return int(pytest.main([*OPTIONS, *tests], plugins=[Collected(package, work)]))
+
+    if in_fork(job, limit=1e9) != 0:
+        raise RuntimeError("the tests could not be collected and run")
+
+
+def outcome_anew(package: Path, root: Path, tests: list[str], limit: float) -> str:
+    """The outcome with the copy of the package as it now is, imported anew."""
+
+    def job() -> int:
+        _use(package, root)
+        return int(pytest.main([*OPTIONS, "-x", *tests]))
+
+    code = in_fork(job, limit, quiet=True)
+    return "timeout" if code is None else "survived" if code == 0 else "killed"
+
+
+def _use(package: Path, root: Path) -> None:
+    sys.path.insert(0, str(package))
+    os.environ["PYTHONPATH"] = str(package)
+    os.chdir(root)
+
+
+def in_fork(job: Callable[[], Any], limit: float, quiet: bool = False) -> Any:
+    """What a job returns; None if it takes more seconds of the processor, an empty text if it dies."""
     read, write = os.pipe()
+    sys.stdout.flush()
     child = os.fork()
     if child == 0:
-        os.setsid()
+        os.setpgid(0, 0)
         os.close(read)
-        sys.path.insert(0, str(package))
-        os.environ["PYTHONPATH"] = str(package)
-        os.chdir(root)
-        if not loud:
+        if quiet:
             silent = os.open(os.devnull, os.O_WRONLY)
             os.dup2(silent, 1)
             os.dup2(silent, 2)
+            used = resource.getrusage(resource.RUSAGE_SELF)
+            taken = math.ceil(limit + used.ru_utime + used.ru_stime)
             resource.setrlimit(resource.RLIMIT_DATA, (_MEMORY, _MEMORY))
+            resource.setrlimit(resource.RLIMIT_CPU, (taken, taken))
         try:
             with os.fdopen(write, "wb") as to:
                 to.write(pickle.dumps(job()))
@@ -139,12 +263,12 @@ def _in_fork(job: Callable[[], Any], package: Path, root: Path, limit: float, lo
             os._exit(0)
     os.close(write)
     signal.signal(signal.SIGALRM, lambda *_: os.killpg(child, signal.SIGKILL))
-    signal.setitimer(signal.ITIMER_REAL, limit)
-    started = time.perf_counter()
+    signal.setitimer(signal.ITIMER_REAL, min(_WAITED * limit, 1e9))  # what sleeps; a busy machine is no mistake
     with os.fdopen(read, "rb") as source:
         text = source.read()
     signal.setitimer(signal.ITIMER_REAL, 0.0)
-    os.waitpid(child, 0)
+    status = os.waitpid(child, 0)[1]
     if text:
         return pickle.loads(text)
-    return None if time.perf_counter() - started >= limit else ""
+    late = os.WIFSIGNALED(status) and os.WTERMSIG(status) in (signal.SIGXCPU, signal.SIGKILL)
+    return None if late else ""

@@ -36,6 +36,7 @@ class Mutant:
         new: What stands there instead.
         line: Its first line.
         lines: The lines of its statement, of which a test must run one to notice.
+        in_function: Whether it is met when a function is called, not when the file is imported.
         span: Start and end in the text.
         text: What is put there.
     """
@@ -47,6 +48,7 @@ class Mutant:
     new: str
     line: int
     lines: tuple[int, ...]
+    in_function: bool
     span: tuple[int, int]
     text: str
 
@@ -74,6 +76,7 @@ class _Finder(ast.NodeVisitor):
         self.file, self.source, self.mutants = file, source, list[Mutant]()
         self.where: list[str] = []
         self.lines: tuple[int, ...] = ()
+        self.in_function = False
         starts = [0]
         for line in source.splitlines(keepends=True):
             starts.append(starts[-1] + len(line))
@@ -93,12 +96,15 @@ class _Finder(ast.NodeVisitor):
         new = " ".join((new or text).split())
         where, at = ".".join(self.where), self.rows[node.lineno - 1].strip()
         lines = self.lines or (node.lineno,)
-        self.mutants.append(Mutant(self.file, where, at, old, new, node.lineno, lines, span, text))
+        # As many lines as before, so that what follows keeps its place.
+        text = text.removesuffix(")") + "\n" * (node.end_lineno - node.lineno) + ")" * text.endswith(")")
+        mutant = Mutant(self.file, where, at, old, new, node.lineno, lines, self.in_function, span, text)
+        self.mutants.append(mutant)
 
     def replace(self, node: ast.expr, other: ast.expr) -> None:
         text = ast.unparse(other)
         plain = isinstance(other, ast.Constant | ast.Name | ast.Attribute | ast.Call | ast.Subscript)
-        self.add(node, text if plain else f"({text})", new=text)
+        self.add(node, text if plain and node.lineno == node.end_lineno else f"({text})", new=text)
 
     def visit(self, node: ast.AST) -> None:
         if isinstance(node, ast.stmt):
@@ -163,9 +169,10 @@ class _Finder(ast.NodeVisitor):
         if not isinstance(node, ast.ClassDef):
             for default in [*node.args.defaults, *(d for d in node.args.kw_defaults if d is not None)]:
                 self.visit(default)
+        inside, self.in_function = self.in_function, self.in_function or not isinstance(node, ast.ClassDef)
         for child in node.body:
             self.visit(child)
-        self.lines = before
+        self.lines, self.in_function = before, inside
         self.where.pop()
 
 

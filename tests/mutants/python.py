@@ -24,6 +24,8 @@ import tempfile
 import time
 import tomllib
 from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -40,7 +42,7 @@ import matplotlib.pyplot  # noqa: E402, F401
 import numba  # noqa: E402, F401
 import scipy.stats  # noqa: E402, F401
 import torch  # noqa: E402
-from covering import Covered, covered, outcome  # noqa: E402
+from covering import Collected, Covered, collect, outcome_anew  # noqa: E402
 from plant import Mutant, mutants_of  # noqa: E402
 from table import write_table  # noqa: E402
 
@@ -73,14 +75,18 @@ TESTS = {
 
 def tests_for(file: str) -> list[str]:
     """The files of tests for a file of the package."""
-    part = file.removesuffix(".py")
-    while part:
-        for name in (TESTS.get(part, ""), part, re.sub(r"([^/]+)$", r"test_\1.py", part)):
-            found = [f"tests/{one}" for one in name.split()]
-            if found and all((ROOT / one).exists() for one in found):
-                return found
-        part = part.rpartition("/")[0]
+    parts = [file.removesuffix(".py")]
+    while "/" in parts[-1]:
+        parts.append(parts[-1].rpartition("/")[0])
+    for name in (*(TESTS.get(part, "") for part in parts), *(n for p in parts for n in (p, _file_of_tests(p)))):
+        found = [f"tests/{one}" for one in name.split()]
+        if found and all((ROOT / one).exists() for one in found):
+            return found
     raise SystemExit(f"no tests are known for {file}: name them in TESTS")
+
+
+def _file_of_tests(part: str) -> str:
+    return re.sub(r"([^/]+)$", r"test_\1.py", part)
 
 
 def changed_lines(commit: str) -> dict[str, set[int]]:
@@ -123,68 +129,96 @@ def harmless() -> dict[tuple[str, ...], str]:
 class Kept:
     """What became of mistakes, a line each in a file, so that a run that was stopped goes on."""
 
-    def __init__(self, file: Path) -> None:
-        self.file = file
-        lines = file.read_text(encoding="utf-8").splitlines() if file.exists() else []
-        entries = [json.loads(line) for line in lines]
+    def __init__(self, file: Path, most: float) -> None:
+        self.file, self.most = file, most
+        self.read()
+
+    def lines(self) -> list[str]:
+        """What stands in the file."""
+        return self.file.read_text(encoding="utf-8").splitlines() if self.file.exists() else []
+
+    def names(self, since: int) -> set[tuple[str, ...]]:
+        """The mistakes in the lines after so many."""
+        return {tuple(json.loads(line)["mutant"]) for line in self.lines()[since:]}
+
+    def read(self) -> None:
+        """All outcomes, the last of each."""
+        entries = [json.loads(line) for line in self.lines()]
         self.outcomes = {tuple(entry["mutant"]): str(entry["was"]) for entry in entries}
 
-    def add(self, mutant: Mutant, was: str) -> None:
-        """Note one."""
+    def add(self, mutant: Mutant, was: str, number: int, by: str = "") -> None:
+        """Note one, and which test failed."""
+        change = f"{mutant.file}:{mutant.line} {mutant.where}: {mutant.old[:90]} -> {mutant.new[:90]}"
+        print(f"{number} {was:8} {change}{f'  ({by})' if by else ''}", flush=True)
         self.outcomes[mutant.name] = was
         with self.file.open("a", encoding="utf-8") as to:
             to.write(json.dumps({"mutant": mutant.name, "was": was}) + "\n")
 
-    def clean_run(self, copy: Path, tests: list[str]) -> Covered:
+    def clean_run(self, collected: Collected, tests: list[str]) -> Covered:
         """Which tests run which lines, from beside the file if neither the package nor the tests changed since."""
-        files = sorted([*(copy / "grokfast").rglob("*.py"), *(ROOT / "tests").rglob("*.py")])
-        seen = hashlib.sha256(" ".join(tests).encode())
+        files = sorted([*collected.package.rglob("*.py"), *(ROOT / "tests").rglob("*.py")])
+        seen = hashlib.sha256(f"{self.most} {' '.join(tests)}".encode())
         for file in files:
             if HERE not in file.parents:
                 seen.update(file.read_bytes())
         there = self.file.with_suffix(f".{seen.hexdigest()[:12]}.clean")
         if not there.exists():
-            there.write_bytes(pickle.dumps(covered(copy, ROOT, tests)))
+            there.write_bytes(pickle.dumps(collected.clean(self.most)))
         found = pickle.loads(there.read_bytes())
         assert isinstance(found, Covered)
         return found
 
 
-def plant_and_run(mutant: Mutant, clean: Covered, copy: Path) -> str:
-    """What becomes of a mistake."""
-    tests = clean.tests_of(mutant.file, mutant.lines)
-    if not tests:
-        return "not run"
+@contextmanager
+def planted(mutant: Mutant, copy: Path) -> Iterator[str]:
+    """The copy of the package with the mistake, for what imports it anew; the text of its file."""
     target = copy / "grokfast" / mutant.file
     source = target.read_text(encoding="utf-8")
     for path in (target.parent / "__pycache__").glob(f"{target.stem}.*.pyc"):
         path.unlink()
-    target.write_text(mutant.apply(source), encoding="utf-8")
+    changed = mutant.apply(source)
+    target.write_text(changed, encoding="utf-8")
     try:
-        return outcome(copy, ROOT, tests, 60.0 + 10.0 * sum(clean.seconds[t] for t in tests))
+        yield changed
     finally:
         target.write_text(source, encoding="utf-8")
 
 
-def run_all(mutants: list[Mutant], package: Path, kept: Kept, until: float) -> None:
-    """Plant each that is not known yet, as long as there is time."""
+def run_all(mutants: list[Mutant], files: set[str], package: Path, kept: Kept, until: float) -> None:
+    """Plant each, as long as there is time: first into functions as they are, then what must be imported."""
+    tests = sorted({one for file in files for one in tests_for(file)})
+    tests = [one for one in tests if not any(one.startswith(f"{other}/") for other in tests)]
+    clean_file, since = kept.file.with_suffix(".covered"), len(kept.lines())
+
+    def work(collected: Collected) -> None:
+        clean = kept.clean_run(collected, tests)
+        clean_file.write_bytes(pickle.dumps(clean))
+        for number, mutant in enumerate(mutants, start=1):
+            if not mutant.in_function or time.monotonic() > until:
+                continue
+            chosen = clean.tests_of(mutant)
+            if not chosen:
+                kept.add(mutant, "not run", number)
+                continue
+            with planted(mutant, collected.package.parent) as changed, suppress(ValueError):
+                was, by = collected.outcome(mutant, changed, chosen, clean.limit(chosen))
+                kept.add(mutant, was, number, by)
+
     with tempfile.TemporaryDirectory() as folder:
         copy = Path(folder).resolve()
         shutil.copytree(package, copy / "grokfast")
         os.environ["NUMBA_CACHE_DIR"] = str(copy / "numba")
-        tests = sorted({one for m in mutants for one in tests_for(m.file)})
-        print(f"first the tests without a mistake: {' '.join(tests)}", flush=True)
-        clean = kept.clean_run(copy, tests)
+        collect(copy, ROOT, tests, work)
+        clean = pickle.loads(clean_file.read_bytes())
+        kept.read()
+        done = kept.names(since)
         for number, mutant in enumerate(mutants, start=1):
-            started = time.monotonic()
-            if started > until:
-                print(f"time is up; the same command goes on at {number} of {len(mutants)}")
-                return
-            was = plant_and_run(mutant, clean, copy)
-            kept.add(mutant, was)
-            took = time.monotonic() - started
-            change = f"{mutant.file}:{mutant.line} {mutant.where}: {mutant.old[:90]} -> {mutant.new[:90]}"
-            print(f"{number}/{len(mutants)} {was:8} {took:5.1f} s {change}", flush=True)
+            if time.monotonic() > until or mutant.name in done:
+                continue
+            chosen = clean.tests_of(mutant)
+            with planted(mutant, copy):
+                was = outcome_anew(copy, ROOT, chosen, clean.limit(chosen)) if chosen else "not run"
+            kept.add(mutant, was, number)
 
 
 def main(words: list[str]) -> int:
@@ -196,6 +230,7 @@ def main(words: list[str]) -> int:
     parser.add_argument("--seed", type=int, default=0, help="of the draw")
     parser.add_argument("--into", type=Path, metavar="FILE", help="keep what became of each here, and go on from it")
     parser.add_argument("--again", action="store_true", help="those again that survived, after tests were added")
+    parser.add_argument("--slow", type=float, default=1e6, metavar="S", help="leave out tests of more seconds")
     parser.add_argument("--minutes", type=float, default=float("inf"), help="stop after so long")
     parser.add_argument("--record", action="store_true", help="write the counts into docs/mutants.md")
     given = parser.parse_args(words)
@@ -213,13 +248,16 @@ def main(words: list[str]) -> int:
         mutants = [mutants[k] for k in sorted(drawn)]
     known = harmless()
     with tempfile.TemporaryDirectory() as folder:
-        kept = Kept(given.into or Path(folder) / "kept.jsonl")
+        kept = Kept(given.into or Path(folder) / "kept.jsonl", given.slow)
         left = [m for m in mutants if m.name not in kept.outcomes]
         if given.again:
             left += [m for m in mutants if kept.outcomes.get(m.name) in SURVIVED and m.name not in known]
         print(f"{len(mutants)} of {total} mistakes, {len(left)} to run")
         if left:
-            run_all(left, package, kept, until)
+            run_all(left, {m.file for m in mutants}, package, kept, until)
+            kept.read()
+            if any(m.name not in kept.outcomes for m in left):
+                print("time is up; the same command goes on")
     done = [m for m in mutants if m.name in kept.outcomes]
     results = [kept.outcomes[m.name] for m in done]
     results = ["harmless" if m.name in known and was in SURVIVED else was for m, was in zip(done, results, strict=True)]

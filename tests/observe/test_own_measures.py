@@ -11,11 +11,22 @@ from grokfast import ModularAddition
 from grokfast.errors import InputError
 from grokfast.measures import linear_cka, logit_scale
 from grokfast.observe import MEASURES, Snapshot, hessian_product, last_hidden
+from grokfast.tasks import Modular
 
-NEW = ("superposition", "effective_rank", "logit_scale", "flatness", "progress", "mutual_information")
+TRANSFORMER = Modular(P=5, operation="a+b", network="transformer", width=8, heads=2)
+NEW = (
+    "superposition",
+    "effective_rank",
+    "logit_scale",
+    "flatness",
+    "progress",
+    "mutual_information",
+    "quantisation_bits",
+    "svd_rank",
+)
 
 
-@pytest.mark.parametrize("task", [ADDITION, ISING, Line()], ids=lambda task: task.name)
+@pytest.mark.parametrize("task", [ADDITION, ISING, Line(), TRANSFORMER], ids=lambda task: task.name)
 @pytest.mark.parametrize("name", NEW)
 def test_gives_what_it_declares_member_by_member(name, task):
     measure, both = MEASURES[name], snapshot(task)
@@ -93,6 +104,28 @@ def test_the_hessian_is_that_of_the_task_s_loss():
     torch.testing.assert_close(product(probe), (slopes[0] - slopes[1]) / 2e-5, rtol=1e-5, atol=1e-7)
 
 
+class OwnProducts(nn.Module):
+    """Written without layers: the same function as two of them."""
+
+    def __init__(self, layers):
+        super().__init__()
+        self.W, self.b = nn.Parameter(layers[0].weight.detach()), nn.Parameter(layers[0].bias.detach())
+        self.V = nn.Parameter(layers[2].weight.detach().T.contiguous())
+
+    def forward(self, x):
+        return torch.einsum("nd,dc->nc", torch.relu(torch.addmm(self.b, x, self.W.T)), self.V)
+
+
+def test_networks_that_multiply_by_their_own_matrices_are_read_too():
+    model, inputs = snapshot(ADDITION, seeds=(0,)).model(0), ADDITION.split(0).test_inputs
+    own = OwnProducts(list(model))
+    torch.testing.assert_close(last_hidden(own, ADDITION, inputs).hidden, last_hidden(model, ADDITION, inputs).hidden)
+    seen = snapshot(TRANSFORMER, seeds=(0,))
+    found = last_hidden(seen.model(0), TRANSFORMER, seen.splits[0].test_inputs)
+    unembedding = dict(seen.model(0).named_parameters())["W_U"].detach()
+    torch.testing.assert_close(found.hidden @ unembedding.T, found.outputs)
+
+
 def test_last_hidden_is_what_the_last_matrix_takes():
     seen = snapshot(ADDITION)
     model, inputs = seen.model(1), seen.splits[1].test_inputs
@@ -138,6 +171,38 @@ def test_a_pure_wave_is_its_own_solution():
     assert progress["trigonometric_loss"] < progress["excluded_loss"]
     logits = seen.task.logits(params, seen.test_inputs())
     assert MEASURES["logit_scale"](seen)["logit_scale"].item() == pytest.approx(logit_scale(logits[0]).item())
+
+
+def test_addition_under_its_general_name_has_the_same_measures():
+    seen = snapshot(ADDITION, seeds=(0, 1))
+    named = Snapshot(1, Modular(P=7, operation="a+b", network="mlp", hidden=(10,)), seen.params, seen.splits)
+    for name in ("superposition", "progress"):
+        columns = [column.name for column in MEASURES[name].columns(seen.task)]
+        assert [column.name for column in MEASURES[name].columns(named.task)] == columns
+        one, other = MEASURES[name](seen), MEASURES[name](named)
+        assert sorted(one) == sorted(columns)
+        for column in columns:
+            torch.testing.assert_close(one[column], other[column], rtol=0, atol=0, equal_nan=True)
+
+
+@pytest.mark.parametrize(
+    ("task", "superposed", "progress"),
+    [
+        (Modular(P=7, operation="a+b", network="transformer"), 1, 4),
+        (Modular(P=7, operation="a+b", network="embedding-mlp"), 1, 4),
+        (Modular(P=7, operation="a*b", network="mlp"), 1, 0),
+        (Modular(P=7, operation="a-b", network="mlp"), 1, 0),
+        (ISING, 1, 0),
+    ],
+)
+def test_what_has_no_residues_added_by_an_mlp_has_fewer(task, superposed, progress):
+    assert len(MEASURES["superposition"].columns(task)) == superposed
+    assert len(MEASURES["progress"].columns(task)) == progress
+    if isinstance(task, Modular):
+        seen = snapshot(task, seeds=(0,))
+        for name in ("superposition", "progress"):
+            declared = [column.name for column in MEASURES[name].columns(task)]
+            assert sorted(MEASURES[name](seen)) == sorted(declared)
 
 
 def test_information_of_a_neuron_that_is_the_energy():

@@ -150,7 +150,7 @@ def test_a_configuration_asks_for_measures_by_reference():
     ("reference", "words"),
     [
         ("nomrs", "did you mean 'norms'"),
-        ("no_such_module:x", "module no_such_module cannot be imported"),
+        ("no_such_module:x", "no module no_such_module on the import path"),
         ("math:sqrrt", "math has no 'sqrrt'; did you mean 'sqrt'"),
         ("math:sqrt", "plain function without declared columns"),
         ("math:pi", "is no measure"),

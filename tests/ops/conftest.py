@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import functools
+import importlib.machinery
+import importlib.util
+import os
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import pytest
@@ -13,6 +19,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from grokfast.ops import (
+    _native,
     adam_step_,
     adam_step_reference,
     cnn_cross_entropy_,
@@ -452,6 +459,38 @@ CASES: dict[str, Case] = {
         {"E": 3, "n": 50, "weighted": 1, "split": 1},
     ),
 }  # fmt: skip
+
+
+@pytest.fixture(scope="session")
+def emulated_gpu() -> ModuleType | None:
+    """The CUDA kernels compiled for the CPU, where ``GROKFAST_EMULATED_CUDA`` says (tests/cuda/run.sh)."""
+    folder = os.environ.get("GROKFAST_EMULATED_CUDA")
+    if not folder:
+        return None
+    (path,) = Path(folder).glob("emulated_kernels*.so")
+    loader = importlib.machinery.ExtensionFileLoader("emulated_kernels", str(path))
+    spec = importlib.util.spec_from_file_location("emulated_kernels", path, loader=loader)
+    assert spec is not None
+    module = importlib.util.module_from_spec(spec)
+    loader.exec_module(module)
+    return module
+
+
+@pytest.fixture(scope="session", autouse=True)
+def backend(emulated_gpu: ModuleType | None) -> Iterator[str]:
+    """Where kernels run: ``cpu``, or ``emulated``, where every call goes to the CUDA kernel of its name, if any."""
+    if emulated_gpu is None:
+        yield "cpu"
+        return
+
+    @functools.cache
+    def kernel(name: str, device: str, dtype: torch.dtype) -> Any:
+        suffix = {torch.float32: "f32", torch.float64: "f64"}.get(dtype)
+        return getattr(emulated_gpu, f"cuda_{name}_{suffix}", None)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(_native, "_kernel", kernel)
+        yield "emulated"
 
 
 @pytest.fixture(scope="session")

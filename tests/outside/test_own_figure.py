@@ -77,7 +77,7 @@ def test_an_installed_package_s_figure_is_found_by_its_name(folder, tmp_path):
 @pytest.mark.parametrize(
     ("reference", "message"),
     [
-        ("my_figurs:NORMS", "module my_figurs cannot be imported"),
+        ("my_figurs:NORMS", "no module my_figurs on the import path"),
         ("my_figures:NORM", "my_figures has no 'NORM'; did you mean 'NORMS'?"),
         ("my_figures:draw", "my_figures:draw is no figure: expected a FigureSpec, got function"),
         ("nroms", "figure must be one of training, "),

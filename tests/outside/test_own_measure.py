@@ -20,11 +20,11 @@ DOCS = Path(__file__).resolve().parents[2] / "docs"
 _BLOCK = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 
 
-def _fresh(arguments: list[str], folder: Path) -> str:
+def _fresh(arguments: list[str], folder: Path, path: Path | None = None) -> str:
     done = subprocess.run(
         [sys.executable, *arguments],
         cwd=folder,
-        env={**os.environ, "OMP_NUM_THREADS": "1"},
+        env={**os.environ, "OMP_NUM_THREADS": "1", **({"PYTHONPATH": str(path)} if path else {})},
         capture_output=True,
         text=True,
         check=False,
@@ -126,6 +126,26 @@ def test_a_missing_file_is_named_and_hides_nothing(typed, capsys, monkeypatch, t
         main(["train", "modular-addition", "--P", "5", "--epochs", "2", "--observe", "my_measures:effective_rank@last"])
     assert "my_measures" in capsys.readouterr().err
     assert not (tmp_path / "runs").exists() or not list((tmp_path / "runs").glob("*/*/run.json"))
+
+
+def test_an_installed_package_s_measure_goes_by_its_short_name(typed, tmp_path):
+    """A wheel is a folder of files: the module and its metadata on the path."""
+    folder, _ = typed
+    site = tmp_path / "site"
+    about = site / "my_measures-1.dist-info"
+    about.mkdir(parents=True)
+    (site / "my_measures.py").write_text((folder / "my_measures.py").read_text())
+    (about / "METADATA").write_text("Metadata-Version: 2.1\nName: my-measures\nVersion: 1\n")
+    (about / "entry_points.txt").write_text("[grokfast.measures]\nspread = my_measures:effective_rank\n")
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    train = "train modular-addition --P 5 --hidden 8 --w0 1 --epochs 3 --observe spread@every:1 --runs runs"
+    _fresh(["-m", "grokfast", *train.split()], elsewhere, path=site)
+    (run,) = load(elsewhere / "runs")
+    assert np.isfinite(run.history["effective_rank"]).all()
+    assert run.record["looks"]["spread"] == ["every:1"]
+    kept = _fresh(["-m", "grokfast", "measure", "--measure", "spread", "--runs", "runs"], elsewhere, path=site)
+    assert "1 run" in kept
 
 
 def test_the_page_of_columns_is_the_registry():

@@ -140,7 +140,7 @@ def test_a_run_that_decays_is_not_the_beginning_of_a_longer_one():
 @pytest.mark.parametrize(
     ("fields", "says"),
     [
-        ({"batch_size": "all"}, "batch_size must be a number of samples or 'full', got 'all'"),
+        ({"batch_size": "all"}, "batch_size must be a number or 'full', got 'all'"),
         ({"warmup_steps": -1}, "warmup_steps must be an integer >= 0, got -1"),
         ({"warmup_steps": 1.5}, "warmup_steps must be of type int"),
         ({"rate_decay": "step"}, "rate_decay must be one of"),

@@ -6,8 +6,7 @@
 namespace grokfast {
 
 // clang-format off
-// On CPU only; on CUDA the same sums are torch's.
-#define GROKFAST_GEOMETRY_CPU_KERNELS(DECLARE, T, SUFFIX, LAST) \
+#define GROKFAST_GEOMETRY_KERNELS(DECLARE, T, SUFFIX, LAST) \
   /* Adds to sums[E, S, 5] the inner products ss, pp, oo, sp, so of the steps s = after - here, p = here - before and of */ \
   /* o = -here over n parameters, weighted with metric (may be null: 1). With stiff [E, n], S = 2 and parameters go */ \
   /* to sums[e, stiff]; without (null), S = 1. */ \
@@ -15,6 +14,6 @@ namespace grokfast {
                                  const uint8_t* stiff, double* sums, int64_t E, int64_t n, LAST))
 // clang-format on
 
-GROKFAST_DECLARE_CPU_KERNELS(GROKFAST_GEOMETRY_CPU_KERNELS)
+GROKFAST_DECLARE_KERNELS(GROKFAST_GEOMETRY_KERNELS)
 
 }  // namespace grokfast

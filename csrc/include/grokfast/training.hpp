@@ -12,6 +12,9 @@ struct AdamConstants {
   bool decoupled;                             // AdamW: shrink the weights instead of adding decay to the gradient
 };
 
+// What mlp_epoch says of a member that has stopped for good.
+constexpr uint8_t kStopped = 2;
+
 // clang-format off
 #define GROKFAST_TRAINING_KERNELS(DECLARE, T, SUFFIX, LAST) \
   /* In place on members with active[e] != 0; n parameters each; lr and decay are [E]. */ \
@@ -37,10 +40,7 @@ struct AdamConstants {
   /* Its backward; g_x may be null. */ \
   DECLARE(conv_relu_pool_backward_##SUFFIX, (const T* grad, const uint8_t* winners, const T* x, int64_t x_step, \
                                              const T* weight, T* g_x, T* g_weight, T* g_bias, int64_t E, int64_t N, \
-                                             int64_t C, int64_t H, int64_t W, int64_t O, int64_t k, LAST))
-
-// On CPU only; on CUDA the same network runs through the kernels above and torch's batched products.
-#define GROKFAST_TRAINING_CPU_KERNELS(DECLARE, T, SUFFIX, LAST) \
+                                             int64_t C, int64_t H, int64_t W, int64_t O, int64_t k, LAST)) \
   /* Loss and correct predictions [E] of softmax(relu(two-hot(pairs)) W^T + bias2); weight is [E, C, H]. Gradients, of */ \
   /* the shapes of their parameters, are written unless g_bias2 is null. */ \
   DECLARE(mlp_cross_entropy_##SUFFIX, (const T* rows, const T* bias1, const T* weight, const T* bias2, \
@@ -48,8 +48,9 @@ struct AdamConstants {
                                        T* g_weight, T* g_bias2, T* loss, int64_t* correct, int64_t E, int64_t N, \
                                        int64_t P, int64_t H, int64_t C, LAST)) \
   /* An epoch in batches of `batch`, the last perhaps smaller, with Adam from step `step` on: parameters, and moments at */ \
-  /* eight addresses, in place. Mean loss over the epoch and correct predictions. status[e] is 1, and member e as it was, */ \
-  /* if something was not finite; what belongs to a member with active[e] == 0 is not touched. */ \
+  /* eight addresses, in place. Mean loss over the epoch and correct predictions. If something was not finite, status[e] */ \
+  /* is 1 and member e as it was, or kStopped and the member as it was before a batch whose loss is not finite. What */ \
+  /* belongs to a member with active[e] == 0 is not touched. */ \
   DECLARE(mlp_epoch_##SUFFIX, (T * rows, T * bias1, T * weight, T * bias2, const int64_t* moments, \
                                const int64_t* pairs, const int64_t* labels, const double* lr, const double* decay, \
                                const uint8_t* active, double* loss, int64_t* correct, uint8_t* status, \
@@ -63,7 +64,10 @@ struct AdamConstants {
   DECLARE(mlp_nested_##SUFFIX, (const T* rows, const T* bias1, const T* weight, const T* bias2, const int32_t* a_rows, \
                                 const int32_t* a_bias1, const int32_t* a_weight, const int32_t* a_bias2, \
                                 const int64_t* pairs, const int64_t* labels, T* loss, int64_t* correct, int64_t E, \
-                                int64_t K, int64_t N, int64_t P, int64_t H, int64_t C, LAST)) \
+                                int64_t K, int64_t N, int64_t P, int64_t H, int64_t C, LAST))
+
+// On CPU only; on CUDA the same network runs through the kernels above and torch's batched products.
+#define GROKFAST_TRAINING_CPU_KERNELS(DECLARE, T, SUFFIX, LAST) \
   /* Loss, correct predictions and gradients of `convs` blocks of convolution, ReLU and pooling, then `linears` linear */ \
   /* layers. x: samples [N, C, height, width] of T, or of int8 if `bytes`, those of the next member x_step elements on. */ \
   /* Addresses of weight and bias of each layer in `params` and (if not null) `grads`; spec: outputs and kernel of each */ \

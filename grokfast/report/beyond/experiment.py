@@ -7,7 +7,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TypeAlias
 
-from grokfast.errors import ConfigError, GrokfastError, MissingRunsError
+from grokfast._registry import Registry, place_of
+from grokfast.errors import GrokfastError, MissingRunsError
 from grokfast.measures import Estimate
 from grokfast.runs import Run, RunTable
 from grokfast.studies import stored_runs
@@ -79,9 +80,9 @@ class Experiment:
     optional: tuple[str, ...] = ()
 
 
-_FOUND: dict[int, Experiment] = {}
+_REGISTRY: Registry[int, Experiment] = Registry("experiment", place=lambda found: place_of(found.decide), order=int)
 
-EXPERIMENTS: Mapping[int, Experiment] = _FOUND
+EXPERIMENTS: Mapping[int, Experiment] = _REGISTRY
 """The registered experiments by number."""
 
 
@@ -104,10 +105,7 @@ def experiment(
 
     def register(decide: Decide) -> Decide:
         found = Experiment(number, question, studies, figure, page, decide, optional)
-        known = _FOUND.get(number)
-        if known is not None and known.decide.__qualname__ != decide.__qualname__:
-            raise ConfigError(f"experiment {number} is decided by {known.decide.__qualname__} already")
-        _FOUND[number] = found
+        _REGISTRY.add(number, found)
         return decide
 
     return register

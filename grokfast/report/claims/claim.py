@@ -11,7 +11,7 @@ from weakref import WeakKeyDictionary
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from grokfast.errors import ConfigError
+from grokfast._registry import Registry, place_of
 from grokfast.figures.choose import by_scale, seed_of
 from grokfast.figures.kept import measured
 from grokfast.measures import Estimate, mean_interval, proportion
@@ -216,13 +216,21 @@ class Claim:
     @property
     def function(self) -> str:
         """Where it is measured: ``module:function``."""
-        return f"{self.measure.__module__}:{self.measure.__qualname__}"
+        return place_of(self.measure)
 
 
 _LETTERS = "GFCDIM"
-_FOUND: dict[str, Claim] = {}
 
-CLAIMS: Mapping[str, Claim] = _FOUND
+
+def _place(name: str) -> tuple[int, int, str]:
+    letter, number = name[:1], name[1:]
+    ours = letter in _LETTERS and number.isdecimal()
+    return (_LETTERS.index(letter), int(number), "") if ours else (len(_LETTERS), 0, name)
+
+
+_REGISTRY: Registry[str, Claim] = Registry("claim", place=lambda found: place_of(found.measure), order=_place)
+
+CLAIMS: Mapping[str, Claim] = _REGISTRY
 """The registered claims by name, in the order of the ledger: the paper's by letter and number, then one's own."""
 
 
@@ -255,21 +263,10 @@ def claim(
 
     def register(measure: Measure) -> Measure:
         found = Claim(name, title, topic, figures, studies, measure, needs, only, tasks)
-        if name in _FOUND and _FOUND[name].function != found.function:
-            raise ConfigError(f"claim {name} is measured by {_FOUND[name].function} already: give yours another name")
-        _FOUND[name] = found
-        ordered = sorted(_FOUND.items(), key=lambda item: _place(item[0]))
-        _FOUND.clear()
-        _FOUND.update(ordered)
+        _REGISTRY.add(name, found)
         return measure
 
     return register
-
-
-def _place(name: str) -> tuple[int, int, str]:
-    letter, number = name[:1], name[1:]
-    ours = letter in _LETTERS and number.isdecimal()
-    return (_LETTERS.index(letter), int(number), "") if ours else (len(_LETTERS), 0, name)
 
 
 def share_of(hits: Sequence[bool]) -> Estimate | None:
