@@ -5,5 +5,9 @@ file(GLOB_RECURSE headers RELATIVE ${pybind11_INCLUDE_DIR} ${pybind11_INCLUDE_DI
 foreach(header IN LISTS headers)
   configure_file(${pybind11_INCLUDE_DIR}/${header} ${steady}/${header} COPYONLY)
 endforeach()
-set_target_properties(pybind11::headers PROPERTIES INTERFACE_INCLUDE_DIRECTORIES ${steady}
-                                                   INTERFACE_SYSTEM_INCLUDE_DIRECTORIES ${steady})
+foreach(target pybind11::headers pybind11::pybind11_headers)
+  if(TARGET ${target})
+    set_target_properties(${target} PROPERTIES INTERFACE_INCLUDE_DIRECTORIES ${steady}
+                                               INTERFACE_SYSTEM_INCLUDE_DIRECTORIES ${steady})
+  endif()
+endforeach()
