@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -67,7 +67,7 @@ def choose(spec: FigureSpec, table: RunTable, where: str | None = None) -> Choic
     """
     if spec.apart == WHOLE:
         return _whole(spec, table.where(where) if where else table)
-    groups = groups_of(table.where(where) if where else table, spec.columns, spec.curves, spec.kept)
+    groups = groups_of(table.where(where) if where else table, spec.columns, spec.curves, spec.kept, spec.lacks)
     able = [group for group in groups if group.scales >= spec.scales]
     if not able:
         raise _missing(spec, table, where, groups)
@@ -110,9 +110,15 @@ def _whole(spec: FigureSpec, table: RunTable) -> Choice:
 
 
 def groups_of(
-    table: RunTable, columns: Sequence[str] = (), curves: Sequence[str] = (), kept: Sequence[str] = ()
+    table: RunTable,
+    columns: Sequence[str] = (),
+    curves: Sequence[str] = (),
+    kept: Sequence[str] = (),
+    more: Callable[[Run], str | None] | None = None,
 ) -> list[Group]:
     """Runs by setting, sorted into those that have what is needed and those that lack it.
+
+    ``more`` says of a run that has all that is named what it lacks besides.
 
     Two runs of the same w0 and seed are one training, looked at twice: the first that has everything is taken.
     """
@@ -125,6 +131,8 @@ def groups_of(
             continue
         lacks = list(lacking(run, columns, curves))
         unkept = list(lacking_kept(run, kept))
+        if more is not None and not (lacks or unkept) and (lacked := more(run)):
+            lacks.append(lacked)
         if lacks or unkept:
             group.left_out[run.key] = f"without {', '.join([*lacks, *unkept])}"
             if not group.lacks:
