@@ -12,6 +12,7 @@ import tyro
 from rich.console import Console
 from rich.table import Table
 
+from grokfast.cli.progress import make_console
 from grokfast.errors import ConfigError
 
 
@@ -56,9 +57,7 @@ def ising(
     if not L:
         raise ConfigError("L must name at least one size")
     started = time.perf_counter()
-    console = Console()
-    if not console.is_terminal:
-        console = Console(width=max(console.width, 110))
+    console = make_console()
     used = None if threads == 0 else threads
     if quench:
         temperature = 0.0 if T == "1.5:3.5:40" else _single(T)

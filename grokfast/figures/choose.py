@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -104,7 +105,7 @@ def _whole(spec: FigureSpec, table: RunTable) -> Choice:
     if not runs:
         raise MissingRunsError(
             f"{spec.name} needs {', '.join(lacks)}, which the runs in {table.store.root} do not have; make them with\n"
-            f"  grokfast report beyond --runs {table.store.root}"
+            f"  grokfast report beyond --runs {shlex.quote(str(table.store.root))}"
         )
     return Choice(runs, left_out)
 
@@ -212,9 +213,10 @@ def _one_each(
 
 def _missing(spec: FigureSpec, table: RunTable, where: str | None, groups: Sequence[Group]) -> MissingRunsError:
     root = table.store.root
+    quoted = shlex.quote(str(root))
     under = f" with {where}" if where else ""
-    make = [f"  {find_study(name).command} --runs {root}" for name in spec.studies] or [
-        f"  grokfast train TASK --feature-schedule log:50 --compressibility-schedule log:50 --runs {root}"
+    make = [f"  {find_study(name).command} --runs {quoted}" for name in spec.studies] or [
+        f"  grokfast train TASK --feature-schedule log:50 --compressibility-schedule log:50 --runs {quoted}"
     ]
     enough = [group for group in groups if group.runs]
     lacking_some = [group for group in groups if group.lacks]
@@ -225,7 +227,7 @@ def _missing(spec: FigureSpec, table: RunTable, where: str | None, groups: Seque
         group = next((group for group in lacking_some if group.measurable), lacking_some[0])
         text = f"{spec.name} needs {', '.join(group.lacks)}, which the runs in {root}{under} do not have"
         if group.measurable:
-            make = [f"  grokfast measure --runs {root}"]
+            make = [f"  grokfast measure --runs {quoted}"]
     else:
         text = f"{spec.name} needs finished runs{under}, but {root} holds none"
     return MissingRunsError("\n".join([f"{text}; make them with", *make]))
