@@ -14,6 +14,7 @@ import tyro
 from rich import box
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from grokfast._words import duration, size
 from grokfast.cli.progress import make_console
@@ -181,7 +182,7 @@ def _tell_ledger(console: Console, values: dict[str, Any]) -> None:
         table.add_row(
             claim["name"],
             claim["title"],
-            *(f"[{colors[verdict]}]{verdict}[/]" if verdict in colors else verdict for verdict in verdicts),
+            *(Text(verdict, style=colors.get(verdict, "")) for verdict in verdicts),
         )
     console.print(table)
     drawn = sum(not figure.missing for figure in values["figures"])

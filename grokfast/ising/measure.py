@@ -40,7 +40,7 @@ class Measurements:
     With 32 replicas or more, errors are jackknife errors over whole replicas. With fewer, they come from the
     autocorrelations of each quantity's linearised series (the Γ-method: Wolff, Comput. Phys. Commun. 156, 143 (2004)).
     ``trust`` says for each quantity how long the series was against its autocorrelation time, and its status: ``short``
-    below 50 times (5 with 32 replicas or more), ``frozen`` if nothing ever changed.
+    below 50 times (5 with 32 replicas or more) or where rare events decide, ``frozen`` if nothing ever changed.
 
     Attributes:
         temperatures: T, k_B T in the energy unit of J.
@@ -235,8 +235,9 @@ class Measurements:
             T = self.temperatures[np.any([short[name] for name in names], axis=0)]
             where = f"T = {T[0]:.4g}" if T.size == 1 else f"{T.size} temperatures from {T.min():.4g} to {T.max():.4g}"
             warnings.warn(
-                f"the series is short against its autocorrelation time for {', '.join(names)} at {where}: "
-                "errors there are too small; measure longer, or see Measurements.trust",
+                f"the series is short against its autocorrelation time, or has few of the rare events that matter, "
+                f"for {', '.join(names)} at {where}: errors there are too small; measure longer, or see "
+                "Measurements.trust",
                 UnreliableErrorWarning,
                 stacklevel=3,
             )

@@ -74,7 +74,7 @@ def estimated(series: Series, every: int) -> Measurements:
         return Measurements.from_series(series.temperatures, *values, sites=series.sites, every=every)
     bonds, moments = (x.reshape(n, T * R) for x in (series.interactions, series.moments))
     parts = parts_of(n, R)
-    sums = np.zeros((len(parts), MOMENTS, T * R))
+    sums = np.empty((len(parts), MOMENTS, T * R))
     first = (-series.J * bonds[0] - series.field * moments[0]) / series.sites
     shift = first.reshape(T, R).mean(axis=1)
     each, borders = np.repeat(shift, R), np.array([*parts, n])

@@ -186,7 +186,7 @@ class Modular(TokenTask):
         ]
 
     def features(self, params: Mapping[str, Tensor], inputs: Tensor) -> Features:
-        """Inverse participation ratios of what the network reads and writes; no input is needed."""
+        """Inverse participation ratios of what the network reads and writes, arrays by neuron; no input is needed."""
         order = self._order
         if order is None:
             return Features({}, {})
@@ -202,7 +202,7 @@ class Modular(TokenTask):
         scalars = {}
         scalars["ipr_input"], scalars["dead_input"] = layer_ipr(read)
         scalars["ipr_output"], scalars["dead_output"] = layer_ipr(written)
-        return Features(scalars, {})
+        return Features(scalars, {"ipr_input": read, "ipr_output": written})
 
 
 def added_modulus(task: object) -> int | None:
