@@ -54,7 +54,7 @@ CASES = {
     "M1 exact 3831, two-hot": Case(nets.modular_mlp, _two_hot, 3831, "exact", classes=113, few=4, aim=200, rounds=3),
     "M1 gaussian 1000": Case(nets.modular_mlp, nets.dense, 1000, "exact", "gaussian", 113, few=4, aim=100),
     "M1 empirical 3831": Case(nets.modular_mlp, _two_hot, 3831, "empirical", classes=113, few=500, aim=2.5),
-    "M2 exact 16": Case(nets.ising_cnn, nets.spins, 16, "exact", classes=2, aim=10, rounds=25),
+    "M2 exact 16": Case(nets.ising_cnn, nets.spins, 16, "exact", classes=2, aim=20, rounds=25),
     "M2 exact 16, prepared": Case(nets.ising_cnn, nets.spins, 16, "exact", classes=2, aim=10, rounds=25, prepared=True),
     "M2 exact 1000": Case(nets.ising_cnn, nets.spins, 1000, "exact", classes=2, aim=20, rounds=7),
     "M2 exact 3831": Case(nets.ising_cnn, nets.spins, 3831, "exact", classes=2, aim=23, rounds=5),

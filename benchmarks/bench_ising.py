@@ -112,56 +112,6 @@ def test_attempts_per_nanosecond(case, dynamics, benchmark, report):
     )
 
 
-@pytest.mark.parametrize("case", [(16, 1024), (1024, 1)], ids=name_of)
-def test_against_mcising(case, benchmark, report):
-    mcising = pytest.importorskip("mcising")
-    L, R = case
-    benchmark.group = f"ising {name_of(case)} and mcising"
-    fast = sampler_for(L, R)
-    fast.sweep(150)
-    rival = mcising.IsingSimulation(L, 1.0, 0.0, 0.0, 0.0, 1, "metropolis")
-    n, rival_n = sweeps_for(R * L * L, 12.0), sweeps_for(L * L, 0.15)
-    rate, rival_rate, ratio, best_ratio = in_turn(
-        lambda: fast.sweep(n), lambda: rival.sweep(rival_n, temperature=T), n * R * L * L, rival_n * L * L
-    )
-    benchmark.pedantic(fast.sweep, args=(n,), rounds=ROUNDS)
-    check_energy(fast.energy()[0], L)
-    rival.sweep(200, temperature=T)
-    check_energy(np.array([rival.energy()]), L)
-    report(
-        attempts_per_ns=rate / 1e9,
-        mcising_per_ns=rival_rate / 1e9,
-        times_mcising=ratio,
-        best_times=best_ratio,
-    )
-
-
-@pytest.mark.parametrize("case", [(16, 1024), (1024, 1)], ids=name_of)
-def test_against_peapods(case, benchmark, report):
-    peapods = pytest.importorskip("peapods")
-    L, R = case
-    benchmark.group = f"ising {name_of(case)} and peapods"
-    fast = sampler_for(L, R)
-    fast.sweep(150)
-    rival_R = min(R, 32)
-    rival = peapods.Ising((L, L), temperatures=np.array([T]), n_replicas=rival_R)
-    n, rival_n = sweeps_for(R * L * L, 12.0), sweeps_for(rival_R * L * L, 0.05)
-    rate, rival_rate, ratio, best_ratio = in_turn(
-        lambda: fast.sweep(n),
-        lambda: rival.sample(rival_n, sequential=True),
-        n * R * L * L,
-        rival_n * rival_R * L * L,
-    )
-    benchmark.pedantic(fast.sweep, args=(n,), rounds=ROUNDS)
-    check_energy(fast.energy()[0], L)
-    report(
-        attempts_per_ns=rate / 1e9,
-        peapods_per_ns=rival_rate / 1e9,
-        times_peapods=ratio,
-        best_times=best_ratio,
-    )
-
-
 FEATURES = {
     "even_side": ((1000, 1), (1024, 1), {}),
     "open_16": ((16, 1024), (16, 1024), {"boundary": "open"}),

@@ -42,7 +42,7 @@ _CURVES = "1"  # version of what end_pruning computes
 STANDARD = ("gini", "gini_fisher", "norms", "sign_losses")
 """Measures of the end model that figures and reports read."""
 
-LLC = ("llc",)
+LLC = ("llc", "quantisation_bits", "svd_rank")
 """The local learning coefficient, and what it is compared with: minutes a run."""
 
 

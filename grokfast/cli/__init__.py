@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import importlib.metadata
+import io
 import os
 import shlex
 import sys
@@ -56,6 +57,7 @@ _BUG = 70  # exit status of an error that grokfast did not expect (EX_SOFTWARE)
 def main(arguments: Sequence[str] | None = None) -> None:
     """Entry point. What the user can mend ends in one line on stderr and exit status 2, never in a traceback."""
     chosen = list(sys.argv[1:] if arguments is None else arguments)
+    _print_anything()
     try:
         _run(chosen)
         sys.stdout.flush()
@@ -75,6 +77,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
     except Exception as error:
         print(_report_bug(error, chosen), file=sys.stderr)
         raise SystemExit(_BUG) from None
+
+
+def _print_anything() -> None:
+    """Characters that the terminal's encoding lacks are printed as question marks instead of ending the command."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")
 
 
 def _failed(message: str) -> SystemExit:

@@ -29,24 +29,26 @@ def figure(
     folder: Runs = Path("runs"),
     where: str = "",
     out: Path | None = None,
+    formats: Annotated[tuple[str, ...], tyro.conf.arg(name="format")] = ("svg", "png"),
 ) -> None:
-    """Draw a figure from a folder of runs, as SVG and PNG; without a name, list them all.
+    """Draw a figure from a folder of runs, as SVG and PNG or as asked for; without a name, list them all.
 
     Args:
         name: Such as fig05c; `all` draws every one that the folder has the runs for; module:name is one of your own.
         folder: Folder of runs.
         where: Further SQL condition on the runs.
         out: Folder of the pictures; RUNS/figures by default.
+        formats: svg, png, pdf or eps; several are separated by blanks.
     """
     if not name:
         _list(folder)
         return
     if name == ALL:
-        _draw_all(load_runs(folder), where, out or folder / "figures")
+        _draw_all(load_runs(folder), where, out or folder / "figures", formats)
         return
     spec = find_figure(name)
     table = load_runs(folder) if spec.needs_runs else RunTable(Store(folder), [], [])
-    for file in save(draw(name, table, where or None), out or folder / "figures", spec.name):
+    for file in save(draw(name, table, where or None), out or folder / "figures", spec.name, formats):
         print(f"figure: {file.resolve()}")
 
 
@@ -62,14 +64,14 @@ def _list(folder: Path) -> None:
     make_console().print(listing(_table(folder)))
 
 
-def _draw_all(table: RunTable, where: str, out: Path) -> None:
+def _draw_all(table: RunTable, where: str, out: Path, formats: tuple[str, ...]) -> None:
     drawn = 0
     for name, found in draw_all(table, where or None):
         if isinstance(found, str):
             print(f"{name}: left out: {found}", file=sys.stderr)
             continue
         drawn += 1
-        for file in save(found, out, name):
+        for file in save(found, out, name, formats):
             print(f"figure: {file.resolve()}")
     if not drawn:
         raise MissingRunsError(f"{table.store.root} has the runs of no figure; `grokfast figure` lists what each needs")

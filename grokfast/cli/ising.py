@@ -12,6 +12,7 @@ import tyro
 from rich.console import Console
 from rich.table import Table
 
+from grokfast.cli.progress import make_console
 from grokfast.errors import ConfigError
 
 
@@ -56,9 +57,7 @@ def ising(
     if not L:
         raise ConfigError("L must name at least one size")
     started = time.perf_counter()
-    console = Console()
-    if not console.is_terminal:
-        console = Console(width=max(console.width, 110))
+    console = make_console()
     used = None if threads == 0 else threads
     if quench:
         temperature = 0.0 if T == "1.5:3.5:40" else _single(T)
@@ -207,8 +206,12 @@ def _quench(
         table.add_row(str(t), _with_error(float(length), float(error)))
     console.print(table)
     slope, error = result.exponent
-    first, last = result.fitted
-    console.print(f"{result.dynamics}: L(t) ~ t^{slope:.3f} ± {error:.3f} from t = {first} to {last}; Allen-Cahn 1/2")
+    if slope == slope:
+        first, last = result.fitted
+        fit = f"L(t) ~ t^{slope:.3f} ± {error:.3f} from t = {first} to {last}"
+    else:
+        fit = f"no exponent: too few times from 8 sweeps on with domains below L / 5 = {L / 5:g}"
+    console.print(f"{result.dynamics}: {fit}; Allen-Cahn has 1/2")
     console.print(f"{100 * result.striped:.0f} % of {replicas} quenches end with |m| < 0.5")
     out.mkdir(parents=True, exist_ok=True)
     data, figure = out / "quench.csv", out / "quench.png"

@@ -14,13 +14,25 @@ import tyro
 from rich import box
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from grokfast._words import duration, size
 from grokfast.cli.progress import make_console
 from grokfast.cli.reproduce_progress import ReproduceDisplay
 from grokfast.errors import ConfigError
 from grokfast.report.page import build_page
-from grokfast.reproduce import BEYOND, PAPER, SIZES, PartCost, Stage, costs, places, stages_of, write_beyond
+from grokfast.reproduce import (
+    BEYOND,
+    PAPER,
+    SIZES,
+    PartCost,
+    Stage,
+    costs,
+    places,
+    stages_of,
+    with_llc,
+    write_beyond,
+)
 from grokfast.reproduce import reproduce as carry_out
 from grokfast.store import Store
 from grokfast.sweep import Carried
@@ -35,10 +47,12 @@ class Wanted:
     Attributes:
         only: Claims, figures and studies, such as C1 fig05c; everything of the paper if none is named.
         beyond: The experiments past the paper too: their runs, then answers and figures beside the page.
+        llc: The local learning coefficient too, of the runs of figures 15 to 17 and 19: minutes a run.
     """
 
     only: tuple[str, ...] = ()
     beyond: bool = False
+    llc: bool = False
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -48,7 +62,8 @@ class Wanted:
     @property
     def options(self) -> list[str]:
         """As on the command line."""
-        return [*(("--only", *self.only) if self.only else ()), *(("--beyond",) if self.beyond else ())]
+        chosen = (("--only", *self.only), self.only), (("--beyond",), self.beyond), (("--llc",), self.llc)
+        return [word for words, given in chosen if given for word in words]
 
 
 _PAPER = Wanted()
@@ -96,6 +111,7 @@ def reproduce(
     if size_name not in SIZES:
         stages_of(size_name)  # raises, with the sizes
     stages = stages_of(size_name, wanted.names)
+    stages = with_llc(stages) if wanted.llc else stages
     parts = _parts(stages, folder, carried) if measure or plan else _unmeasured(stages)
     _tell_plan(console, stages, parts, folder, carried)
     if plan:
@@ -125,7 +141,10 @@ def _parts(stages: Sequence[Stage], folder: Path, carried: Carried) -> list[Part
 def _unmeasured(stages: Sequence[Stage]) -> list[PartCost]:
     """The parts without their times."""
     names = [
-        f"{what} {stage.name}" for stage in stages for what in ("train", *(("measure",) if stage.measured else ()))
+        f"{what} {stage.name}"
+        for stage in stages
+        for what, given in (("train", True), ("measure", stage.measured), ("llc", stage.llc))
+        if given
     ]
     return [PartCost(name, 0, None) for name in (*names, "page")]
 
@@ -140,7 +159,7 @@ def _tell_plan(
     for heading in ("part", "runs", "time", "disk"):
         table.add_column(heading, justify="left" if heading == "part" else "right")
     for part in parts:
-        time = "-" if part.seconds is None else duration(part.seconds)
+        time = "?" if part.seconds is None else duration(part.seconds)
         table.add_row(part.name, str(part.runs) if part.runs else "-", time, size(part.disk))
     if all(part.seconds is None for part in parts):
         return
@@ -165,7 +184,7 @@ def _tell_ledger(console: Console, values: dict[str, Any]) -> None:
         table.add_row(
             claim["name"],
             claim["title"],
-            *(f"[{colors[verdict]}]{verdict}[/]" if verdict in colors else verdict for verdict in verdicts),
+            *(Text(verdict, style=colors.get(verdict, "")) for verdict in verdicts),
         )
     console.print(table)
     drawn = sum(not figure.missing for figure in values["figures"])

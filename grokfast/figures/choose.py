@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+import shlex
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -67,7 +68,7 @@ def choose(spec: FigureSpec, table: RunTable, where: str | None = None) -> Choic
     """
     if spec.apart == WHOLE:
         return _whole(spec, table.where(where) if where else table)
-    groups = groups_of(table.where(where) if where else table, spec.columns, spec.curves, spec.kept)
+    groups = groups_of(table.where(where) if where else table, spec.columns, spec.curves, spec.kept, spec.lacks)
     able = [group for group in groups if group.scales >= spec.scales]
     if not able:
         raise _missing(spec, table, where, groups)
@@ -104,15 +105,21 @@ def _whole(spec: FigureSpec, table: RunTable) -> Choice:
     if not runs:
         raise MissingRunsError(
             f"{spec.name} needs {', '.join(lacks)}, which the runs in {table.store.root} do not have; make them with\n"
-            f"  grokfast report beyond --runs {table.store.root}"
+            f"  grokfast report beyond --runs {shlex.quote(str(table.store.root))}"
         )
     return Choice(runs, left_out)
 
 
 def groups_of(
-    table: RunTable, columns: Sequence[str] = (), curves: Sequence[str] = (), kept: Sequence[str] = ()
+    table: RunTable,
+    columns: Sequence[str] = (),
+    curves: Sequence[str] = (),
+    kept: Sequence[str] = (),
+    more: Callable[[Run], str | None] | None = None,
 ) -> list[Group]:
     """Runs by setting, sorted into those that have what is needed and those that lack it.
+
+    ``more`` says of a run that has all that is named what it lacks besides.
 
     Two runs of the same w0 and seed are one training, looked at twice: the first that has everything is taken.
     """
@@ -125,6 +132,8 @@ def groups_of(
             continue
         lacks = list(lacking(run, columns, curves))
         unkept = list(lacking_kept(run, kept))
+        if more is not None and not (lacks or unkept) and (lacked := more(run)):
+            lacks.append(lacked)
         if lacks or unkept:
             group.left_out[run.key] = f"without {', '.join([*lacks, *unkept])}"
             if not group.lacks:
@@ -204,9 +213,10 @@ def _one_each(
 
 def _missing(spec: FigureSpec, table: RunTable, where: str | None, groups: Sequence[Group]) -> MissingRunsError:
     root = table.store.root
+    quoted = shlex.quote(str(root))
     under = f" with {where}" if where else ""
-    make = [f"  {find_study(name).command} --runs {root}" for name in spec.studies] or [
-        f"  grokfast train TASK --feature-schedule log:50 --compressibility-schedule log:50 --runs {root}"
+    make = [f"  {find_study(name).command} --runs {quoted}" for name in spec.studies] or [
+        f"  grokfast train TASK --feature-schedule log:50 --compressibility-schedule log:50 --runs {quoted}"
     ]
     enough = [group for group in groups if group.runs]
     lacking_some = [group for group in groups if group.lacks]
@@ -217,7 +227,7 @@ def _missing(spec: FigureSpec, table: RunTable, where: str | None, groups: Seque
         group = next((group for group in lacking_some if group.measurable), lacking_some[0])
         text = f"{spec.name} needs {', '.join(group.lacks)}, which the runs in {root}{under} do not have"
         if group.measurable:
-            make = [f"  grokfast measure --runs {root}"]
+            make = [f"  grokfast measure --runs {quoted}"]
     else:
         text = f"{spec.name} needs finished runs{under}, but {root} holds none"
     return MissingRunsError("\n".join([f"{text}; make them with", *make]))

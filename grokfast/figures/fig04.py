@@ -8,7 +8,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from grokfast.figures.choose import counted, ends, regime, seed_of
-from grokfast.figures.frequencies import frequency_shares
+from grokfast.figures.frequencies import frequency_shares, lacks_frequencies
 from grokfast.figures.spec import FigureSpec, register_figure
 from grokfast.figures.style import GROKKING, LEARNING, new_figure
 from grokfast.runs import Run
@@ -52,6 +52,10 @@ def _draw(runs: Sequence[Run]) -> Figure:
     return figure
 
 
+def _lacks(run: Run) -> str | None:
+    return lacks_frequencies(run) if "ipr_output" in run.arrays else "the ipr_output of each neuron"
+
+
 register_figure(
     FigureSpec(
         "fig04",
@@ -59,6 +63,7 @@ register_figure(
         _draw,
         "main-text-ends",
         columns=("ipr_output",),
+        lacks=_lacks,
         scales=2,
     )
 )

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import numpy as np
 from numpy.typing import NDArray
+from torch import Tensor
 
 from grokfast.errors import InputError
 from grokfast.measures import fourier_power
@@ -28,9 +31,21 @@ def keep_frequency_shares(run: Run) -> None:
     derived(run.store, run.key, _ENTRY, _VERSION, lambda: {"shares": _computed(run)})
 
 
+def lacks_frequencies(run: Run) -> str | None:
+    """What a run's network lacks for them, in words; None if nothing."""
+    if read_derived(run.store, run.key, _ENTRY, _VERSION) is not None:
+        return None
+    return None if _matrices(run.checkpoint()) else "a last layer that is its output matrix, as an MLP's"
+
+
+def _matrices(params: Mapping[str, Tensor]) -> list[int]:
+    """Places of the layers of a sequence."""
+    return [int(first) for first, _, last in (name.partition(".") for name in params) if first.isdigit() and last]
+
+
 def _computed(run: Run) -> NDArray[np.float64]:
     params = run.checkpoint()
-    layers = [int(first) for first, _, last in (name.partition(".") for name in params) if first.isdigit() and last]
+    layers = _matrices(params)
     if not layers:
         raise InputError(f"expected a network whose last layer is its output matrix, as an MLP's, got {sorted(params)}")
     weight = params[f"{max(layers)}.weight"]

@@ -39,6 +39,7 @@ class FigureSpec:
         columns: Names of what it needs of each run.
         curves: Columns of the history that it needs at two epochs or more.
         kept: Curves of stored end models that it needs (``pruning-global``): ``grokfast measure`` makes them.
+        lacks: Says of a run that has all that is named what its network lacks for the figure to have a meaning.
         scales: How many different w0 it needs.
         apart: A field (``"task"`` too) whose values it shows apart, each in a panel of its own; :data:`WHOLE` for all
             runs of its studies, of every setting.
@@ -55,6 +56,7 @@ class FigureSpec:
     columns: tuple[str, ...] = ()
     curves: tuple[str, ...] = ()
     kept: tuple[str, ...] = ()
+    lacks: Callable[[Run], str | None] | None = None
     scales: int = 1
     apart: str | None = None
     paper: Overlays = field(default_factory=dict, hash=False)

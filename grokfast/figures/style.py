@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -13,8 +12,8 @@ from matplotlib.axes import Axes
 from matplotlib.colors import LogNorm
 from matplotlib.figure import Figure
 
-from grokfast._html import picture
-from grokfast.errors import StoreError
+from grokfast._figure import ShownFigure
+from grokfast.errors import InputError, StoreError
 from grokfast.measures import LinearFit, linear_fit
 
 LEARNING, GROKKING, NEUTRAL = "#0072B2", "#D55E00", "#555555"
@@ -23,15 +22,12 @@ LEARNING, GROKKING, NEUTRAL = "#0072B2", "#D55E00", "#555555"
 FEATURE_COLORS = ("#009E73", "#CC79A7", "#E69F00")
 """Okabe and Ito's green, purple and orange, for the features that a figure compares."""
 
-_SCREEN = 100
-"""Pixels an inch in a notebook; twice as many are drawn, for fine screens."""
-
 _MAP = mpl.colormaps["viridis"].resampled(256)
 
 
 @contextmanager
 def style() -> Iterator[None]:
-    """The rc settings of all figures."""
+    """The rc settings of all figures; nothing of a user's own ``matplotlibrc`` reaches them."""
     settings = {
         "axes.grid": True,
         "axes.spines.right": False,
@@ -49,18 +45,10 @@ def style() -> Iterator[None]:
         "svg.fonttype": "none",
         "svg.hashsalt": "grokfast",
     }
-    with mpl.rc_context(settings):  # type: ignore[arg-type]
+    with mpl.rc_context():
+        mpl.rcdefaults()
+        mpl.rcParams.update(settings)  # type: ignore[arg-type]
         yield
-
-
-class ShownFigure(Figure):
-    """A figure without a window that a notebook shows as it is, whether or not pyplot is used there."""
-
-    def _repr_html_(self) -> str:
-        file = io.BytesIO()
-        with style():
-            self.savefig(file, format="png", dpi=2 * _SCREEN)
-        return picture(file.getvalue(), round(self.get_figwidth() * _SCREEN), "figure")
 
 
 def new_figure(rows: int, columns: int, width: float = 7.2, height: float = 3.0, **options: object) -> Figure:
@@ -112,18 +100,33 @@ def note(axes: Axes, text: str) -> None:
     axes.text(0.5, 0.5, text, transform=axes.transAxes, ha="center", va="center", color=NEUTRAL)
 
 
-def save(figure: Figure, folder: Path, name: str) -> list[Path]:
-    """Write ``name.svg`` and ``name.png``.
+FORMATS = ("svg", "png", "pdf", "eps")
+"""What figures can be written as."""
+
+
+def save(figure: Figure, folder: Path, name: str, formats: Sequence[str] = ("svg", "png")) -> list[Path]:
+    """Write ``name.svg`` and ``name.png``, or other formats; the same figure gives the same bytes.
+
+    Args:
+        figure: The figure.
+        folder: Made where it is missing.
+        name: Without a suffix.
+        formats: Of :data:`FORMATS`.
 
     Raises:
+        InputError: If a format is another one.
         StoreError: If the folder cannot be written.
     """
+    for kind in formats:
+        if kind not in FORMATS:
+            raise InputError(f"a figure's format must be one of {list(FORMATS)}, got {kind!r}")
+    undated = {"svg": {"Date": None}, "pdf": {"CreationDate": None}}
+    files = [folder / f"{name}.{kind}" for kind in formats]
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        files = [folder / f"{name}.svg", folder / f"{name}.png"]
         with style():
-            figure.savefig(files[0], metadata={"Date": None})
-            figure.savefig(files[1], dpi=200)
+            for file, kind in zip(files, formats, strict=True):
+                figure.savefig(file, dpi=200 if kind == "png" else "figure", metadata=undated.get(kind))
     except OSError as error:
         raise StoreError(f"figures cannot be written to {folder}: {error.strerror or error}") from error
     return files

@@ -235,14 +235,14 @@ def count_replicas(
             if is_open:
                 add_second(own, other, row, x + end, to, width, above, below, ZERO, turn, planes, end, n, room)
             pass_on(planes, 0, wait, n, 3, tall)
-            pass_on(planes, ups, wait + n, n, 2, tall)
+            pass_on(planes, ups, wait + n, n, 2, tall - 1)
         else:
             add_first(own, other, row, x + first, to, inside, above, below, ALL, turn, planes, first, n, room)
             if is_open:
                 add_first(own, other, row, x + end, to, width, above, below, ZERO, turn, planes, end, n, room)
     if height & 1:
         pass_on(planes, 0, wait, n, 2, tall)
-        pass_on(planes, ups, wait + n, n, 1, tall)
+        pass_on(planes, ups, wait + n, n, 1, tall - 1)
     for start, most, counts in ((0, used, unlike), (ups, used - 1, up)):
         add_sites(planes, start, wait, n, width, most)
         read_planes(planes, start, n, width, most, counts)

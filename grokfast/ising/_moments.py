@@ -38,20 +38,28 @@ def sum_moments(
         scale: 1 / N.
         shift: float64 ``[count]``: energy per site near the mean, which is taken off before squaring.
         parts: int64 ``[parts + 1]``, where the parts begin, and n.
-        sums: float64 ``[parts, MOMENTS, count]``, updated; per site.
+        sums: float64 ``[parts, MOMENTS, count]``, output; per site.
     """
     count = bonds.shape[1]
+    # In one array of its own: with as many arrays as sums LLVM would not make vectors of the loop.
+    room = np.empty(MOMENTS * _TOGETHER)
     for first in range(0, count, _TOGETHER):
-        last = min(first + _TOGETHER, count)
+        size = min(_TOGETHER, count - first)
+        zero = shift[first : first + size]
         for part in range(parts.size - 1):
+            room[:] = 0.0
             for k in range(parts[part], parts[part + 1]):
-                for i in range(first, last):
-                    e = (-J * bonds[k, i] - field * magnetizations[k, i]) * scale - shift[i]
-                    m = magnetizations[k, i] * scale
+                b, moment = bonds[k, first : first + size], magnetizations[k, first : first + size]
+                for i in range(size):
+                    e = (-J * b[i] - field * moment[i]) * scale - zero[i]
+                    m = moment[i] * scale
                     square = m * m
-                    sums[part, 0, i] += e
-                    sums[part, 1, i] += e * e
-                    sums[part, 2, i] += m
-                    sums[part, 3, i] += abs(m)
-                    sums[part, 4, i] += square
-                    sums[part, 5, i] += square * square
+                    room[np.uint64(i)] += e
+                    room[np.uint64(i + _TOGETHER)] += e * e
+                    room[np.uint64(i + 2 * _TOGETHER)] += m
+                    room[np.uint64(i + 3 * _TOGETHER)] += abs(m)
+                    room[np.uint64(i + 4 * _TOGETHER)] += square
+                    room[np.uint64(i + 5 * _TOGETHER)] += square * square
+            for which in range(MOMENTS):
+                for i in range(size):
+                    sums[part, which, first + i] = room[which * _TOGETHER + i]

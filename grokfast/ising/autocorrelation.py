@@ -14,6 +14,9 @@ WINDOW = 6.0
 """The sum of autocorrelations stops at the first lag of at least this many autocorrelation times."""
 
 
+_AT_ONCE = 1 << 15  # numbers whose transforms are made together
+
+
 class Autocorrelation(NamedTuple):
     """Of series ``[..., R, n]``, one entry for each of the leading axes.
 
@@ -51,26 +54,32 @@ def autocorrelation(series: FloatArray, window: float = WINDOW) -> Autocorrelati
     """
     R, n = series.shape[-2:]
     flat = series.reshape(-1, R, n)
-    size = 1 << (2 * n - 1).bit_length()
-    found = np.zeros((4, flat.shape[0]))
-    frozen = (flat == flat[..., :1]).all(axis=(-1, -2))
-    for i, replicas in enumerate(flat):
-        centred = replicas - replicas.mean()
-        transform = np.fft.rfft(centred, size, axis=-1)
-        power = (transform.real**2 + transform.imag**2).sum(axis=0)
-        covariance = np.fft.irfft(power, size)[:n] / (np.arange(n, 0, -1) * R)
-        if frozen[i] or covariance[0] <= 1e-26 * max(float(np.square(replicas).mean()), 1e-280):
-            frozen[i] = True
-            found[:, i] = np.nan, np.nan, np.nan, 0.0
-            continue
-        tau = np.cumsum(covariance / covariance[0]) - 0.5
-        inside = np.arange(n) >= window * tau
-        w = int(np.argmax(inside)) if inside.any() else n - 1
-        positive = max(float(tau[w]), 1.0 / (2.0 * n))  # anticorrelated series may come out at or below 0
-        found[:, i] = positive, positive * np.sqrt((4.0 * w + 2.0) / (R * n)), w, covariance[0]
+    together = max(1, _AT_ONCE // (R * n))
+    parts = [_autocorrelation(flat[i : i + together], window) for i in range(0, len(flat), together)]
     lead = series.shape[:-2]
-    time, error, cut, variance = (x.reshape(lead) for x in found)
-    return Autocorrelation(time, error, cut, variance, frozen.reshape(lead))
+    time, error, cut, variance, frozen = (np.concatenate(x).reshape(lead) for x in zip(*parts, strict=True))
+    return Autocorrelation(time, error, cut, variance, frozen)
+
+
+def _autocorrelation(series: FloatArray, window: float) -> Autocorrelation:
+    """Of some series ``[S, R, n]`` at once."""
+    _, R, n = series.shape
+    size = 1 << (2 * n - 1).bit_length()
+    centred = series - series.mean(axis=(1, 2), keepdims=True)
+    transform = np.fft.rfft(centred, size, axis=-1)
+    power = (transform.real**2 + transform.imag**2).sum(axis=1)
+    covariance = np.fft.irfft(power, size)[:, :n] / (np.arange(n, 0, -1) * R)
+    variance = covariance[:, 0]
+    frozen = (series == series[..., :1]).all(axis=(1, 2))
+    frozen |= variance <= 1e-26 * np.maximum(np.square(series).mean(axis=(1, 2)), 1e-280)
+    tau = np.cumsum(covariance / np.where(frozen, 1.0, variance)[:, None], axis=-1) - 0.5
+    inside = np.arange(n) >= window * tau
+    w = np.where(inside.any(axis=-1), inside.argmax(axis=-1), n - 1)
+    found = np.take_along_axis(tau, w[:, None], axis=-1)[:, 0]
+    positive = np.maximum(found, 1.0 / (2.0 * n))  # anticorrelated series may come out at or below 0
+    error = positive * np.sqrt((4.0 * w + 2.0) / (R * n))
+    time, error, cut = (np.where(frozen, np.nan, x) for x in (positive, error, w))
+    return Autocorrelation(time, error, cut, np.where(frozen, 0.0, variance), frozen)
 
 
 def integrated_time(series: FloatArray, window: float = WINDOW) -> FloatArray:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import os
 import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -39,7 +40,7 @@ class Measurements:
     With 32 replicas or more, errors are jackknife errors over whole replicas. With fewer, they come from the
     autocorrelations of each quantity's linearised series (the Γ-method: Wolff, Comput. Phys. Commun. 156, 143 (2004)).
     ``trust`` says for each quantity how long the series was against its autocorrelation time, and its status: ``short``
-    below 50 times (5 with 32 replicas or more), ``frozen`` if nothing ever changed.
+    below 50 times (5 with 32 replicas or more) or where rare events decide, ``frozen`` if nothing ever changed.
 
     Attributes:
         temperatures: T, k_B T in the energy unit of J.
@@ -151,6 +152,61 @@ class Measurements:
             columns |= {name: mean, f"{name}_error": error, f"{name}_status": self.trust[name].status}
         return pd.DataFrame(columns)
 
+    def to_xarray(self) -> Any:
+        """An xarray data set over ``temperature``, ``replica`` and ``measurement``.
+
+        It has every quantity with its error, autocorrelation time and status, and the series ``energies`` and
+        ``magnetizations``.
+
+        Raises:
+            InputError: If xarray is not installed.
+        """
+        if importlib.util.find_spec("xarray") is None:
+            raise InputError("a data set needs xarray: pip install xarray")
+        import xarray
+
+        variables: dict[str, Any] = {}
+        for name in QUANTITIES:
+            mean, error = getattr(self, name)
+            trust = self.trust[name]
+            parts = {"": mean, "_error": error, "_time": trust.time, "_status": trust.status}
+            variables |= {f"{name}{end}": ("temperature", values) for end, values in parts.items()}
+        every = ("temperature", "replica", "measurement")
+        variables |= {"energies": (every, self.energies), "magnetizations": (every, self.magnetizations)}
+        about = {"J": self.series.J, "field": self.series.field, "sites": self.series.sites, "every": self.every}
+        return xarray.Dataset(variables, {"temperature": self.temperatures}, about)
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write the series, with a checksum; :meth:`load` makes the same measurements of them.
+
+        Args:
+            path: Ends in ``.npz``, or in ``.parquet`` for a row for each measurement of each lattice: its energy and
+                magnetisation per site, and what they were counted from.
+
+        Raises:
+            InputError: If the ending is another.
+            OSError: If it cannot be written.
+        """
+        from grokfast.ising.measure_files import save_series
+
+        save_series(self.series, self.every, path)
+
+    @classmethod
+    def load(cls, path: str | os.PathLike[str]) -> Measurements:
+        """Read what :meth:`save` wrote: equal bit for bit, with the same estimates.
+
+        Args:
+            path: Ends in ``.npz`` or ``.parquet``.
+
+        Raises:
+            InputError: If the file holds no measurements, or is damaged.
+            FileNotFoundError: If there is none.
+        """
+        from grokfast.ising.measure_files import load_series
+        from grokfast.ising.record import estimated
+
+        return estimated(*load_series(path))
+
     def _repr_html_(self) -> str:
         rows = []
         for k, T in enumerate(self.temperatures[:_SHOWN]):
@@ -179,8 +235,9 @@ class Measurements:
             T = self.temperatures[np.any([short[name] for name in names], axis=0)]
             where = f"T = {T[0]:.4g}" if T.size == 1 else f"{T.size} temperatures from {T.min():.4g} to {T.max():.4g}"
             warnings.warn(
-                f"the series is short against its autocorrelation time for {', '.join(names)} at {where}: "
-                "errors there are too small; measure longer, or see Measurements.trust",
+                f"the series is short against its autocorrelation time, or has few of the rare events that matter, "
+                f"for {', '.join(names)} at {where}: errors there are too small; measure longer, or see "
+                "Measurements.trust",
                 UnreliableErrorWarning,
                 stacklevel=3,
             )

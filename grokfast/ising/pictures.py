@@ -35,8 +35,9 @@ def plot_snapshots(
         InputError: If a number is less than 1.
     """
     from matplotlib.colors import ListedColormap
-    from matplotlib.figure import Figure
     from matplotlib.patches import Rectangle
+
+    from grokfast._figure import ShownFigure
 
     check_at_least("temperatures", temperatures, 1)
     check_at_least("snapshots", snapshots, 1)
@@ -49,7 +50,7 @@ def plot_snapshots(
     Tc = critical_temperature(J if isinstance(J, int | float) else 1.0)
 
     height = 0.95 * len(chosen) + (0.35 if mark_stripes else 0.1)
-    figure = Figure(figsize=(0.95 * columns + 0.9, height), layout="constrained")
+    figure = ShownFigure(figsize=(0.95 * columns + 0.9, height), layout="constrained")
     axes = figure.subplots(len(chosen), columns, squeeze=False)
     colors = ListedColormap([DOWN, UP])
     marked = False

@@ -48,33 +48,39 @@ class Recorder:
 
     def measurements(self, temperatures: FloatArray, *, every: int) -> Measurements:
         """The estimates, after all measurements."""
-        T, R = temperatures.size, self._replicas
-        n = self._bonds.shape[0]
-        parts = parts_of(n, R)
-        sums = np.zeros((len(parts), MOMENTS, T * R))
-        first = (-self._J * self._bonds[0] - self._field * self._magnetizations[0]) / self._sites
-        shift = first.reshape(T, R).mean(axis=1)
-        sum_moments(
-            self._bonds,
-            self._magnetizations,
-            self._J,
-            self._field,
-            1.0 / self._sites,
-            np.repeat(shift, R),
-            np.array([*parts, n]),
-            sums,
-        )
-        sums = sums.reshape(-1, MOMENTS, T, R).transpose(1, 2, 3, 0).reshape(MOMENTS, T, -1)
+        shape = (self._bonds.shape[0], temperatures.size, self._replicas)
         series = Series(
             temperatures=temperatures.copy(),
-            interactions=self._bonds.reshape(n, T, R),
-            moments=self._magnetizations.reshape(n, T, R),
+            interactions=self._bonds.reshape(shape),
+            moments=self._magnetizations.reshape(shape),
             unit=1.0 / self._sites,
             sites=self._sites,
             J=self._J,
             field=self._field,
         )
-        return Measurements.from_sums(series, sums, shift, every=every)
+        return estimated(series, every)
+
+
+def estimated(series: Series, every: int) -> Measurements:
+    """The estimates from series, as they were counted (int32) or per site.
+
+    Args:
+        series: What was measured.
+        every: Sweeps between two measurements.
+    """
+    n, T, R = series.shape
+    if series.interactions.dtype != np.int32:
+        values = series.energies(), series.magnetizations()
+        return Measurements.from_series(series.temperatures, *values, sites=series.sites, every=every)
+    bonds, moments = (x.reshape(n, T * R) for x in (series.interactions, series.moments))
+    parts = parts_of(n, R)
+    sums = np.empty((len(parts), MOMENTS, T * R))
+    first = (-series.J * bonds[0] - series.field * moments[0]) / series.sites
+    shift = first.reshape(T, R).mean(axis=1)
+    each, borders = np.repeat(shift, R), np.array([*parts, n])
+    sum_moments(bonds, moments, series.J, series.field, series.unit, each, borders, sums)
+    sums = sums.reshape(-1, MOMENTS, T, R).transpose(1, 2, 3, 0).reshape(MOMENTS, T, -1)
+    return Measurements.from_sums(series, sums, shift, every=every)
 
 
 @contextmanager

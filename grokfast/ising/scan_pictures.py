@@ -42,10 +42,10 @@ def plot_scan(scan: Scan) -> Figure:
     Returns:
         A matplotlib figure, not attached to any window; ``figure.savefig(path)`` writes it.
     """
-    from matplotlib.figure import Figure
+    from grokfast._figure import ShownFigure
 
     J, T = scan.J, scan.temperatures
-    figure = Figure(figsize=(12, 7), layout="constrained")
+    figure = ShownFigure(figsize=(12, 7), layout="constrained")
     axes = figure.subplots(2, 3).ravel()
     margin = 0.02 * max(T[-1] - T[0], 0.1 * T[0])
     curve = np.linspace(max(T[0] - margin, 0.05 * J), T[-1] + margin, 301)
@@ -110,10 +110,11 @@ def plot_quench(quench: Quench) -> Figure:
         A matplotlib figure, not attached to any window.
     """
     from matplotlib.colors import ListedColormap
-    from matplotlib.figure import Figure
+
+    from grokfast._figure import ShownFigure
 
     count = len(quench.picture_times)
-    figure = Figure(figsize=(max(7.0, 2.0 * count), 6.2), layout="constrained")
+    figure = ShownFigure(figsize=(max(7.0, 2.0 * count), 6.2), layout="constrained")
     parts: Any = figure.subfigures(2, 1, height_ratios=(1.0, 1.7))
     strip, below = parts
     colors = ListedColormap([DOWN, UP])

@@ -19,6 +19,7 @@ from grokfast.learning_coefficient.posterior import Posterior, default_nbeta, fl
 from grokfast.learning_coefficient.result import LLC, Around, enough, summarised
 from grokfast.learning_coefficient.sgld import Sgld, run_sgld
 from grokfast.models import Params
+from grokfast.ops.threads import flushed_denormals
 
 RHOS = (0.03, 0.1, 0.3)
 """Localities at which the coefficient is a curve."""
@@ -144,7 +145,13 @@ def estimate_curve(
     Raises:
         InputError: As in :func:`llc`.
     """
-    sampling, settings = sampling or Mala(), settings or Settings()
+    with flushed_denormals():
+        return _curve(density, curvature, tuple(rhos), sampling or Mala(), settings or Settings())
+
+
+def _curve(
+    density: Density, curvature: Curvature, rhos: tuple[float, ...], sampling: Mala | Sgld, settings: Settings
+) -> list[list[LLC]]:
     nbeta = default_nbeta(density.samples) if settings.nbeta is None else settings.nbeta
     check_positive("nbeta", nbeta)
     decay = _decays(settings.weight_decay, density)
@@ -153,7 +160,7 @@ def estimate_curve(
         center, changes, gradients = _polish(density, curvature, settings, nbeta, decay)
     diagonal = curvature(center)
     found: list[list[LLC]] = [[] for _ in changes]
-    for rho in (None,) if settings.gamma is not None else tuple(rhos):
+    for rho in (None,) if settings.gamma is not None else rhos:
         posterior = Posterior(density, center, nbeta, decay, stacked_localisation(center, rho, settings.gamma))
         at_center = posterior.loss(torch.zeros_like(posterior.center))
         if not bool(at_center.isfinite().all()):

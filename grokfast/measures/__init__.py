@@ -2,6 +2,7 @@
 
 from grokfast.measures.bump import Crossing, discrete_gradient, largest_bump, zero_crossings
 from grokfast.measures.cka import hsic, linear_cka, minibatch_cka
+from grokfast.measures.coarse import Truncated, quantised, size_that_keeps
 from grokfast.measures.columns import Column, Kind
 from grokfast.measures.correlations import (
     activation_weights,
@@ -46,6 +47,7 @@ from grokfast.measures.mutual_information import (
 from grokfast.measures.norms import layer_norms, weight_norm
 from grokfast.measures.parity import SignLosses, even_odd_parts, loss_by_sign, sign_losses
 from grokfast.measures.progress import ProgressLosses, cosine_logits, key_frequencies, key_waves, progress_losses
+from grokfast.measures.rank_correlation import rank_correlation
 from grokfast.measures.ranks import activation_rank, effective_rank, entropy_count
 from grokfast.measures.resampling import bootstrap, proportion, regression_slope
 from grokfast.measures.statistics import Estimate, LinearFit, grokking_onset, linear_fit, mean_interval
@@ -70,6 +72,7 @@ __all__ = [
     "ProgressLosses",
     "SignLosses",
     "StepMeasures",
+    "Truncated",
     "activation_rank",
     "activation_weights",
     "bootstrap",
@@ -123,10 +126,13 @@ __all__ = [
     "plateau_from",
     "progress_losses",
     "proportion",
+    "quantised",
+    "rank_correlation",
     "regression_slope",
     "restrict",
     "settled",
     "sign_losses",
+    "size_that_keeps",
     "step_between",
     "step_length",
     "stiff_parameters",

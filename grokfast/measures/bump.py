@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from grokfast._edge import edge
 from grokfast.errors import InputError
 
 
@@ -27,6 +28,7 @@ class Crossing:
     rising: bool
 
 
+@edge
 def discrete_gradient(epochs: ArrayLike, lengths: ArrayLike) -> NDArray[np.float64]:
     """Gradient of a sampled curve by central differences, of second order also for uneven epochs.
 
@@ -47,6 +49,7 @@ def discrete_gradient(epochs: ArrayLike, lengths: ArrayLike) -> NDArray[np.float
     return np.asarray(np.gradient(y, x))
 
 
+@edge
 def zero_crossings(epochs: ArrayLike, values: ArrayLike) -> list[Crossing]:
     """Where a sampled curve changes its sign; samples that are exactly zero keep the sign before them.
 
@@ -71,6 +74,7 @@ def zero_crossings(epochs: ArrayLike, values: ArrayLike) -> list[Crossing]:
     return found
 
 
+@edge
 def largest_bump(epochs: ArrayLike, lengths: ArrayLike) -> tuple[Crossing, Crossing] | None:
     """Start and end of the curve's largest rise from a local minimum to a later local maximum, as gradient zeros.
 

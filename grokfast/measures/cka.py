@@ -7,11 +7,13 @@ from collections.abc import Iterable
 import torch
 from torch import Tensor
 
+from grokfast._edge import edge
 from grokfast.errors import InputError
 
 _LEAST = 4  # samples: the unbiased estimate divides by N - 3
 
 
+@edge
 def hsic(x: Tensor, y: Tensor, *, debiased: bool = True) -> Tensor:
     r"""Hilbert-Schmidt independence criterion of two representations with linear kernels.
 
@@ -62,6 +64,7 @@ def hsic(x: Tensor, y: Tensor, *, debiased: bool = True) -> Tensor:
     return (trace + totals / ((n - 1) * (n - 2)) - 2 / (n - 2) * rows) / (n * (n - 3))
 
 
+@edge
 def linear_cka(x: Tensor, y: Tensor, *, debiased: bool = True) -> Tensor:
     r"""Linear centred kernel alignment of two representations.
 
@@ -87,6 +90,7 @@ def linear_cka(x: Tensor, y: Tensor, *, debiased: bool = True) -> Tensor:
     return _ratio(hsic(x, y, debiased=debiased), hsic(x, x, debiased=debiased), hsic(y, y, debiased=debiased))
 
 
+@edge
 def minibatch_cka(batches: Iterable[tuple[Tensor, Tensor]]) -> Tensor:
     """Linear CKA from batches of samples: unbiased HSIC of every batch, averaged before the ratio is taken.
 

@@ -8,12 +8,14 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from grokfast._edge import computable, edge
 from grokfast.errors import InputError
 
 _ROUNDING = 16.0
 """A neuron counts as constant if its values spread over no more than this many units of rounding."""
 
 
+@edge
 def neuron_correlations(activations: Tensor, quantities: Tensor) -> Tensor:
     r"""Pearson correlation of every neuron with every quantity over the samples.
 
@@ -47,6 +49,7 @@ def neuron_correlations(activations: Tensor, quantities: Tensor) -> Tensor:
 
 def _centred(values: Tensor) -> tuple[Tensor, Tensor]:
     """Values less their mean over samples in float64, and their norms, NaN where they are constant."""
+    values = computable(values)
     spread = values.amax(-2) - values.amin(-2)
     constant = spread <= _ROUNDING * torch.finfo(values.dtype).eps * values.abs().amax(-2)
     centred = values.double()
@@ -54,6 +57,7 @@ def _centred(values: Tensor) -> tuple[Tensor, Tensor]:
     return centred, centred.norm(dim=-2).masked_fill(constant, torch.nan)
 
 
+@edge
 def activation_weights(activations: Tensor) -> Tensor:
     r"""Share of each neuron in the layer's total activation, the weights of eq. 6.
 
@@ -68,10 +72,13 @@ def activation_weights(activations: Tensor) -> Tensor:
     Source:
         arXiv 2502.01739, eq. 6.
     """
-    totals = activations.abs().sum(-2, dtype=torch.float64)
+    if activations.dim() < 2:
+        raise InputError(f"expected activations [..., N, K], got {list(activations.shape)}")
+    totals = computable(activations).abs().sum(-2, dtype=torch.float64)
     return totals / totals.sum(-1, keepdim=True)
 
 
+@edge
 def weighted_correlation(r: Tensor, weights: Tensor, *, per_neuron: bool = False) -> Tensor:
     r"""The layer's mean \|r\| weighted by activation, with or without the paper's further factor 1/\|L\|.
 
@@ -91,22 +98,29 @@ def weighted_correlation(r: Tensor, weights: Tensor, *, per_neuron: bool = False
     Source:
         arXiv 2502.01739, eq. 6.
     """
+    _check_table(r, weights)
+    r = computable(r)
     live = ~r.isnan()
     shares = torch.where(live, weights[..., None], 0.0)
     mean = (shares * r.abs().nan_to_num()).sum(-2) / shares.sum(-2)
     return mean / r.shape[-2] if per_neuron else mean
 
 
+@edge
 def mean_correlation(r: Tensor) -> Tensor:
     """Plain mean of |r| over the neurons that are not constant: ``[..., K, Q]`` to ``[..., Q]``, NaN if all are."""
-    return r.abs().nanmean(-2)
+    _check_table(r)
+    return computable(r).abs().nanmean(-2)
 
 
+@edge
 def constant_neurons(r: Tensor) -> Tensor:
     """Number of neurons without any correlation: ``[..., K, Q]`` to int64 ``[...]``."""
+    _check_table(r)
     return r.isnan().all(-1).sum(-1)
 
 
+@edge
 def leading_quantity(r: Tensor) -> Tensor:
     """Index of the quantity with the largest |r| of each neuron, of equal ones the first; -1 for constant neurons.
 
@@ -116,9 +130,12 @@ def leading_quantity(r: Tensor) -> Tensor:
     Returns:
         int64 ``[..., K]``.
     """
+    _check_table(r)
+    r = computable(r)
     return torch.where(r.isnan().all(-1), -1, r.abs().nan_to_num(nan=-1.0).argmax(-1))
 
 
+@edge
 def led_shares(r: Tensor, weights: Tensor | None = None) -> Tensor:
     """Share of the neurons led by each quantity, or of the activation that those neurons carry.
 
@@ -132,8 +149,16 @@ def led_shares(r: Tensor, weights: Tensor | None = None) -> Tensor:
     Source:
         arXiv 2502.01739, figs. 28 to 30.
     """
+    _check_table(r, weights)
     leaders = leading_quantity(r)
     led = leaders[..., None] == torch.arange(r.shape[-1], device=r.device)
     each = led.double() if weights is None else torch.where(led, weights[..., None].double(), 0.0)
     totals = each.sum(-2)
     return totals / totals.sum(-1, keepdim=True)
+
+
+def _check_table(r: Tensor, weights: Tensor | None = None) -> None:
+    if r.dim() < 2 or 0 in r.shape[-2:]:
+        raise InputError(f"expected correlations [..., K, Q] of at least one neuron and quantity, got {list(r.shape)}")
+    if weights is not None and weights.shape != r.shape[:-1]:
+        raise InputError(f"weights must be {list(r.shape[:-1])}, one for each neuron, got {list(weights.shape)}")

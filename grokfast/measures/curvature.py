@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from grokfast._checks import check_at_least, check_positive
+from grokfast._edge import edge
 from grokfast.errors import InputError
 
 Product = Callable[[Tensor], Tensor]
@@ -30,6 +31,7 @@ class Eigenvalue:
     steps: int
 
 
+@edge
 def largest_eigenvalue(
     product: Product, size: int, *, steps: int = 60, tolerance: float = 1e-3, seed: int = 0
 ) -> Eigenvalue:
@@ -76,6 +78,7 @@ def largest_eigenvalue(
     return found
 
 
+@edge
 def hutchinson_trace(product: Product, size: int, *, probes: int = 32, seed: int = 0) -> tuple[float, float]:
     r"""Trace by random signs, :math:`\frac1m \sum_j z_j^\top A z_j`.
 

@@ -14,12 +14,14 @@ import torch
 from torch import Tensor
 
 from grokfast._checks import check_non_negative
+from grokfast._edge import check_members, edge
 from grokfast.errors import InputError
 from grokfast.models import Params
 
 Stack = Mapping[str, Tensor]
 
 
+@edge
 def inner_product(u: Stack, v: Stack, metric: Stack | None = None) -> Tensor:
     r"""Inner product :math:`u^\top g v = \sum_i g_{ii} u_i v_i` of two directions in a diagonal metric.
 
@@ -47,6 +49,7 @@ def inner_product(u: Stack, v: Stack, metric: Stack | None = None) -> Tensor:
     return torch.stack(parts).sum(0)
 
 
+@edge
 def step_between(before: Stack, after: Stack) -> Params:
     r"""The step :math:`s^e = \theta^{e+f} - \theta^e` from one checkpoint to a later one, in float64.
 
@@ -61,6 +64,7 @@ def step_between(before: Stack, after: Stack) -> Params:
     return {name: after[name].double() - value.double() for name, value in before.items()}
 
 
+@edge
 def step_length(step: Stack, metric: Stack | None = None) -> Tensor:
     r"""Length of a step, :math:`|s| = \sqrt{s^\top g s}` with g at the step's start.
 
@@ -83,6 +87,7 @@ def step_length(step: Stack, metric: Stack | None = None) -> Tensor:
     return inner_product(step, step, metric).sqrt()
 
 
+@edge
 def cosine(u: Stack, v: Stack, metric: Stack | None = None) -> Tensor:
     r"""Cosine of two directions, :math:`S(u, v) = u^\top g v / (|u| |v|)`.
 
@@ -106,6 +111,7 @@ def cosine(u: Stack, v: Stack, metric: Stack | None = None) -> Tensor:
     return _cosine(inner_product(u, v, metric), inner_product(u, u, metric), inner_product(v, v, metric))
 
 
+@edge
 def origin_similarity(step: Stack, params: Stack, metric: Stack | None = None) -> Tensor:
     r"""Cosine of a step with the way to the origin: :math:`S(s^e, -\theta^e)` with g at :math:`\theta^e`.
 
@@ -144,6 +150,7 @@ class StepMeasures:
     origin: Tensor
 
 
+@edge
 def lengths_and_angles(products: Tensor) -> StepMeasures:
     """Measures from the inner products ``ss, pp, oo, sp, so`` that :func:`grokfast.ops.metric_gram` gives.
 
@@ -157,6 +164,7 @@ def lengths_and_angles(products: Tensor) -> StepMeasures:
     return StepMeasures(ss.sqrt(), _cosine(sp, ss, pp), _cosine(so, ss, oo))
 
 
+@edge
 def stiff_parameters(final: Stack, threshold: float = 0.1) -> dict[str, Tensor]:
     r"""Which parameters are stiff: final :math:`g_{ii}` of at least a threshold. The others are sloppy.
 
@@ -175,9 +183,11 @@ def stiff_parameters(final: Stack, threshold: float = 0.1) -> dict[str, Tensor]:
     """
     check_non_negative("threshold", threshold)
     _check(final)
-    return {name: value >= threshold for name, value in final.items()}
+    least = float(threshold)
+    return {name: value >= least for name, value in final.items()}
 
 
+@edge
 def stiffest_parameters(final: Stack, counts: Tensor) -> dict[str, Tensor]:
     """Which parameters are among each member's stiffest: a quantile in place of a threshold; ties by position.
 
@@ -205,6 +215,7 @@ def stiffest_parameters(final: Stack, counts: Tensor) -> dict[str, Tensor]:
     return {name: part.reshape(value.shape) for (name, value), part in zip(final.items(), parts, strict=True)}
 
 
+@edge
 def restrict(direction: Stack, mask: Stack) -> Params:
     """A direction with the components outside a subspace set to zero.
 
@@ -219,6 +230,7 @@ def restrict(direction: Stack, mask: Stack) -> Params:
     return {name: value * mask[name].bool() for name, value in direction.items()}
 
 
+@edge
 def fisher_spectrum(diagonal: Stack) -> Tensor:
     r"""The diagonal's entries sorted downwards, as fig. 20 shows them.
 
@@ -255,9 +267,10 @@ def _check(first: Stack, **others: Stack) -> None:
         got = {key: list(value.shape) for key, value in other.items()}
         if shapes != got:
             raise InputError(f"{name} must have the names and shapes {shapes}, got {got}")
+    check_members("parameters", first)
     for values in (first, *others.values()):
         for key, value in values.items():
-            if value.dim() == 0 or value.shape[0] == 0:
+            if value.shape[0] == 0:
                 raise InputError(f"'{key}' must have a leading axis of at least one member, got {list(value.shape)}")
             if value.is_floating_point() and not bool(torch.isfinite(value).all()):
                 raise InputError(

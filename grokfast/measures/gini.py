@@ -7,9 +7,11 @@ from collections.abc import Mapping, Sequence
 import torch
 from torch import Tensor
 
+from grokfast._edge import check_members, edge
 from grokfast.errors import InputError
 
 
+@edge
 def gini(values: Tensor) -> Tensor:
     r"""Gini coefficient along the last axis.
 
@@ -34,12 +36,15 @@ def gini(values: Tensor) -> Tensor:
     if not (values.isfinite() & (values >= 0)).all():
         raise InputError("the Gini coefficient is defined for finite values of at least 0; take magnitudes first")
     ranked = values.detach().double().sort(dim=-1).values
+    if not ranked.sum(-1).isfinite().all():  # shares of a sum that is too large for a double
+        ranked = ranked * 2.0**-100
     n = values.shape[-1]
     weights = 2 * torch.arange(1, n + 1, dtype=torch.float64, device=values.device) - n - 1
     # Both sums by products of one kind: equal values then give exactly 0.
     return (ranked * weights).sum(-1) / (n * ranked.sum(-1))
 
 
+@edge
 def gini_of(tensors: Mapping[str, Tensor], names: Sequence[str] | None = None) -> Tensor:
     """Gini coefficient of the magnitudes of stacked tensors, all entries taken together.
 
@@ -57,4 +62,5 @@ def gini_of(tensors: Mapping[str, Tensor], names: Sequence[str] | None = None) -
     unknown = [name for name in chosen if name not in tensors]
     if unknown or not chosen:
         raise InputError(f"expected names among {list(tensors)}, got {chosen}")
+    check_members("tensors", {name: tensors[name] for name in chosen})
     return gini(torch.cat([tensors[name].detach().flatten(1) for name in chosen], 1).abs())

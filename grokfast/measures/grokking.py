@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from grokfast._checks import check_fraction
+from grokfast._edge import edge
 from grokfast.errors import InputError
 
 
@@ -43,6 +44,7 @@ class GrokkingTimes:
         return self.t_grok / self.t_train
 
 
+@edge
 def grokking_times(
     train_accuracy: ArrayLike,
     test_accuracy: ArrayLike,
@@ -78,6 +80,7 @@ def grokking_times(
     return replace(times, plateau_end=plateau_from(t_train, tested, test)) if times.groks else times
 
 
+@edge
 def settled(accuracy: ArrayLike, epochs: ArrayLike | None = None) -> bool:
     r"""Whether an accuracy had reached its maximum before the last tenth of the epochs.
 
@@ -94,13 +97,14 @@ def settled(accuracy: ArrayLike, epochs: ArrayLike | None = None) -> bool:
         InputError: If shapes differ, there is no entry, or one is not finite.
     """
     values = np.asarray(accuracy, dtype=np.float64)
-    at = np.arange(1, values.size + 1) if epochs is None else np.asarray(epochs, dtype=np.int64)
+    at = np.arange(1, values.size + 1) if epochs is None else _whole(epochs)
     if values.ndim != 1 or at.shape != values.shape or values.size == 0 or not np.isfinite(values).all():
         raise InputError(f"expected one finite accuracy an epoch, got shapes {at.shape} and {values.shape}")
     before = values[at <= 0.9 * at[-1]]
     return bool(before.size) and bool(before.max() >= 0.99 * values.max())
 
 
+@edge
 def plateau(
     train_accuracy: ArrayLike,
     test_accuracy: ArrayLike,
@@ -130,6 +134,7 @@ def plateau(
     return start, plateau_from(start, tested, test, share=share)
 
 
+@edge
 def plateau_from(t_train: int, test_epochs: ArrayLike, test_accuracy: ArrayLike, *, share: float = 0.25) -> int:
     """The last epoch of the plateau, as :func:`plateau`, where t_train is known.
 
@@ -143,7 +148,7 @@ def plateau_from(t_train: int, test_epochs: ArrayLike, test_accuracy: ArrayLike,
         InputError: If shapes differ or an accuracy is not finite.
     """
     check_fraction("share", share)
-    tested, test = np.asarray(test_epochs, dtype=np.int64), np.asarray(test_accuracy, dtype=np.float64)
+    tested, test = _whole(test_epochs), np.asarray(test_accuracy, dtype=np.float64)
     if tested.ndim != 1 or tested.shape != test.shape or not np.isfinite(test).all():
         raise InputError(f"expected one finite accuracy an epoch, got shapes {tested.shape} and {test.shape}")
     after = test[tested >= t_train]
@@ -164,7 +169,7 @@ def _series(
     if test_epochs is None:
         tested = np.arange(1, train.size + 1)
     else:
-        tested = np.asarray(test_epochs, dtype=np.int64)
+        tested = _whole(test_epochs)
         if tested.ndim != 1 or tested.size == 0 or (np.diff(tested, prepend=0) < 1).any() or tested[-1] > train.size:
             raise InputError(f"expected rising test epochs within 1 .. {train.size}, got {tested.tolist()[:10]}")
     if train.ndim != 1 or test.shape != tested.shape or train.size == 0:
@@ -181,3 +186,11 @@ def _series(
 
 def _first(reached: np.ndarray) -> int:
     return int(np.argmax(reached))
+
+
+def _whole(epochs: ArrayLike) -> NDArray[np.int64]:
+    """Epochs as integers."""
+    given = np.asarray(epochs)
+    if not np.isfinite(given).all() or (np.abs(given) >= 2**62).any():
+        raise InputError(f"epochs must be finite numbers below 2^62, got {given.ravel()[:5].tolist()}")
+    return given.astype(np.int64)

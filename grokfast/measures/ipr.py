@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from grokfast._checks import parse_choice
+from grokfast._edge import computable, edge
 from grokfast.errors import InputError
 
 
@@ -29,6 +30,7 @@ class InputBlocks(StrEnum):
     """The mean of the two blocks' ratios."""
 
 
+@edge
 def fourier_power(weights: Tensor, basis: str | FourierBasis = FourierBasis.REAL, constant: bool = True) -> Tensor:
     r"""Squared orthonormal Fourier coefficients along the last axis.
 
@@ -44,8 +46,12 @@ def fourier_power(weights: Tensor, basis: str | FourierBasis = FourierBasis.REAL
     """
     if weights.dim() == 0 or weights.shape[-1] < 2:
         raise InputError(f"expected weights [..., D] with D >= 2, got {list(weights.shape)}")
-    if parse_choice("basis", basis, FourierBasis) is FourierBasis.COMPLEX:
-        power: Tensor = torch.fft.fft(weights, norm="ortho").abs().square()
+    complex_basis = parse_choice("basis", basis, FourierBasis) is FourierBasis.COMPLEX
+    weights = computable(weights)
+    if not weights.numel():  # no neuron at all, which the transforms do not know
+        power: Tensor = torch.zeros_like(weights)
+    elif complex_basis:
+        power = torch.fft.fft(weights, norm="ortho").abs().square()
     else:
         size = weights.shape[-1]
         modes = torch.fft.rfft(weights, norm="ortho")
@@ -58,6 +64,7 @@ def fourier_power(weights: Tensor, basis: str | FourierBasis = FourierBasis.REAL
     return power if constant else power[..., 1:]
 
 
+@edge
 def inverse_participation_ratio(power: Tensor) -> Tensor:
     r"""Inverse participation ratio of squared coefficients.
 
@@ -69,13 +76,22 @@ def inverse_participation_ratio(power: Tensor) -> Tensor:
     Returns:
         ``[...]`` in [1/D, 1]; NaN where all coefficients are zero: a dead neuron has no ratio.
 
+    Raises:
+        InputError: If there is no coefficient or one is negative.
+
     Source:
         arXiv 2502.01739, eq. 4.
     """
+    if power.dim() == 0 or power.shape[-1] == 0:
+        raise InputError(f"expected coefficients [..., D] with D >= 1, got {list(power.shape)}")
+    if (power < 0).any():
+        raise InputError("squared coefficients must be at least 0; fourier_power gives them")
+    power = computable(power)
     scaled = power / power.amax(-1, keepdim=True)  # guards the squares against underflow
     return scaled.square().sum(-1) / scaled.sum(-1).square()
 
 
+@edge
 def output_ipr(weight: Tensor, *, basis: str | FourierBasis = FourierBasis.REAL, constant: bool = True) -> Tensor:
     """IPR of each hidden neuron over the classes of the output matrix (D = P).
 
@@ -87,9 +103,12 @@ def output_ipr(weight: Tensor, *, basis: str | FourierBasis = FourierBasis.REAL,
     Returns:
         ``[..., H]``, NaN for dead neurons.
     """
+    if weight.dim() < 2:
+        raise InputError(f"expected output weights [..., P, H], got {list(weight.shape)}")
     return inverse_participation_ratio(fourier_power(weight.transpose(-1, -2), basis, constant))
 
 
+@edge
 def input_ipr(
     weight: Tensor,
     *,
@@ -116,6 +135,7 @@ def input_ipr(
     return inverse_participation_ratio(power).mean(-1)
 
 
+@edge
 def layer_ipr(ratios: Tensor) -> tuple[Tensor, Tensor]:
     """Mean ratio over the live neurons of a layer, and the number of dead ones.
 
@@ -128,4 +148,7 @@ def layer_ipr(ratios: Tensor) -> tuple[Tensor, Tensor]:
     Source:
         arXiv 2502.01739, eq. 7.
     """
+    if ratios.dim() == 0:
+        raise InputError("expected ratios [..., H], got a tensor without axes")
+    ratios = computable(ratios)
     return ratios.nanmean(-1), ratios.isnan().sum(-1)

@@ -5,9 +5,11 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from grokfast._edge import check_labels, edge
 from grokfast.errors import InputError
 
 
+@edge
 def logit_scale(logits: Tensor) -> Tensor:
     r"""Root mean square of the logits about each sample's mean, :math:`\sqrt{\langle (f_c - \bar f)^2 \rangle}`.
 
@@ -28,6 +30,7 @@ def logit_scale(logits: Tensor) -> Tensor:
     return (values - values.mean(-1, keepdim=True)).square().mean((-1, -2)).sqrt()
 
 
+@edge
 def logit_margin(logits: Tensor, labels: Tensor) -> Tensor:
     """Mean distance of the label's logit from the largest other one.
 
@@ -39,11 +42,12 @@ def logit_margin(logits: Tensor, labels: Tensor) -> Tensor:
         ``[...]``, float64, in nats; negative where most samples are wrong.
 
     Raises:
-        InputError: If the shapes do not fit.
+        InputError: If the shapes do not fit, or a label is none of the classes.
     """
     values = _checked(logits)
     if labels.shape != values.shape[:-1]:
         raise InputError(f"expected labels {list(values.shape[:-1])}, got {list(labels.shape)}")
+    check_labels("labels", labels, values.shape[-1])
     own = values.gather(-1, labels[..., None])[..., 0]
     others = values.scatter(-1, labels[..., None], -torch.inf).amax(-1)
     return (own - others).mean(-1)

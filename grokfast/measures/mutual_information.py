@@ -8,11 +8,13 @@ import torch
 from torch import Tensor
 
 from grokfast._checks import check_at_least
+from grokfast._edge import edge
 from grokfast.errors import InputError
 
 _BLOCK = 4_000_000  # distances held at once
 
 
+@edge
 def mutual_information(x: Tensor, y: Tensor, neighbours: int = 3) -> Tensor:
     r"""Mutual information of variables that may be continuous, discrete, or mixtures of both.
 
@@ -52,6 +54,7 @@ def mutual_information(x: Tensor, y: Tensor, neighbours: int = 3) -> Tensor:
     return found.reshape(x.shape[:-1])
 
 
+@edge
 def mutual_information_with_classes(x: Tensor, labels: Tensor, neighbours: int = 3) -> Tensor:
     r"""Mutual information of a continuous and a discrete variable.
 
@@ -83,6 +86,7 @@ def mutual_information_with_classes(x: Tensor, labels: Tensor, neighbours: int =
     return torch.stack(found).reshape(x.shape[:-1])
 
 
+@edge
 def linear_information(r: Tensor) -> Tensor:
     r"""What mutual information would be for jointly normal variables, :math:`-\frac12 \ln(1 - r^2)`.
 
@@ -98,9 +102,10 @@ def linear_information(r: Tensor) -> Tensor:
     Source:
         Cover and Thomas, Elements of Information Theory, example 8.5.1.
     """
+    r = r.double()
     if (r.abs() > 1 + 1e-6).any():
         raise InputError(f"correlations must lie in [-1, 1], got up to {float(r.abs().nan_to_num().max()):g}")
-    return -0.5 * torch.log1p(-r.double().clamp(-1, 1).square())
+    return -0.5 * torch.log1p(-r.clamp(-1, 1).square())
 
 
 def _checked(x: Tensor, y: Tensor, neighbours: int) -> tuple[Tensor, Tensor]:
@@ -110,8 +115,10 @@ def _checked(x: Tensor, y: Tensor, neighbours: int) -> tuple[Tensor, Tensor]:
             f"expected two variables [..., N] of the same N > {neighbours} samples, got {list(x.shape)} and "
             f"{list(y.shape)}"
         )
-    x, y = x.detach().double(), y.detach().double()
-    x, y = x + torch.zeros_like(y), y + torch.zeros_like(x)
+    try:
+        x, y = torch.broadcast_tensors(x.detach().double(), y.detach().double())  # type: ignore[no-untyped-call]
+    except RuntimeError:
+        raise InputError(f"expected shapes that broadcast, got {list(x.shape)} and {list(y.shape)}") from None
     if not (x.isfinite().all() and y.isfinite().all()):
         raise InputError("mutual information is defined for finite samples")
     return x, y

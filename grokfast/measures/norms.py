@@ -7,7 +7,10 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
+from grokfast._edge import check_members, edge
 
+
+@edge
 def layer_norms(params: Mapping[str, Tensor]) -> dict[str, Tensor]:
     r"""Euclidean norm of every parameter tensor of every member.
 
@@ -18,10 +21,15 @@ def layer_norms(params: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
     Returns:
         ``[E]`` by name, float64, in the parameter's unit.
+
+    Raises:
+        InputError: If they are no stack.
     """
+    check_members("params", params)
     return {name: tensor.detach().double().flatten(1).norm(dim=1) for name, tensor in params.items()}
 
 
+@edge
 def weight_norm(params: Mapping[str, Tensor]) -> Tensor:
     """Euclidean norm of all parameters of every member together.
 
@@ -30,5 +38,8 @@ def weight_norm(params: Mapping[str, Tensor]) -> Tensor:
 
     Returns:
         ``[E]``, float64.
+
+    Raises:
+        InputError: If they are no stack.
     """
     return torch.stack(list(layer_norms(params).values())).square().sum(0).sqrt()

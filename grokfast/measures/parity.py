@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from grokfast._edge import check_labels, computable, edge
 from grokfast.errors import InputError
 
 
@@ -30,6 +31,7 @@ class SignLosses:
     odd_share: Tensor
 
 
+@edge
 def even_odd_parts(plus: Tensor, minus: Tensor) -> tuple[Tensor, Tensor]:
     r"""Even and odd part of a function from its values at x and -x.
 
@@ -47,9 +49,11 @@ def even_odd_parts(plus: Tensor, minus: Tensor) -> tuple[Tensor, Tensor]:
     """
     if plus.shape != minus.shape:
         raise InputError(f"expected f(x) and f(-x) of one shape, got {list(plus.shape)} and {list(minus.shape)}")
+    plus, minus = computable(plus), computable(minus)
     return (plus + minus) / 2, (plus - minus) / 2
 
 
+@edge
 def sign_losses(plus: Tensor, minus: Tensor, labels: Tensor) -> SignLosses:
     """Loss decomposed by the sign of the input: the first reading, x against -x.
 
@@ -65,11 +69,14 @@ def sign_losses(plus: Tensor, minus: Tensor, labels: Tensor) -> SignLosses:
         The losses, ``[...]`` each, float64.
 
     Raises:
-        InputError: If shapes do not fit.
+        InputError: If shapes do not fit, or a label is none of the classes.
     """
     even, odd = even_odd_parts(plus.detach().double(), minus.detach().double())
+    if plus.dim() < 2 or 0 in plus.shape[-2:]:
+        raise InputError(f"expected logits [..., N, C], got {list(plus.shape)}")
     if labels.shape != plus.shape[:-1]:
         raise InputError(f"labels must be {list(plus.shape[:-1])}, got {list(labels.shape)}")
+    check_labels("labels", labels, plus.shape[-1])
 
     def loss(logits: Tensor) -> Tensor:
         own = logits.log_softmax(-1).gather(-1, labels[..., None])[..., 0]
@@ -87,6 +94,7 @@ def sign_losses(plus: Tensor, minus: Tensor, labels: Tensor) -> SignLosses:
     )
 
 
+@edge
 def loss_by_sign(losses: Tensor, signs: Tensor) -> dict[str, Tensor]:
     """Loss decomposed by the sign of the input: the second reading, the mean over inputs of either sign.
 

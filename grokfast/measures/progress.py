@@ -9,6 +9,7 @@ from torch import Tensor
 from torch.nn.functional import cross_entropy
 
 from grokfast._checks import check_fraction
+from grokfast._edge import edge
 from grokfast.errors import InputError
 
 _ROUNDING = 1e-24  # of the whole power is rounding's
@@ -46,6 +47,7 @@ def sum_waves(logits: Tensor) -> Tensor:
     return waves
 
 
+@edge
 def key_frequencies(logits: Tensor, share: float = 0.9) -> Tensor:
     """The fewest frequencies that hold a share of the power of the logits in a + b, the constant left out.
 
@@ -69,6 +71,7 @@ def key_frequencies(logits: Tensor, share: float = 0.9) -> Tensor:
     return torch.zeros_like(keep).scatter(-1, order, keep)
 
 
+@edge
 def key_waves(logits: Tensor, keys: Tensor) -> Tensor:
     r"""Projection of logits on :math:`\cos w_k(a+b)` and :math:`\sin w_k(a+b)` of the key frequencies.
 
@@ -82,11 +85,12 @@ def key_waves(logits: Tensor, keys: Tensor) -> Tensor:
     Raises:
         InputError: If a shape is another.
     """
-    size = logits.shape[-1]
     waves = sum_waves(logits)
+    size = logits.shape[-1]
     return _from_sum(torch.fft.irfft(waves * _all_waves(keys, size)[..., None], n=size, dim=-2))
 
 
+@edge
 def cosine_logits(logits: Tensor, keys: Tensor) -> Tensor:
     r"""Projection of logits on :math:`\cos w_k(a+b-c)` of the key frequencies: the Fourier solution itself.
 
@@ -100,8 +104,8 @@ def cosine_logits(logits: Tensor, keys: Tensor) -> Tensor:
     Raises:
         InputError: If a shape is another.
     """
-    size = logits.shape[-1]
     by_sum = _by_sum(logits)
+    size = logits.shape[-1]
     places = (torch.arange(size)[:, None] + torch.arange(size)) % size  # the sum of difference d and class c
     by_difference = by_sum.gather(-2, places.to(logits.device).expand_as(by_sum)).mean(-1)  # [..., d]
     even = torch.fft.rfft(by_difference) * _all_waves(keys, size)
@@ -110,6 +114,7 @@ def cosine_logits(logits: Tensor, keys: Tensor) -> Tensor:
     return _from_sum(even[..., back.to(logits.device)])
 
 
+@edge
 def progress_losses(logits: Tensor, train: Tensor, keys: Tensor) -> ProgressLosses:
     """Restricted, excluded and trigonometric loss of modular addition.
 
@@ -130,8 +135,8 @@ def progress_losses(logits: Tensor, train: Tensor, keys: Tensor) -> ProgressLoss
     """
     values = logits.detach().double()
     waves = key_waves(values, keys)
-    if train.shape != values.shape[:-1]:
-        raise InputError(f"expected training pairs {list(values.shape[:-1])}, got {list(train.shape)}")
+    if train.dtype != torch.bool or train.shape != values.shape[:-1]:
+        raise InputError(f"train must be booleans {list(values.shape[:-1])}, got {train.dtype} {list(train.shape)}")
     constant = values.mean((-2, -3), keepdim=True)
     every = torch.ones_like(train)
     return ProgressLosses(
@@ -141,15 +146,17 @@ def progress_losses(logits: Tensor, train: Tensor, keys: Tensor) -> ProgressLoss
 
 def _all_waves(keys: Tensor, size: int) -> Tensor:
     """Which of all frequencies are key ones, ``[..., ⌊P/2⌋ + 1]``: the constant is none."""
-    if keys.shape[-1] != size // 2:
-        raise InputError(f"expected {size // 2} frequencies for P = {size}, got {keys.shape[-1]}")
+    if keys.dtype != torch.bool or keys.shape[-1:] != (size // 2,):
+        raise InputError(
+            f"keys must be booleans [..., {size // 2}] for P = {size}, got {keys.dtype} {list(keys.shape)}"
+        )
     return torch.cat([torch.zeros_like(keys[..., :1]), keys], -1)
 
 
 def _by_sum(logits: Tensor) -> Tensor:
     """Mean over the pairs of each sum, ``[..., P, C]``."""
     shape = logits.shape
-    if len(shape) < 3 or shape[-1] != shape[-2] or shape[-2] != shape[-3] or shape[-1] < 3:
+    if len(shape) < 3 or 0 in shape or shape[-1] != shape[-2] or shape[-2] != shape[-3] or shape[-1] < 3:
         raise InputError(f"expected logits [..., P, P, P] by a, b and class with P >= 3, got {list(shape)}")
     size = shape[-1]
     # Row a, column s holds the pair (a, s - a).

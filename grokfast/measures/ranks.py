@@ -5,9 +5,11 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from grokfast._edge import edge
 from grokfast.errors import InputError
 
 
+@edge
 def effective_rank(matrix: Tensor) -> Tensor:
     r"""Effective rank of a matrix, the exponential of the entropy of its singular values.
 
@@ -32,6 +34,7 @@ def effective_rank(matrix: Tensor) -> Tensor:
     return entropy_count(torch.linalg.svdvals(matrix.detach().double()))
 
 
+@edge
 def entropy_count(shares: Tensor) -> Tensor:
     r"""The number of equal shares that would have the same entropy, :math:`\exp H`, along the last axis.
 
@@ -55,6 +58,7 @@ def entropy_count(shares: Tensor) -> Tensor:
     return count
 
 
+@edge
 def activation_rank(activations: Tensor) -> Tensor:
     """Effective number of directions along which activations vary: ``exp H`` of their principal variances.
 

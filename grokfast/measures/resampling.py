@@ -8,12 +8,14 @@ from typing import TypeVar
 import numpy as np
 
 from grokfast._checks import check_at_least, check_fraction
+from grokfast._edge import edge
 from grokfast.errors import InputError
 from grokfast.measures.statistics import Estimate
 
 _T = TypeVar("_T")
 
 
+@edge
 def bootstrap(
     groups: Sequence[_T],
     statistic: Callable[[Sequence[_T]], float],
@@ -58,6 +60,7 @@ def bootstrap(
     return Estimate(float(statistic(groups)), float(low), float(high), len(groups))
 
 
+@edge
 def proportion(successes: int, trials: int, confidence: float = 0.95) -> Estimate:
     """A share with its exact interval.
 
@@ -86,6 +89,7 @@ def proportion(successes: int, trials: int, confidence: float = 0.95) -> Estimat
     return Estimate(successes / trials, low, high, trials)
 
 
+@edge
 def regression_slope(y: Sequence[float], x: Sequence[float], controls: Sequence[Sequence[float]] = ()) -> float:
     """Least-squares slope of y on x, with further columns held fixed.
 

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from grokfast._checks import check_fraction
+from grokfast._edge import edge
 from grokfast.errors import InputError
 
 
@@ -34,6 +35,7 @@ class Estimate:
         return f"{self.mean:{spec}} [{self.low:{spec}}, {self.high:{spec}}]"
 
 
+@edge
 def mean_interval(values: ArrayLike, confidence: float = 0.95) -> Estimate:
     """Mean of independent values with Student's t interval; with fewer than two values the interval is NaN.
 
@@ -90,6 +92,7 @@ class LinearFit:
         return line, line - half, line + half
 
 
+@edge
 def linear_fit(x: ArrayLike, y: ArrayLike, confidence: float = 0.95) -> LinearFit:
     """Fit a straight line by least squares.
 
@@ -130,6 +133,7 @@ def linear_fit(x: ArrayLike, y: ArrayLike, confidence: float = 0.95) -> LinearFi
     )
 
 
+@edge
 def grokking_onset(w0: ArrayLike, groks: ArrayLike) -> float:
     """The smallest w0 from which all larger w0 grok.
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from grokfast._edge import edge
 from grokfast.errors import InputError
 from grokfast.measures.ipr import fourier_power
 from grokfast.measures.ranks import entropy_count
@@ -12,6 +13,7 @@ from grokfast.measures.ranks import entropy_count
 _ROUNDING = 1e-9
 
 
+@edge
 def feature_dimensionality(directions: Tensor) -> Tensor:
     r"""How much of a dimension each feature has to itself.
 
@@ -36,6 +38,7 @@ def feature_dimensionality(directions: Tensor) -> Tensor:
     return square.square() / (values @ values.mT).square().sum(-1)
 
 
+@edge
 def interference(directions: Tensor) -> Tensor:
     r"""Mean squared cosine between directions of different features; 1/N on average for random ones.
 
@@ -62,6 +65,7 @@ def interference(directions: Tensor) -> Tensor:
     return torch.where(pairs > 0, total.clamp_min(0) / pairs, torch.nan)
 
 
+@edge
 def fourier_directions(weight: Tensor) -> Tensor:
     r"""The cosines and sines over the classes as directions in the space of the neurons.
 
@@ -78,6 +82,8 @@ def fourier_directions(weight: Tensor) -> Tensor:
     size = weight.shape[-2] if weight.dim() >= 2 else 0
     if size < 3:
         raise InputError(f"expected an output matrix [..., P, H] with P >= 3, got {list(weight.shape)}")
+    if not weight.numel():
+        return weight.new_zeros((*weight.shape[:-2], size - 1, weight.shape[-1]), dtype=torch.float64)
     modes = torch.fft.rfft(weight.double(), dim=-2, norm="ortho")[..., 1:, :]
     scale = torch.full((modes.shape[-2], 1), 2**0.5, dtype=torch.float64, device=weight.device)
     if size % 2 == 0:
@@ -86,6 +92,7 @@ def fourier_directions(weight: Tensor) -> Tensor:
     return torch.cat([modes.real * scale, -sines], -2)
 
 
+@edge
 def frequencies_per_neuron(weight: Tensor) -> Tensor:
     r"""How many frequencies each neuron's output weights use: ``exp H`` of the power by frequency.
 
@@ -113,6 +120,7 @@ def frequencies_per_neuron(weight: Tensor) -> Tensor:
     return entropy_count(both)
 
 
+@edge
 def live_neurons(first: Tensor, last: Tensor, tolerance: float = 1e-3) -> Tensor:
     """Neurons whose path from input to output carries anything to speak of.
 
@@ -133,7 +141,7 @@ def live_neurons(first: Tensor, last: Tensor, tolerance: float = 1e-3) -> Tensor
             f"{list(last.shape)}"
         )
     carried = first.double().norm(dim=-1) * last.double().norm(dim=-2)
-    live: Tensor = (carried > 0) & (carried >= tolerance * carried.amax(-1, keepdim=True))
+    live: Tensor = (carried > 0) & (carried >= float(tolerance) * carried.amax(-1, keepdim=True))
     return live
 
 

@@ -1,6 +1,7 @@
 """Everything that is measured: one protocol, one registry, and the measures that come with the package."""
 
 from grokfast.observe.alignment import cka
+from grokfast.observe.coarse import QuantisationMeasure, RankMeasure
 from grokfast.observe.compressibility import CompressibilityMeasure, stack_pruning_curve
 from grokfast.observe.effective_rank import EffectiveRankMeasure
 from grokfast.observe.ends import Ends, describe
@@ -53,6 +54,8 @@ for _measure in (
     LlcMeasure(),
     LlcPaperMeasure(),
     LlcPopulationMeasure(),
+    QuantisationMeasure(),
+    RankMeasure(),
     cka,
 ):
     register_measure(_measure)
@@ -94,6 +97,8 @@ __all__ = [
     "NormsMeasure",
     "Observer",
     "ProgressMeasure",
+    "QuantisationMeasure",
+    "RankMeasure",
     "Remembers",
     "Seen",
     "SignLossesMeasure",

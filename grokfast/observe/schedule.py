@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable
 
+from grokfast._checks import check_at_least
 from grokfast.errors import ConfigError
 
 _FORMS = "'every:N', 'log:N', 'at:E1+E2+...', 'last' or 'never'"
@@ -81,6 +82,7 @@ def covers(spec: str, wanted: str, epochs: int) -> bool:
 def _parts(spec: str, epochs: int) -> list[tuple[str, list[int]]]:
     if not isinstance(spec, str):
         raise ConfigError(f"a schedule must be text: {_FORMS}, got {spec!r}")
+    check_at_least("epochs", epochs, 1, error=ConfigError)
     return [_parsed(part, epochs) for part in spec.split(",")]
 
 

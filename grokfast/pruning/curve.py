@@ -5,7 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from grokfast._checks import check_fraction
+from grokfast._checks import check_at_least, check_fraction
+from grokfast._edge import edge
 from grokfast.errors import InputError
 
 
@@ -21,11 +22,14 @@ def _check(fractions: Tensor, accuracies: Tensor) -> None:
         raise InputError("accuracies must lie in [0, 1], or be NaN where there is none")
 
 
+@edge
 def pruning_fractions(steps: int = 100) -> Tensor:
-    """The grid 0, 1/steps, ..., 1 in float64; the paper uses 101 points."""
+    """The grid 0, 1/steps, ..., 1 in float64, of at least one step; the paper uses 101 points."""
+    check_at_least("steps", steps, 1)
     return torch.arange(steps + 1, dtype=torch.float64) / steps
 
 
+@edge
 def compressibility(fractions: Tensor, accuracies: Tensor) -> Tensor:
     r"""Compressibility of a pruning curve.
 
@@ -49,6 +53,7 @@ def compressibility(fractions: Tensor, accuracies: Tensor) -> Tensor:
     return 1 / (1 - area)
 
 
+@edge
 def compressibility_bounds(fractions: Tensor, accuracies: Tensor) -> tuple[Tensor, Tensor]:
     r"""Bounds on the compressibility of every curve through these points that is monotonic between neighbours.
 
@@ -74,6 +79,7 @@ def compressibility_bounds(fractions: Tensor, accuracies: Tensor) -> tuple[Tenso
     return 1 / (1 - low), 1 / (1 - high)
 
 
+@edge
 def compressibility_error(fractions: Tensor, accuracies: Tensor) -> Tensor:
     r"""Richardson's estimate of the grid's error: a third of the change when every second point is left out.
 
@@ -99,6 +105,7 @@ def compressibility_error(fractions: Tensor, accuracies: Tensor) -> Tensor:
     return (fine - compressibility(fractions[::2], accuracies[..., ::2])).abs() / 3
 
 
+@edge
 def size_at_accuracy(fractions: Tensor, accuracies: Tensor, accuracy: float = 0.95) -> Tensor:
     """Smallest share of weights left with which the accuracy is still at least ``accuracy``.
 
@@ -122,6 +129,7 @@ def size_at_accuracy(fractions: Tensor, accuracies: Tensor, accuracy: float = 0.
     return torch.where(kept.any(-1), 1 - largest, torch.nan)
 
 
+@edge
 def size_at_drop(fractions: Tensor, accuracies: Tensor, drop: float = 0.05) -> Tensor:
     """Smallest share of weights left that still keeps ``1 - drop`` of the unpruned accuracy.
 

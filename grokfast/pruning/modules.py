@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from grokfast._checks import check_fraction
+from grokfast._edge import edge
 from grokfast._html import heading, lines, table
 from grokfast._plots import plot_with
 from grokfast.errors import InputError
@@ -90,6 +91,7 @@ class PruningCurve:
         return heading("Pruning curve", f"{len(self.fractions)} fractions") + picture + table(head, rows[:_SHOWN], left)
 
 
+@edge
 def pruning_masks(
     model: nn.Module,
     fraction: float,
@@ -124,6 +126,7 @@ def pruning_masks(
     return {name: mask[0].to(params[name].dtype) for name, mask in order.masks(fraction).items()}
 
 
+@edge
 def apply_masks(model: nn.Module, masks: Mapping[str, Tensor]) -> nn.Module:
     """A copy of a module with zeros where masks are zero; the module itself stays as it is.
 
@@ -142,6 +145,7 @@ def apply_masks(model: nn.Module, masks: Mapping[str, Tensor]) -> nn.Module:
     return pruned
 
 
+@edge
 def prune_module(
     model: nn.Module,
     fraction: float,
@@ -157,6 +161,7 @@ def prune_module(
     return apply_masks(model, masks)
 
 
+@edge
 def measure_pruning(
     model: nn.Module,
     evaluate: Callable[[nn.Module], float],

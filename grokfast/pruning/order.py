@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from grokfast._checks import check_fraction, parse_choice
+from grokfast._edge import check_members, edge
 from grokfast.errors import InputError
 from grokfast.models import Params, member_count
 from grokfast.pruning.schemes import Scheme, layers_of, weight_names
@@ -23,6 +24,7 @@ def pruned_count(fraction: float, size: int) -> int:
     return int(fraction * size * (1 + 1e-12) + 1e-12)
 
 
+@edge
 def ranks_of(scores: Tensor) -> Tensor:
     """Rank of every score, 0 the smallest; ties go by index.
 
@@ -31,7 +33,12 @@ def ranks_of(scores: Tensor) -> Tensor:
 
     Returns:
         int64 ``[E, n]``.
+
+    Raises:
+        InputError: If they have other axes.
     """
+    if scores.dim() != 2:
+        raise InputError(f"scores must be [E, n], got {list(scores.shape)}")
     order = torch.argsort(scores, dim=1, stable=True)
     ranks = torch.empty_like(order)
     return ranks.scatter_(1, order, torch.arange(scores.shape[1], device=scores.device).expand_as(order))
@@ -131,6 +138,7 @@ class PruningOrder:
         return found
 
 
+@edge
 def masked(params: Mapping[str, Tensor], masks: Mapping[str, Tensor]) -> Params:
     """Parameters with zeros where their mask is false (or 0).
 
@@ -157,6 +165,7 @@ def masked(params: Mapping[str, Tensor], masks: Mapping[str, Tensor]) -> Params:
     }
 
 
+@edge
 def pruning_order(
     params: Mapping[str, Tensor],
     scheme: str | Scheme = Scheme.LAYERWISE,
@@ -191,7 +200,11 @@ def pruning_order(
         arXiv 2502.01739, sec. on compressibility and figs. 21 to 27.
     """
     scheme = parse_choice("scheme", scheme, Scheme)
+    check_members("params", params)
     chosen = _chosen(params, scheme, names)
+    for name in chosen:
+        if not params[name].is_floating_point():
+            raise InputError(f"{name} must be floating-point to be pruned, got {params[name].dtype}")
     scores = _scores(params, scheme, chosen, fisher, gradients, generators)
     groups = [chosen] if scheme.is_global else list(layers_of(chosen).values())
     ranks: Params = {}

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from torch import Tensor, nn
 
 from grokfast._checks import nearest, parse_choice
+from grokfast._edge import edge
 from grokfast.errors import InputError
 from grokfast.pruning.schemes import Scheme, weight_names
 
@@ -32,6 +33,7 @@ class Selection:
         return "\n".join(rows + [f"{name:{width}}  stays: {reason}" for name, reason in self.left_out.items()])
 
 
+@edge
 def pruning_selection(
     model: nn.Module,
     scheme: str | Scheme = Scheme.LAYERWISE,

@@ -3,7 +3,7 @@
 from grokfast.reproduce.beyond import write_beyond
 from grokfast.reproduce.cost import PAGE, PartCost, costs
 from grokfast.reproduce.run import Reproduced, places, reproduce
-from grokfast.reproduce.stages import BEYOND, PAPER, SIZES, Stage, stages_of
+from grokfast.reproduce.stages import BEYOND, PAPER, SIZES, Stage, stages_of, with_llc
 
 __all__ = [
     "BEYOND",
@@ -17,5 +17,6 @@ __all__ = [
     "places",
     "reproduce",
     "stages_of",
+    "with_llc",
     "write_beyond",
 ]

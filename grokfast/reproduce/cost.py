@@ -65,6 +65,9 @@ def costs(stages: Sequence[Stage], store: Store, workers: int, device: str = "cp
         if stage.measured:
             seconds = sum(_measuring(config, looked) for config in stage.configs) / workers
             found.append(PartCost(f"measure {stage.name}", len(stage.configs), seconds))
+        if stage.llc:
+            why = ("minutes a run; how many depends on how its chains mix",)
+            found.append(PartCost(f"llc {stage.name}", len(stage.configs), None, unmeasured=why))
     return [*found, PartCost(PAGE, 0, _drawing())]
 
 

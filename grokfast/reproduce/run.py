@@ -10,7 +10,7 @@ from typing import Any
 
 import torch
 
-from grokfast.endmodel import measure_everything
+from grokfast.endmodel import LLC, measure_everything
 from grokfast.figures.choose import seed_of, task_of
 from grokfast.figures.frequencies import keep_frequency_shares
 from grokfast.report.page import build_page, write_summary
@@ -23,6 +23,7 @@ from grokfast.studies import Sweep
 from grokfast.sweep import run_sweep
 from grokfast.sweep.cluster import connected
 from grokfast.sweep.jobs import JobReport, run_jobs
+from grokfast.sweep.measuring import measure_stored
 from grokfast.sweep.options import Carried
 from grokfast.sweep.stopping import stopping
 
@@ -83,8 +84,9 @@ def reproduce(
         tell(kind, details)
 
     for stage in stages:
-        for name, part in (("train", _train), ("measure", _measure)):
-            if name == "measure" and not stage.measured:
+        wanted = {"train": True, "measure": stage.measured, "llc": stage.llc}
+        for name, part in (("train", _train), ("measure", _measure), ("llc", _coefficients)):
+            if not wanted[name]:
                 continue
             _begin(clock, tell, f"{name} {stage.name}")
             try:
@@ -134,8 +136,25 @@ def _measure(stage: Stage, store: Store, command: str, carried: Carried, tell: L
     runs = _finished(stage, store)
     first = {(task_of(run), run.record["config"]["w0"]): run.key for run in reversed(runs)}
     shown, root = set(first.values()), str(store.root.resolve())
-    jobs = [(run.key, (root, run.key, run.key in shown)) for run in runs]
-    part = f"measure {stage.name}"
+    jobs: Jobs = [(run.key, (root, run.key, run.key in shown)) for run in runs]
+    return _on_workers(f"measure {stage.name}", measure_key, jobs, carried, tell, result)
+
+
+def _coefficients(
+    stage: Stage, store: Store, command: str, carried: Carried, tell: Listener, result: Reproduced
+) -> str:
+    root = str(store.root.resolve())
+    jobs: Jobs = [(run.key, (root, run.key, LLC)) for run in _finished(stage, store)]
+    return _on_workers(f"llc {stage.name}", measure_stored, jobs, carried, tell, result)
+
+
+Jobs = list[tuple[str, tuple[Any, ...]]]
+
+
+def _on_workers(
+    part: str, function: Callable[..., None], jobs: Jobs, carried: Carried, tell: Listener, result: Reproduced
+) -> str:
+    """Call a function for each job; returns why it was stopped, if it was."""
 
     def ended(report: JobReport) -> None:
         count = len(report.done) + len(report.failed)
@@ -147,7 +166,7 @@ def _measure(stage: Stage, store: Store, command: str, carried: Carried, tell: L
         stopping(lambda reason: tell("stopping", {"reason": reason})) as stop,
         connected(min(carried.count, len(jobs)), replace(carried, device="cpu")) as client,
     ):
-        report = run_jobs(client, measure_key, jobs, stop, ended)
+        report = run_jobs(client, function, jobs, stop, ended)
     result.failed |= report.failed
     return report.stopped
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Collection, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from grokfast._checks import nearest
 from grokfast.errors import ConfigError
@@ -27,7 +27,10 @@ PAPER = "paper"
 """Stands for all of the paper's studies."""
 
 BEYOND = "beyond"
-"""Stands for the studies of the experiments past the paper."""
+"""Stands for the studies of the experiments past the paper that are not the paper's own."""
+
+LLC_FIGURES = ("fig15", "fig16", "fig17", "fig19")
+"""Figures with a panel of the local learning coefficient."""
 
 _FIRST = ("main-text", "main-text-ends", "main-text-dynamics", "strong-decay", "batch-200", "ising")
 
@@ -41,12 +44,14 @@ class Stage:
         configs: Its runs, which no earlier stage has; each looks at all that any study wants of it.
         studies: Keys of all runs of every study that is complete with this stage, by name.
         measured: Whether a claim or figure wants the end models measured.
+        llc: Whether the local learning coefficient is taken too.
     """
 
     name: str
     configs: tuple[RunConfig, ...]
     studies: dict[str, tuple[str, ...]]
     measured: bool
+    llc: bool = False
 
     @property
     def keys(self) -> list[str]:
@@ -83,7 +88,7 @@ def stages_of(size: str, only: Sequence[str] = ()) -> list[Stage]:
         else:
             k = max(home[key] for key in keys)
             found = stages[k].studies | {name: keys}
-            stages[k] = Stage(stages[k].name, stages[k].configs, found, is_measured(found))
+            stages[k] = replace(stages[k], studies=found, measured=is_measured(found))
     return stages
 
 
@@ -103,7 +108,8 @@ def wanted_studies(only: Sequence[str]) -> set[str]:
         if name == PAPER:
             found |= wanted_studies(())
         elif name == BEYOND:
-            found |= {study for one in EXPERIMENTS.values() for study in (*one.studies, *one.optional)}
+            own = {study for one in EXPERIMENTS.values() for study in (*one.studies, *one.optional)}
+            found |= own - wanted_studies(())
         elif name in CLAIMS:
             found |= set(CLAIMS[name].studies) - set(APART)
         elif name in FIGURES:
@@ -113,6 +119,12 @@ def wanted_studies(only: Sequence[str]) -> set[str]:
         else:
             raise ConfigError(f"--only takes claims, figures and studies, got {name!r}{nearest(name, known)}")
     return found
+
+
+def with_llc(stages: Sequence[Stage]) -> list[Stage]:
+    """The same stages, with the local learning coefficient of every run that is in a study whose figure shows it."""
+    shown = {study for name in LLC_FIGURES for study in FIGURES[name].studies}
+    return [replace(stage, llc=not shown.isdisjoint(stage.studies)) for stage in stages]
 
 
 def is_measured(studies: Collection[str]) -> bool:

@@ -11,7 +11,7 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor, nn
 
-from grokfast._checks import check_at_least, parse_choice
+from grokfast._checks import check_at_least
 from grokfast.errors import ConfigError
 from grokfast.models import Activation, EmbeddingMlp, Mlp, Transformer
 from grokfast.tasks.network import NetworkTask
@@ -64,8 +64,6 @@ class TokenTask(NetworkTask):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        for name, kind in (("network", Network), ("activation", Activation), ("loss", Loss)):
-            object.__setattr__(self, name, parse_choice(name, getattr(self, name), kind, error=ConfigError))
         if self.network not in self.accepts:
             fit = [network.value for network in self.accepts]
             raise ConfigError(f"network of task {self.name} must be one of {fit}, got {self.network.value!r}")

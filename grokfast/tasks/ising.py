@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from grokfast._checks import check_at_least, check_fraction, parse_choice
+from grokfast._checks import check_at_least, check_fraction
 from grokfast.errors import ConfigError
 from grokfast.ising import Dynamics, IsingDataset, Phase, train_test_split
 from grokfast.ising.dataset import phases
@@ -21,6 +21,7 @@ from grokfast.measures import Column, Kind
 from grokfast.models import CnnShape, Params, cnn, cnn_on_pictures, cnn_preactivations, initial_cnn
 from grokfast.ops import cnn_cross_entropy_direct
 from grokfast.tasks.base import Features, Split, gradients_by_autograd, losses_of_logits
+from grokfast.tasks.fields import take_types
 from grokfast.tasks.ising_data import data_of_file, fingerprint, sampled_data
 from grokfast.tasks.neurons import layer_columns, layer_features
 from grokfast.tasks.outputs import Loss
@@ -88,6 +89,7 @@ class Ising:
     loss: Loss = Loss.CROSS_ENTROPY
 
     def __post_init__(self) -> None:
+        take_types(self)  # one spelling of each value, so that equal tasks have equal keys
         for name, least in (("kernel", 1), ("sweeps", 0), ("temperatures", 1), ("snapshots", 1), ("data_seed", 0)):
             check_at_least(name, getattr(self, name), least, error=ConfigError)
         if self.kernel % 2 == 0:
@@ -110,18 +112,8 @@ class Ising:
                     f"{name} must be even to hold half of each phase (or stratified false), got {getattr(self, name)}"
                 )
         check_fraction("label_noise", self.label_noise, closed=True, error=ConfigError)
-        object.__setattr__(self, "dynamics", parse_choice("dynamics", self.dynamics, Dynamics, error=ConfigError))
         if not self.dynamics.is_local:
             raise ConfigError(f"dynamics must be 'metropolis' or 'glauber', got '{self.dynamics}'")
-        # One spelling of each value, so that equal tasks have equal keys.
-        for name in ("L", "kernel", "sweeps", "temperatures", "snapshots", "data_seed", "train_size", "test_size"):
-            object.__setattr__(self, name, int(getattr(self, name)))
-        for name in ("channels", "hidden"):
-            object.__setattr__(self, name, tuple(int(width) for width in getattr(self, name)))
-        object.__setattr__(self, "label_noise", float(self.label_noise))
-        if not isinstance(self.stratified, bool):
-            raise ConfigError(f"stratified must be true or false, got {self.stratified!r}")
-        object.__setattr__(self, "loss", parse_choice("loss", self.loss, Loss, error=ConfigError))
         self._check_data()
 
     def _check_data(self) -> None:

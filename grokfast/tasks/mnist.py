@@ -17,7 +17,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from grokfast._checks import check_at_least, parse_choice
+from grokfast._checks import check_at_least
 from grokfast.errors import ConfigError
 from grokfast.models import Activation, Mlp
 from grokfast.tasks.base import Split
@@ -70,14 +70,8 @@ class Mnist(NetworkTask):
         super().__post_init__()
         for name in ("train_size", "test_size"):
             check_at_least(name, getattr(self, name), 1, error=ConfigError)
-            object.__setattr__(self, name, int(getattr(self, name)))
         for width in self.hidden:
             check_at_least("each of hidden", width, 1, error=ConfigError)
-        object.__setattr__(self, "hidden", tuple(int(width) for width in self.hidden))
-        for name, kind in (("activation", Activation), ("loss", Loss)):
-            object.__setattr__(self, name, parse_choice(name, getattr(self, name), kind, error=ConfigError))
-        if not isinstance(self.bias, bool):
-            raise ConfigError(f"bias must be true or false, got {self.bias!r}")
         self._check_file()
 
     def _check_file(self) -> None:

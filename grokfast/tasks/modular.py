@@ -11,7 +11,7 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
-from grokfast._checks import check_at_least, parse_choice
+from grokfast._checks import check_at_least
 from grokfast.errors import ConfigError
 from grokfast.measures import Column, inverse_participation_ratio, layer_ipr
 from grokfast.measures.ipr import fourier_power
@@ -75,13 +75,10 @@ class Modular(TokenTask):
     train_fraction: float = 0.5
 
     def __post_init__(self) -> None:
-        check_at_least("P", self.P, 2, error=ConfigError)
-        object.__setattr__(self, "P", int(self.P))
-        operation = parse_choice("operation", self.operation, Operation, error=ConfigError)
-        object.__setattr__(self, "operation", operation)
-        if operation is Operation.QUOTIENT and not is_prime(self.P):
-            raise ConfigError(f"P must be prime to divide by every b that is not 0, got {self.P}")
         super().__post_init__()
+        check_at_least("P", self.P, 2, error=ConfigError)
+        if self.operation is Operation.QUOTIENT and not is_prime(self.P):
+            raise ConfigError(f"P must be prime to divide by every b that is not 0, got {self.P}")
 
     @property
     def vocabulary(self) -> int:
@@ -189,7 +186,7 @@ class Modular(TokenTask):
         ]
 
     def features(self, params: Mapping[str, Tensor], inputs: Tensor) -> Features:
-        """Inverse participation ratios of what the network reads and writes; no input is needed."""
+        """Inverse participation ratios of what the network reads and writes, arrays by neuron; no input is needed."""
         order = self._order
         if order is None:
             return Features({}, {})
@@ -205,7 +202,7 @@ class Modular(TokenTask):
         scalars = {}
         scalars["ipr_input"], scalars["dead_input"] = layer_ipr(read)
         scalars["ipr_output"], scalars["dead_output"] = layer_ipr(written)
-        return Features(scalars, {})
+        return Features(scalars, {"ipr_input": read, "ipr_output": written})
 
 
 def added_modulus(task: object) -> int | None:

@@ -9,12 +9,13 @@ from typing import Any, ClassVar, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from grokfast._checks import check_at_least, check_fraction, parse_choice
+from grokfast._checks import check_at_least, check_fraction
 from grokfast.errors import ConfigError
 from grokfast.measures import Column, FourierBasis, InputBlocks, input_ipr, layer_ipr, output_ipr
 from grokfast.models import Params, initial_mlp, mlp, mlp_on_pairs
 from grokfast.ops import mlp_adam_epoch_direct, mlp_cross_entropy_direct, mlp_losses, mlp_nested_losses
 from grokfast.tasks.base import Features, Split, gradients_by_autograd, losses_of_logits
+from grokfast.tasks.fields import take_types
 from grokfast.tasks.outputs import Loss
 from grokfast.tasks.registry import register_task
 from grokfast.tasks.streams import stream
@@ -51,6 +52,7 @@ class ModularAddition:
     loss: Loss = Loss.CROSS_ENTROPY
 
     def __post_init__(self) -> None:
+        take_types(self)  # one spelling of each value, so that equal tasks have equal keys
         check_at_least("P", self.P, 2, error=ConfigError)
         if not self.hidden:
             raise ConfigError("hidden must name at least one hidden width, got none")
@@ -58,12 +60,6 @@ class ModularAddition:
             check_at_least("hidden width", width, 1, error=ConfigError)
         check_fraction("train_fraction", self.train_fraction, error=ConfigError)
         check_fraction("label_noise", self.label_noise, closed=True, error=ConfigError)
-        object.__setattr__(self, "loss", parse_choice("loss", self.loss, Loss, error=ConfigError))
-        # One spelling of each value, so that equal tasks have equal keys.
-        object.__setattr__(self, "P", int(self.P))
-        object.__setattr__(self, "hidden", tuple(int(width) for width in self.hidden))
-        object.__setattr__(self, "train_fraction", float(self.train_fraction))
-        object.__setattr__(self, "label_noise", float(self.label_noise))
         if not 0 < self.train_samples < self.P**2:
             raise ConfigError(
                 f"train_fraction must leave at least one of the {self.P**2} pairs on each side, "

@@ -20,6 +20,7 @@ from grokfast.measures import Column
 from grokfast.models import Params
 from grokfast.tasks.base import Features, Split
 from grokfast.tasks.bound import Bound
+from grokfast.tasks.fields import take_types
 from grokfast.tasks.modules import check_module, named
 from grokfast.tasks.outputs import Judged, Loss, LossFunction, are_labels, judge
 from grokfast.tasks.streams import stream
@@ -57,10 +58,9 @@ class NetworkTask:
     label_noise: float = 0.0
 
     def __post_init__(self) -> None:
+        take_types(self)
         check_fraction("train_fraction", self.train_fraction, error=ConfigError)
         check_fraction("label_noise", self.label_noise, closed=True, error=ConfigError)
-        object.__setattr__(self, "train_fraction", float(self.train_fraction))
-        object.__setattr__(self, "label_noise", float(self.label_noise))
         self._check_own_split()
 
     def _check_own_split(self) -> None:

@@ -46,16 +46,15 @@ class SparseParity(TokenTask):
     train_fraction: float = 0.5
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         for name, least in (("n", 1), ("k", 1), ("samples", 2), ("sample_seed", 0)):
             check_at_least(name, getattr(self, name), least, error=ConfigError)
-            object.__setattr__(self, name, int(getattr(self, name)))
         if self.k > self.n:
             raise ConfigError(f"k bits of n count: k must be at most n = {self.n}, got {self.k}")
         if self.n < 63 and self.samples > 2**self.n:
             raise ConfigError(
                 f"there are {2**self.n} inputs of {self.n} bits: samples must be at most that, got {self.samples}"
             )
-        super().__post_init__()
 
     @property
     def vocabulary(self) -> int:

@@ -36,9 +36,9 @@ class Permutations(TokenTask):
     train_fraction: float = 0.5
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         if isinstance(self.n, bool) or not isinstance(self.n, int) or not 2 <= self.n <= 6:
             raise ConfigError(f"n must be an integer from 2 to 6 ({math.factorial(6):,} permutations), got {self.n!r}")
-        super().__post_init__()
 
     @property
     def vocabulary(self) -> int:

@@ -7,7 +7,6 @@ import json
 import typing
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from enum import StrEnum
 from typing import Any, Literal
 
 from grokfast._checks import (
@@ -22,8 +21,9 @@ from grokfast.geometry import parse_variants
 from grokfast.observe import check_schedule
 from grokfast.store.identity import declared_defaults, family_of, identity, key_of, plain
 from grokfast.tasks import TASKS, ModularAddition, Task, task_from_dict, task_to_dict
+from grokfast.tasks.fields import take_types
 from grokfast.training.choices import Optimizer, Precision, TrainMetrics
-from grokfast.training.fields import FULL, added, check_of, introduced_fields
+from grokfast.training.fields import FULL, added, introduced_fields
 from grokfast.training.hooks import hooks_of, spelled
 from grokfast.training.looks import LOOK_FIELDS, looks_of
 from grokfast.training.rates import RateDecay
@@ -123,8 +123,7 @@ class RunConfig:
         if not isinstance(self.task, Task):
             raise ConfigError(f"task must be one of {sorted(TASKS)}, got {self.task!r}")
         self._take_defaults()
-        for name, check in _TYPES.items():
-            object.__setattr__(self, name, check(name, getattr(self, name)))
+        take_types(self)
         for name in ("w0", "learning_rate", "eps"):
             check_positive(name, getattr(self, name), error=ConfigError)
         for name in ("weight_decay", "geometry_stiff"):
@@ -271,10 +270,6 @@ _SCHEDULES = (
     "test_schedule",
     "geometry_schedule",
 )
-
-
-_CHOICES: dict[str, type[StrEnum]] = {c.__name__: c for c in (Optimizer, TrainMetrics, Precision, RateDecay)}
-_TYPES = {f.name: check_of(str(f.type), _CHOICES) for f in dataclasses.fields(RunConfig) if f.name != "task"}
 
 
 def _check_names(cls: type[Any], values: Mapping[str, Any], what: str) -> None:

@@ -70,6 +70,7 @@ def test_short_series_say_so():
     assert math.isnan(frozen.trust["energy"].time[0])
 
 
+@pytest.mark.filterwarnings("ignore::grokfast.ising.UnreliableErrorWarning")
 def test_the_error_of_the_autocorrelation_time_is_its_spread():
     sampler = IsingSampler(8, np.full(300, 3.0), dynamics="glauber", init="up", seed=2)
     sampler.sweep(200)
@@ -151,11 +152,10 @@ def test_correlations_in_space_by_their_definition():
             call()
 
 
+@pytest.mark.filterwarnings("ignore::grokfast.ising.UnreliableErrorWarning")
 def test_a_scan_finds_the_transition(tmp_path):
     steps = []
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", UnreliableErrorWarning)
-        scan = temperature_scan([4, 8, 16], np.linspace(2.0, 2.6, 7), seed=1, measurements=100, step=steps.append)
+    scan = temperature_scan([4, 8, 16], np.linspace(2.0, 2.6, 7), seed=1, measurements=100, step=steps.append)
     assert len(steps) == 9
     rows = scan.rows()
     assert len(rows) == 21

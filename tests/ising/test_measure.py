@@ -102,7 +102,7 @@ def test_measure_of_the_sampler():
 
 
 def test_progress_bar_goes_to_standard_error(capsys):
-    sampler = IsingSampler(4, 2.0, 8, seed=0)
+    sampler = IsingSampler(4, 4.0, 8, seed=0)
     with pytest.warns(UnreliableErrorWarning, match="short"):
         sampler.measure(3, progress=True)
     shown = capsys.readouterr()

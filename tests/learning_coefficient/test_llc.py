@@ -56,6 +56,19 @@ def test_the_model_is_left_alone(problem):
         assert torch.equal(tensor, before[name])
 
 
+def test_denormals_are_flushed_meanwhile_and_not_afterwards(problem):
+    model, x, y = problem
+    seen = []
+
+    def watching(outputs, labels):
+        seen.append(bool(torch.tensor(1e-40) * 1 == 0))
+        return functional.cross_entropy(outputs, labels)
+
+    llc(model, watching, x, y, sampling=Mala(steps=8, warmup=0, most=8), settings=Settings(polish=False))
+    assert seen[-1]
+    assert not bool(torch.tensor(1e-40) * 1 == 0)
+
+
 def test_permuting_neurons_changes_nothing(problem):
     model, x, y = problem
     order = torch.randperm(8, generator=torch.Generator().manual_seed(3))

@@ -64,3 +64,9 @@ def test_rejects():
         gini(torch.zeros(3, 0))
     with pytest.raises(InputError, match="names among"):
         gini_of({"a": torch.ones(1, 2)}, ["b"])
+
+
+def test_shares_of_a_sum_that_is_too_large_for_a_double():
+    values = torch.tensor([1e308, 1e308, 5e307], dtype=torch.float64)
+    torch.testing.assert_close(gini(values), gini(values / 1e308), rtol=1e-12, atol=0)
+    assert gini(torch.full((4,), 1.7e308, dtype=torch.float64)) == 0

@@ -129,8 +129,8 @@ def harmless() -> dict[tuple[str, ...], str]:
 class Kept:
     """What became of mistakes, a line each in a file, so that a run that was stopped goes on."""
 
-    def __init__(self, file: Path) -> None:
-        self.file = file
+    def __init__(self, file: Path, most: float) -> None:
+        self.file, self.most = file, most
         self.read()
 
     def lines(self) -> list[str]:
@@ -146,10 +146,10 @@ class Kept:
         entries = [json.loads(line) for line in self.lines()]
         self.outcomes = {tuple(entry["mutant"]): str(entry["was"]) for entry in entries}
 
-    def add(self, mutant: Mutant, was: str, number: int) -> None:
-        """Note one."""
+    def add(self, mutant: Mutant, was: str, number: int, by: str = "") -> None:
+        """Note one, and which test failed."""
         change = f"{mutant.file}:{mutant.line} {mutant.where}: {mutant.old[:90]} -> {mutant.new[:90]}"
-        print(f"{number} {was:8} {change}", flush=True)
+        print(f"{number} {was:8} {change}{f'  ({by})' if by else ''}", flush=True)
         self.outcomes[mutant.name] = was
         with self.file.open("a", encoding="utf-8") as to:
             to.write(json.dumps({"mutant": mutant.name, "was": was}) + "\n")
@@ -157,13 +157,13 @@ class Kept:
     def clean_run(self, collected: Collected, tests: list[str]) -> Covered:
         """Which tests run which lines, from beside the file if neither the package nor the tests changed since."""
         files = sorted([*collected.package.rglob("*.py"), *(ROOT / "tests").rglob("*.py")])
-        seen = hashlib.sha256(" ".join(tests).encode())
+        seen = hashlib.sha256(f"{self.most} {' '.join(tests)}".encode())
         for file in files:
             if HERE not in file.parents:
                 seen.update(file.read_bytes())
         there = self.file.with_suffix(f".{seen.hexdigest()[:12]}.clean")
         if not there.exists():
-            there.write_bytes(pickle.dumps(collected.clean()))
+            there.write_bytes(pickle.dumps(collected.clean(self.most)))
         found = pickle.loads(there.read_bytes())
         assert isinstance(found, Covered)
         return found
@@ -201,7 +201,8 @@ def run_all(mutants: list[Mutant], files: set[str], package: Path, kept: Kept, u
                 kept.add(mutant, "not run", number)
                 continue
             with planted(mutant, collected.package.parent) as changed, suppress(ValueError):
-                kept.add(mutant, collected.outcome(mutant, changed, chosen, clean.limit(chosen)), number)
+                was, by = collected.outcome(mutant, changed, chosen, clean.limit(chosen))
+                kept.add(mutant, was, number, by)
 
     with tempfile.TemporaryDirectory() as folder:
         copy = Path(folder).resolve()
@@ -229,6 +230,7 @@ def main(words: list[str]) -> int:
     parser.add_argument("--seed", type=int, default=0, help="of the draw")
     parser.add_argument("--into", type=Path, metavar="FILE", help="keep what became of each here, and go on from it")
     parser.add_argument("--again", action="store_true", help="those again that survived, after tests were added")
+    parser.add_argument("--slow", type=float, default=1e6, metavar="S", help="leave out tests of more seconds")
     parser.add_argument("--minutes", type=float, default=float("inf"), help="stop after so long")
     parser.add_argument("--record", action="store_true", help="write the counts into docs/mutants.md")
     given = parser.parse_args(words)
@@ -246,12 +248,12 @@ def main(words: list[str]) -> int:
         mutants = [mutants[k] for k in sorted(drawn)]
     known = harmless()
     with tempfile.TemporaryDirectory() as folder:
-        kept = Kept(given.into or Path(folder) / "kept.jsonl")
+        kept = Kept(given.into or Path(folder) / "kept.jsonl", given.slow)
         left = [m for m in mutants if m.name not in kept.outcomes]
         if given.again:
             left += [m for m in mutants if kept.outcomes.get(m.name) in SURVIVED and m.name not in known]
         print(f"{len(mutants)} of {total} mistakes, {len(left)} to run")
-        if left:
+        if left and time.monotonic() < until:
             run_all(left, {m.file for m in mutants}, package, kept, until)
             kept.read()
             if any(m.name not in kept.outcomes for m in left):

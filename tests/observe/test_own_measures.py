@@ -14,7 +14,16 @@ from grokfast.observe import MEASURES, Snapshot, hessian_product, last_hidden
 from grokfast.tasks import Modular
 
 TRANSFORMER = Modular(P=5, operation="a+b", network="transformer", width=8, heads=2)
-NEW = ("superposition", "effective_rank", "logit_scale", "flatness", "progress", "mutual_information")
+NEW = (
+    "superposition",
+    "effective_rank",
+    "logit_scale",
+    "flatness",
+    "progress",
+    "mutual_information",
+    "quantisation_bits",
+    "svd_rank",
+)
 
 
 @pytest.mark.parametrize("task", [ADDITION, ISING, Line(), TRANSFORMER], ids=lambda task: task.name)

@@ -20,7 +20,7 @@ from grokfast import load
 from grokfast.errors import StoreError
 from grokfast.report.claims import CLAIMS
 from grokfast.report.page import build_page, read_made
-from grokfast.reproduce import reproduce
+from grokfast.reproduce import reproduce, stages_of, with_llc
 from grokfast.sweep import Carried
 
 SCRIPT = Path(__file__).resolve().parents[1] / "made" / "tiny_stages.py"
@@ -98,6 +98,26 @@ def test_one_stage_alone_has_its_figures_and_says_what_the_others_need(tmp_path)
     # The run that diverged is in no figure, and is named.
     assert list(result.failed) == [wild.key]
     assert f"<dt>{wild.key[:8]}</dt><dd>diverged in epoch 1</dd>" in text
+
+
+def test_the_coefficient_is_taken_of_the_stages_whose_figures_show_it(tmp_path, monkeypatch):
+    monkeypatch.setattr("grokfast.reproduce.run.LLC", ("svd_rank",))  # stands for what takes minutes
+    stages = with_llc(tiny_stages()[:1])
+    told: list[str] = []
+    reproduce(
+        stages, tmp_path / "runs", "quick", COMMAND, Carried(workers=1), lambda kind, details: told.append(str(details))
+    )
+    assert any("llc main-text" in words for words in told)
+    assert all(row["svd_rank"] is not None for row in load(tmp_path / "runs").rows)
+
+
+def test_which_stages_have_the_coefficient():
+    chosen = {stage.name: stage.llc for stage in with_llc(stages_of("quick"))}
+    assert chosen["main-text"]
+    assert chosen["ising"]
+    assert chosen["batch-200"]
+    assert not chosen.get("main-text-dynamics", False)
+    assert not any(stage.llc for stage in stages_of("quick"))
 
 
 @pytest.mark.slow

@@ -223,5 +223,5 @@ def test_a_plain_split_is_another_training_of_the_same_snapshots():
     assert Ising(**fields, train_size=41, test_size=61, stratified=False).split(0).train_labels.shape == (41,)
     with pytest.raises(ConfigError, match="need as many snapshots together"):
         Ising(**fields, train_size=140, test_size=160, stratified=False)
-    with pytest.raises(ConfigError, match="stratified must be true or false"):
+    with pytest.raises(ConfigError, match="stratified must be of type bool"):
         Ising(stratified=1)

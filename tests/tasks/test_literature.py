@@ -253,7 +253,7 @@ def test_w0_scales_every_parameter_of_a_transformer():
         (lambda: Modular(network="transformer", hidden=(8, 8)), "hidden of a transformer must be the one width"),
         (lambda: Modular(hidden=()), "hidden must name at least one"),
         (lambda: Modular(loss="logistic"), "loss must be one of"),
-        (lambda: Modular(bias=1), "bias must be true or false"),
+        (lambda: Modular(bias=1), "bias must be of type bool"),
         (lambda: Permutations(n=7), "n must be an integer from 2 to 6"),
         (lambda: Permutations(n=1), "n must be an integer from 2 to 6"),
         (lambda: SparseParity(n=3, k=4), "k must be at most n = 3, got 4"),

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from grokfast.errors import ConfigError
-from grokfast.tasks import ModularAddition
+from grokfast.tasks import Ising, Modular, ModularAddition, SparseParity
 from grokfast.training import Optimizer, RunConfig, missing_looks, only_looks, with_looks
 from grokfast.training.fields import added
 
@@ -170,13 +170,36 @@ def test_a_default_field_that_a_task_gains_changes_no_key():
         {"reshuffle": "false"}, {"reshuffle": 0}, {"seed": 2**63}, {"seed": 2.0}, {"epochs": True}, {"w0": True},
         {"w0": 10**400}, {"test_schedule": 5}, {"geometry": None}, {"observe": "m:rank@last"}, {"observe": ["m:rank"]},
         {"observe": ["@last"]}, {"observe": ["m@often"]}, {"optimizer": None}, {"batch_size": None}, {"eps": "1e-8"},
-        {"task": ModularAddition(P=2**70)}, {"precision": torch.float32}, {"learning_rate": float("inf")},
+        {"precision": torch.float32}, {"learning_rate": float("inf")},
     ],
     ids=str,
 )  # fmt: skip
 def test_every_field_has_one_checked_type(fields):
-    with pytest.raises(ConfigError, match=next(iter(fields)).replace("task", "P")):
+    with pytest.raises(ConfigError, match=next(iter(fields))):
         RunConfig(**fields)
+
+
+@pytest.mark.parametrize(
+    "task",
+    [
+        lambda: ModularAddition(P=2**70), lambda: ModularAddition(P=5.0), lambda: ModularAddition(hidden="16"),
+        lambda: ModularAddition(hidden=16), lambda: ModularAddition(hidden=(2.5,)), lambda: Ising(stratified="False"),
+        lambda: ModularAddition(train_fraction="0.5"), lambda: Ising(data_file=3), lambda: Ising(channels=4),
+        lambda: Modular(bias="no"), lambda: Modular(width=True), lambda: SparseParity(n="5"),
+    ],
+)  # fmt: skip
+def test_every_field_of_a_task_has_one_checked_type(task):
+    with pytest.raises(ConfigError, match="must be"):
+        task()
+
+
+def test_a_task_has_one_spelling_of_its_values():
+    spelled = ModularAddition(P=np.int32(7), hidden=[np.int64(16)], train_fraction=np.float32(0.5), label_noise=0)
+    plain = ModularAddition(P=7, hidden=(16,), train_fraction=0.5, label_noise=0.0)
+    assert spelled == plain
+    assert [type(value) for value in vars(spelled).values()] == [type(value) for value in vars(plain).values()]
+    assert RunConfig(task=spelled).key == RunConfig(task=plain).key
+    assert type(Ising(dynamics="glauber").dynamics) is type(Ising().dynamics)
 
 
 def test_metrics_have_one_spelling():

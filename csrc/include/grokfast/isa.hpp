@@ -15,7 +15,7 @@ const char* isa_name(Isa isa);
 
 }  // namespace grokfast
 
-#if defined(__x86_64__) || defined(_M_X64)
+#if (defined(__x86_64__) || defined(_M_X64)) && !defined(GROKFAST_BASELINE_ONLY)
 #define GROKFAST_X86 1
 #endif
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from grokfast.errors import MissingRunsError
-from grokfast.report.beyond import borders, features, flatness, motion, only, phases, superposition
+from grokfast.report.beyond import borders, features, flatness, llc, motion, only, phases, superposition
 from grokfast.report.beyond.experiment import (
     EXPERIMENTS,
     Decided,
@@ -16,7 +16,7 @@ from grokfast.report.beyond.experiment import (
 from grokfast.report.markdown import markdown_table
 from grokfast.runs import RunTable
 
-TOPICS = (only, superposition, borders, features, motion, phases, flatness)
+TOPICS = (only, superposition, llc, borders, features, motion, phases, flatness)
 """The modules whose experiments are registered, in the order of ``docs/beyond.md``."""
 
 

@@ -13,6 +13,7 @@ from grokfast.figures.losses import below_onset
 from grokfast.measures import Estimate, mean_interval
 from grokfast.report.claims.claim import Case, Finding, Needs, claim
 from grokfast.report.claims.reduce import compressibility_of, correlation, decade_slope, r_squared, slope
+from grokfast.report.coefficients import believed, counted, related
 from grokfast.runs import Run
 
 _C = "compressibility"
@@ -50,11 +51,14 @@ def compressive_regime(case: Case) -> Iterator[Finding]:
     needs=Needs((_C, "end_test_loss", "groks"), scales=3),
 )
 def unrelated(case: Case) -> Iterator[Finding]:
-    """The correlation of c with the end test loss, and with every local learning coefficient that was measured."""
+    """The correlation of c with the end test loss, and of ranks with every local learning coefficient there is.
+
+    Runs whose estimate is not ok are left out, and counted.
+    """
     for name, runs in (("all runs", case.runs), ("below the onset", below_onset(case.runs))):
         yield from _relation(case, f"correlation of c with the end test loss, {name}", "end_test_loss", runs)
         for column in _coefficients(case):
-            yield from _relation(case, "correlation of c with the local learning coefficient", column, runs, name)
+            yield _coefficient(case, column, runs, name)
 
 
 @claim(
@@ -171,12 +175,24 @@ def _relation(case: Case, name: str, column: str, runs: Sequence[Run], place: st
         yield case.finding(name, None, "relation", of=_OVER, place=place, note=str(error))
 
 
+def _coefficient(case: Case, column: str, runs: Sequence[Run], name: str) -> Finding:
+    """Spearman's correlation of c with a coefficient, over the runs whose estimate is ok."""
+    quantity, place = "correlation of c with the local learning coefficient", f"{column}, {name}"
+    note, sound = counted(runs, column), believed(runs, column)
+    try:
+        found = related(sound, column, _C)
+        held = related(sound, column, _C, "end_train_loss")
+    except InputError as error:
+        return case.finding(quantity, None, "relation", of=_OVER, place=place, note=f"{note}; {error}")
+    note = f"Spearman; {note}; with the train loss held fixed {held:.2f}"
+    return case.finding(quantity, found, "relation", of=_OVER, place=place, note=note)
+
+
 def _coefficients(case: Case) -> list[str]:
-    """Columns of local learning coefficients that all runs have: ``llc``, or one a locality."""
+    """Columns of local learning coefficients that runs have: ``llc``, or one a locality."""
     from grokfast.figures.kept import measured
 
-    found = [{name for name in measured(run) if is_coefficient(name)} for run in case.runs]
-    return sorted(set.intersection(*found)) if found else []
+    return sorted({name for run in case.runs for name in measured(run) if is_coefficient(name)})
 
 
 def is_coefficient(name: str) -> bool:

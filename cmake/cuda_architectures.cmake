@@ -1,0 +1,22 @@
+# Which GPUs the kernels are compiled for, from GROKFAST_CUDA_ARCHITECTURES: AUTO is those of the GPUs that are visible here, or
+# without one an intermediate code that the driver compiles for any newer one; ALL is what a release has; else a list.
+set(GROKFAST_ALL_ARCHITECTURES "80-real;90-real;90-virtual")
+set(architectures ${GROKFAST_CUDA_ARCHITECTURES})
+if(architectures STREQUAL "ALL")
+  set(architectures ${GROKFAST_ALL_ARCHITECTURES})
+elseif(architectures STREQUAL "AUTO")
+  set(architectures "80-virtual")
+  find_program(GROKFAST_NVIDIA_SMI nvidia-smi)
+  if(GROKFAST_NVIDIA_SMI)
+    execute_process(COMMAND ${GROKFAST_NVIDIA_SMI} --query-gpu=compute_cap --format=csv,noheader
+                    OUTPUT_VARIABLE visible ERROR_QUIET RESULT_VARIABLE failed)
+    string(REGEX MATCHALL "[0-9]+\\.[0-9]+" visible "${visible}")
+    if(visible AND NOT failed)
+      list(TRANSFORM visible REPLACE "\\." "")
+      list(TRANSFORM visible APPEND "-real")
+      list(REMOVE_DUPLICATES visible)
+      set(architectures ${visible})
+    endif()
+  endif()
+endif()
+message(STATUS "GPU architectures: ${architectures}")
