@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import importlib.machinery
+import importlib.util
+import os
 from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -72,6 +75,21 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
 @pytest.fixture(autouse=True)
 def _one_thread() -> None:
     torch.set_num_threads(1)
+
+
+@pytest.fixture(scope="session")
+def emulated_gpu() -> ModuleType | None:
+    """The CUDA kernels compiled for the CPU, where ``GROKFAST_EMULATED_CUDA`` says (tests/cuda/run.sh)."""
+    folder = os.environ.get("GROKFAST_EMULATED_CUDA")
+    if not folder:
+        return None
+    (path,) = Path(folder).glob("emulated_kernels*.so")
+    loader = importlib.machinery.ExtensionFileLoader("emulated_kernels", str(path))
+    spec = importlib.util.spec_from_file_location("emulated_kernels", path, loader=loader)
+    assert spec is not None
+    module = importlib.util.module_from_spec(spec)
+    loader.exec_module(module)
+    return module
 
 
 @pytest.fixture

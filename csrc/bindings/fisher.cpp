@@ -4,10 +4,6 @@
 
 namespace grokfast {
 
-void register_fisher(pybind11::module_& module) {
-  GROKFAST_BIND_KERNELS(GROKFAST_FISHER_KERNELS)
-  GROKFAST_FISHER_NETWORKS(GROKFAST_BIND_CPU, float, f32, )
-  GROKFAST_FISHER_NETWORKS(GROKFAST_BIND_CPU, double, f64, )
-}
+void register_fisher(pybind11::module_& module) { GROKFAST_BIND_KERNELS(GROKFAST_FISHER_KERNELS) }
 
 }  // namespace grokfast

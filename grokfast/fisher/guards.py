@@ -9,19 +9,26 @@ import torch
 from torch import Tensor, nn
 
 from grokfast.errors import InputError
+from grokfast.ops.precision import full_float32
 
 _DTYPES = (torch.float32, torch.float64)
 
 
 @contextmanager
 def plain_torch(device: torch.device) -> Iterator[None]:
-    """Gradients on, autocast and inference mode off, in this thread."""
+    """Gradients on, autocast and inference mode off, in this thread; no TF32 on CUDA."""
     with ExitStack() as stack:
         stack.enter_context(torch.inference_mode(False))
         stack.enter_context(torch.enable_grad())
         for kind in {"cpu", device.type}:
             stack.enter_context(torch.autocast(kind, enabled=False))
+        if _needs_full_float32(device):
+            stack.enter_context(full_float32())
         yield
+
+
+def _needs_full_float32(device: torch.device) -> bool:
+    return device.type == "cuda"
 
 
 def trainable(model: nn.Module) -> dict[str, nn.Parameter]:

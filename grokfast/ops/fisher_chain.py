@@ -156,11 +156,11 @@ def fisher_chain(x: Tensor, params: list[Tensor], spec: list[int], labels: Tenso
     return fisher_chain_reference(x, params, spec, labels, mode)
 
 
-@fisher_chain.register_kernel("cpu")
+@fisher_chain.register_kernel(["cpu", "cuda"])
 def fisher_chain_compiled(
     x: Tensor, params: list[Tensor], spec: list[int], labels: Tensor | None, mode: int
 ) -> list[Tensor]:
-    """The compiled body of :func:`fisher_chain` on the CPU, without torch's dispatcher around it."""
+    """The compiled body of :func:`fisher_chain`, without torch's dispatcher around it."""
     _check(x, params, spec, labels, mode)
     check_memory((x, *params))
     if labels is not None:

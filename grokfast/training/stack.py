@@ -11,6 +11,7 @@ from threading import Event
 import torch
 
 from grokfast.observe import Closes, GeometryMeasure, Observer
+from grokfast.ops.precision import full_float32
 from grokfast.ops.threads import flushed_denormals, one_thread
 from grokfast.training.config import RunConfig
 from grokfast.training.geometry import geometry_observers, geometry_of, learn_split
@@ -115,6 +116,6 @@ def _closing(observers: Sequence[Observer]) -> Iterator[None]:
 
 @contextmanager
 def quiet_numerics() -> Iterator[None]:
-    """One torch thread and flushed denormals on this thread, both restored afterwards."""
-    with one_thread(), flushed_denormals():
+    """One torch thread, flushed denormals on this thread and no TF32; what was set is put back afterwards."""
+    with one_thread(), flushed_denormals(), full_float32():
         yield

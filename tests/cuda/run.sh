@@ -17,10 +17,6 @@ export GROKFAST_EMULATED_CUDA=$build GROKFAST_NATIVE=require OMP_NUM_THREADS=1 P
 export ASAN_OPTIONS=detect_leaks=0:detect_stack_use_after_return=0:allocator_may_return_null=1:abort_on_error=1
 export UBSAN_OPTIONS=print_stacktrace=1
 if [ $# -eq 0 ]; then
-  # Other instruction sets, threads of the CPU and what a build has are other tests' affair.
-  set -- -k "not avx2 and not avx512 and not test_a_full_build" tests/cuda tests/ops/test_cuda_kernels.py \
-    tests/ops/test_spoilt.py tests/ops/test_hostile.py tests/ops/test_two_hot.py tests/ops/test_cross_entropy.py \
-    tests/ops/test_optimizer.py tests/ops/test_conv_pool.py tests/ops/test_fisher_linear.py \
-    tests/ops/test_fisher_patches.py
+  set -- tests/cuda tests/ops/test_cuda_kernels.py
 fi
 LD_PRELOAD=$preload "$python" -P -m pytest -q -p no:cacheprovider "$@"

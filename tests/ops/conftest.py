@@ -3,13 +3,9 @@
 from __future__ import annotations
 
 import functools
-import importlib.machinery
-import importlib.util
-import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
 from types import ModuleType
 from typing import Any
 
@@ -459,21 +455,6 @@ CASES: dict[str, Case] = {
         {"E": 3, "n": 50, "weighted": 1, "split": 1},
     ),
 }  # fmt: skip
-
-
-@pytest.fixture(scope="session")
-def emulated_gpu() -> ModuleType | None:
-    """The CUDA kernels compiled for the CPU, where ``GROKFAST_EMULATED_CUDA`` says (tests/cuda/run.sh)."""
-    folder = os.environ.get("GROKFAST_EMULATED_CUDA")
-    if not folder:
-        return None
-    (path,) = Path(folder).glob("emulated_kernels*.so")
-    loader = importlib.machinery.ExtensionFileLoader("emulated_kernels", str(path))
-    spec = importlib.util.spec_from_file_location("emulated_kernels", path, loader=loader)
-    assert spec is not None
-    module = importlib.util.module_from_spec(spec)
-    loader.exec_module(module)
-    return module
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -38,7 +38,6 @@ SMALLEST = {
     "sgd": {"n": 1},
     "two_hot_relu": {"P": 1, "H": 1, "N": 1},
     "two_hot_relu_backward": {"P": 1, "H": 1, "N": 1},
-    "fisher_linear": {"N": 1, "T": 1, "O": 1, "I": 1},
 }
 # What all members share.
 SHARED = {"fisher_two_layer": (0,), "fisher_chain": (0,), "fisher_patches": (2, 3)}
@@ -57,7 +56,7 @@ def gpu(emulated_gpu):
 # Operations whose CUDA form is a kernel of their name; the others are made of these and of torch's operations there.
 KERNELS = {
     "adam", "sgd", "two_hot_relu", "two_hot_relu_backward", "cross_entropy", "conv_relu_pool",
-    "conv_relu_pool_backward", "fisher_linear", "fisher_patches", "fisher_two_layer", "metric_gram",
+    "conv_relu_pool_backward", "fisher_chain", "fisher_linear", "fisher_patches", "fisher_two_layer", "metric_gram",
     "mlp_cross_entropy", "mlp_epoch", "mlp_losses", "mlp_nested",
 }  # fmt: skip
 
@@ -127,7 +126,7 @@ def test_a_member_does_not_depend_on_the_stack(cases, name, gpu):
             assert torch.equal(one[0], all_of_them[e]), e
 
 
-@pytest.mark.parametrize("name", ["adam", "sgd", "two_hot_relu", "two_hot_relu_backward", "fisher_linear"])
+@pytest.mark.parametrize("name", ["adam", "sgd", "two_hot_relu", "two_hot_relu_backward"])
 def test_more_members_than_a_grid_has_rows(cases, name, gpu):
     case = cases[name]
     full, tensors = case.problem(E=7, **SMALLEST[name])
@@ -135,6 +134,19 @@ def test_more_members_than_a_grid_has_rows(cases, name, gpu):
     many = case.run(full, *(t if k in SHARED.get(name, ()) else t[which] for k, t in enumerate(tensors)))
     for all_of_them, few in zip(many, case.run(full, *tensors), strict=True):
         assert torch.equal(all_of_them, few[which])
+
+
+LAUNCHES = {"conv_relu_pool_backward": 2, "mlp_losses": 2, "mlp_nested": 2, "fisher_two_layer": 2, "fisher_chain": 2}
+
+
+@pytest.mark.parametrize("name", sorted(KERNELS - {"mlp_epoch"}))
+def test_launches(cases, name, gpu):
+    """As ``docs/gpu.md`` has them, whatever the size of the stack."""
+    for members in (1, 9):
+        full, tensors = cases[name].problem(E=members)
+        gpu.count_launches()
+        cases[name].run(full, *tensors)
+        assert gpu.count_launches() == LAUNCHES.get(name, 1)
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])

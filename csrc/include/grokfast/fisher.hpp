@@ -23,10 +23,7 @@ enum LabelMode : int64_t { kSoftmax = 0, kGiven = 1, kGaussian = 2 };
   DECLARE(fisher_two_layer_##SUFFIX, (const T* x, const T* w1, const T* b1, const T* w2, const T* b2, \
                                       const int64_t* labels, T* out_w1, T* out_b1, T* out_w2, T* out_b2, \
                                       int64_t* status, int64_t E, int64_t N, int64_t I, int64_t H, int64_t C, \
-                                      int64_t S, int64_t mode, LAST))
-
-// On CPU only; on CUDA the readable twin runs.
-#define GROKFAST_FISHER_NETWORKS(DECLARE, T, SUFFIX, LAST) \
+                                      int64_t S, int64_t mode, LAST)) \
   /* A chain of `depth` layers, 17 numbers each in spec (fisher_lanes.hpp). addresses, sizes (per member) and results \
      by parameter; x [N, ...] is shared by the members. status[e]: 0, 1 (not finite) or 3 (float32 is not enough). */ \
   DECLARE(fisher_chain_##SUFFIX, (const T* x, const int64_t* addresses, const int64_t* sizes, \
@@ -36,7 +33,5 @@ enum LabelMode : int64_t { kSoftmax = 0, kGiven = 1, kGaussian = 2 };
 // clang-format on
 
 GROKFAST_DECLARE_KERNELS(GROKFAST_FISHER_KERNELS)
-GROKFAST_FISHER_NETWORKS(GROKFAST_DECLARE_KERNEL, float, f32, int threads)
-GROKFAST_FISHER_NETWORKS(GROKFAST_DECLARE_KERNEL, double, f64, int threads)
 
 }  // namespace grokfast

@@ -57,6 +57,8 @@ cudaError_t cudaFuncSetAttribute(const void* kernel, cudaFuncAttribute attribute
 
 cudaError_t cudaMallocAsync(void** place, std::size_t bytes, cudaStream_t stream);
 cudaError_t cudaFreeAsync(void* place, cudaStream_t stream);
+enum cudaMemcpyKind { cudaMemcpyHostToDevice };
+cudaError_t cudaMemcpyAsync(void* to, const void* from, std::size_t bytes, cudaMemcpyKind, cudaStream_t stream);
 
 namespace emulated {
 
