@@ -253,7 +253,7 @@ def main(words: list[str]) -> int:
         if given.again:
             left += [m for m in mutants if kept.outcomes.get(m.name) in SURVIVED and m.name not in known]
         print(f"{len(mutants)} of {total} mistakes, {len(left)} to run")
-        if left:
+        if left and time.monotonic() < until:
             run_all(left, {m.file for m in mutants}, package, kept, until)
             kept.read()
             if any(m.name not in kept.outcomes for m in left):

@@ -22,6 +22,7 @@ from grokfast.ops import (
     fisher_patches,
     fisher_two_layer,
     metric_gram,
+    mlp_adam_epoch_,
     mlp_cross_entropy_,
     mlp_losses,
     mlp_nested_losses,
@@ -47,6 +48,22 @@ def _mlp(n, op):
         return lambda: list(op(params, pairs, labels))
     arrivals = [torch.randint(0, 5, p.shape, dtype=torch.int32) for p in params]
     return lambda: list(op(params, arrivals, 4, pairs, labels))
+
+
+def _epoch(n):
+    P, H, C, N = 5 + n, 20 + n, 6 + n, 70 + n
+    params = [_draw(E, 2 * P, H).transpose(1, 2), _draw(E, H), _draw(E, C, H), _draw(E, C)]
+    rates, active = torch.full((E,), 1e-3, dtype=torch.float64), torch.ones(E, dtype=torch.uint8)
+    pairs, labels = torch.randint(0, P, (E, N, 2)), torch.randint(0, C, (E, N))
+
+    def work():
+        mine, means, squares = ([p.clone() * k for p in params] for k in (1, 0, 0))
+        found = mlp_adam_epoch_(
+            mine, means, squares, pairs, labels, 40 + n, rates, rates, active, 0, 0.9, 0.99, 1e-8, False
+        )
+        return [*found, *mine]
+
+    return work
 
 
 def _cnn(n):
@@ -111,6 +128,7 @@ PROBLEMS = {
     "mlp_cross_entropy": lambda n: _mlp(n, mlp_cross_entropy_),
     "mlp_losses": lambda n: _mlp(n, mlp_losses),
     "mlp_nested": lambda n: _mlp(n, mlp_nested_losses),
+    "mlp_epoch": _epoch,
     "cnn_cross_entropy": _cnn,
     "conv_relu_pool": lambda n: _conv(n, False),
     "conv_relu_pool_backward": lambda n: _conv(n, True),

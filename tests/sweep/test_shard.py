@@ -8,7 +8,7 @@ import shutil
 import subprocess
 import sys
 import textwrap
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from threading import Event
 
@@ -199,23 +199,6 @@ def test_a_run_that_kills_its_worker_is_given_up_and_the_others_are_trained(tmp_
     assert "died 2 times" in receipt["failed"][poisoned[0]]
     statuses = [Store(tmp_path).record(config.key)["status"] for config in configs]
     assert statuses == ["failed" if config.seed == 1 else "finished" for config in configs]
-
-
-@pytest.fixture
-def small_disk(tmp_path: Path) -> Iterator[Path]:
-    """A file system of 2 MB."""
-    folder = tmp_path / "disk"
-    folder.mkdir()
-    mounted = subprocess.run(
-        ["mount", "-t", "tmpfs", "-o", "size=2m", "tmpfs", str(folder)],
-        check=False,
-        capture_output=True,
-        text=True,
-    )
-    if mounted.returncode:
-        pytest.skip(f"NO FULL DISK WAS TRIED: mounting a tmpfs was refused ({mounted.stderr.strip()})")
-    yield folder
-    subprocess.run(["umount", str(folder)], check=True)
 
 
 def _fill(disk: Path, leave: int) -> Path:
