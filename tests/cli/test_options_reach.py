@@ -22,9 +22,11 @@ from grokfast.cli import reproduce as reproduce_module
 from grokfast.cli import runs as runs_module
 from grokfast.cli import status as status_module
 from grokfast.cli import sweep as sweep_module
+from grokfast.endmodel import LLC
+from grokfast.ising import quench as quench_module
 from grokfast.ising import scan as scan_module
-from grokfast.reproduce import Carried
 from grokfast.store import Health
+from grokfast.sweep import Carried, Chosen
 from grokfast.training import RunConfig
 
 Seen = dict[str, Any]
@@ -40,8 +42,9 @@ class _Table(list[Any]):
     columns = ("a", "b")
 
     def __init__(self, seen: Seen, rows: int = 1) -> None:
-        super().__init__([SimpleNamespace(key="k")] * rows)
-        self.seen, self.rows, self.store = seen, [{"key": "k"}] * rows, SimpleNamespace(root=Path("x"))
+        store = SimpleNamespace(root=Path("x"))
+        super().__init__([SimpleNamespace(key="k", store=store)] * rows)
+        self.seen, self.rows, self.store = seen, [{"key": "k"}] * rows, store
 
     def where(self, condition: str) -> _Table:
         self.seen.setdefault("where", []).append(condition)
@@ -98,7 +101,9 @@ def _figure(patch: pytest.MonkeyPatch, seen: Seen) -> None:
     patch.setattr(figure_module, "load_runs", _loading(seen))
     patch.setattr(figure_module, "draw", lambda name, table, where: seen.update(draw=(name, where)))
     patch.setattr(figure_module, "draw_all", lambda table, where: seen.update(all=where) or [("fig", object())])
-    patch.setattr(figure_module, "save", lambda drawn, out, name: seen.update(save=(out, name)) or [])
+    patch.setattr(
+        figure_module, "save", lambda drawn, out, name, formats: seen.update(save=(out, name), formats=formats) or []
+    )
     patch.setattr(figure_module, "listing", lambda table: seen.update(listing=True) or "")
 
 
@@ -133,9 +138,11 @@ def _status(patch: pytest.MonkeyPatch, seen: Seen) -> None:
 def _measure(patch: pytest.MonkeyPatch, seen: Seen) -> None:
     patch.setattr(measure_module, "load", _loading(seen))
     patch.setattr(measure_module, "find_measure", lambda name: f"the measure {name}")
-    patch.setattr(measure_module, "measure_run", lambda run, one: seen.setdefault("taken", []).append(one))
-    patch.setattr(measure_module, "measure_everything", lambda run: seen.setdefault("taken", []).append("everything"))
-    patch.setattr(measure_module.torch, "set_num_threads", lambda count: seen.update(threads=count))
+    patch.setattr(
+        measure_module, "measure_stored", lambda root, key, names, threads: seen.update(taken=names, threads=threads)
+    )
+    report = SimpleNamespace(failed={}, stopped="", done=[])
+    patch.setattr(measure_module, "measure_runs", _noting(seen, "spread", report))
 
 
 def _reproduce(patch: pytest.MonkeyPatch, seen: Seen) -> None:
@@ -150,6 +157,7 @@ def _reproduce(patch: pytest.MonkeyPatch, seen: Seen) -> None:
         seen["carried"] = (folder, size, command, carried)
         return result
 
+    patch.setattr(reproduce_module, "with_llc", lambda stages: seen.update(llc=stages) or stages)
     patch.setattr(reproduce_module, "costs", cost)
     patch.setattr(reproduce_module, "carry_out", carry_out)
     patch.setattr(reproduce_module, "_tell_ledger", lambda console, values: None)
@@ -159,13 +167,13 @@ def _reproduce(patch: pytest.MonkeyPatch, seen: Seen) -> None:
 
 def _ising(patch: pytest.MonkeyPatch, seen: Seen) -> None:
     patch.setattr(scan_module, "temperature_scan", _noting(seen, "scan", _StopError))
-    patch.setattr(scan_module, "quench", _noting(seen, "quench", _StopError))
+    patch.setattr(quench_module, "quench", _noting(seen, "quench", _StopError))
 
 
 def _sweep(patch: pytest.MonkeyPatch, seen: Seen) -> None:
     patch.setattr(sweep_module, "find_study", lambda file: SimpleNamespace(sweep=lambda size: _Study(seen, file, size)))
     patch.setattr(sweep_module, "make_plan", _noting(seen, "plan"))
-    patch.setattr(sweep_module, "_tell_plan", lambda *args, remote: seen.update(remote=remote))
+    patch.setattr(sweep_module, "_tell_plan", lambda *args: seen.update(remote=args[-1].remote))
     patch.setattr(sweep_module, "run_sweep", lambda *args, **options: seen.update(ran=(args, options)))
     patch.setattr(sweep_module, "_tell_report", lambda *args: None)
     patch.setattr(sweep_module, "listing", lambda: seen.update(listing=True) or "")
@@ -248,6 +256,7 @@ def test_figure(call):
     }
     assert call("figure", "fig05c --runs there")["folder"] == Path("there")
     assert call("figure", "fig05c --runs there")["save"][0] == Path("there/figures")
+    assert call("figure", "fig05c --formats pdf png")["formats"] == ("pdf", "png")
     assert call("figure", "fig05c --where w0<1")["draw"] == ("fig05c", "w0<1")
     assert call("figure", "fig05c --out here")["save"][0] == Path("here")
     every = call("figure", "all --where w0<1 --runs there --out here")
@@ -292,12 +301,21 @@ def test_status(call):
 def test_measure(call):
     finished = "status = 'finished'"
     assert _found(call("measure"), "folder", "where", "threads", "taken") == {
-        "folder": Path("runs"), "where": [finished], "threads": 1, "taken": ["everything"],
+        "folder": Path("runs"), "where": [finished], "threads": 1, "taken": (),
     }  # fmt: skip
     assert call("measure", "--runs there")["folder"] == Path("there")
     assert call("measure", "--where w0<1")["where"] == [finished, "w0<1"]
     assert call("measure", "--threads 3")["threads"] == 3
-    assert call("measure", "--measure gini norms")["taken"] == ["the measure gini", "the measure norms"]
+    assert call("measure", "--measure gini norms")["taken"] == ("gini", "norms")
+    assert call("measure", "--llc --measure gini")["taken"] == ("gini", *LLC)
+    _, names, carried, options = call("measure", "--workers 3 --threads 2 --measure gini")["spread"]
+    assert (names, carried, options["threads"]) == (("gini",), Carried(workers=3), 2)
+    assert call("measure", "--workers 0")["spread"][2] == Carried()
+    assert call("measure", "--scheduler tcp://x:1")["spread"][2] == Carried(scheduler="tcp://x:1")
+    assert call("measure", "--scheduler-file f.json")["spread"][2] == Carried(scheduler_file=Path("f.json"))
+
+
+HERE = Carried(save_every=60.0)
 
 
 def test_reproduce(call):
@@ -308,7 +326,12 @@ def test_reproduce(call):
     cores = Carried().count
     assert plain["stages"] == ("quick", ())
     assert plain["costs"] == (Path("reproduction"), cores, "cpu")
-    assert plain["carried"] == (Path("reproduction"), "quick", "grokfast reproduce --size quick", Carried())
+    assert plain["carried"] == (
+        Path("reproduction"),
+        "quick",
+        "grokfast reproduce --size quick",
+        Carried(save_every=60.0),
+    )
     assert not {"page", "beyond"} & set(plain)
     sized = call("reproduce", "--size laptop")
     assert sized["stages"][0] == "laptop"
@@ -321,18 +344,23 @@ def test_reproduce(call):
     assert past["stages"][1] == ("paper", "beyond")
     assert (past["beyond"], past["carried"][2]) == (Path("reproduction"), "grokfast reproduce --size quick --beyond")
     assert "carried" not in call("reproduce", "--plan")
+    assert call("reproduce", "--llc")["carried"][2] == "grokfast reproduce --size quick --llc"
+    assert "llc" not in call("reproduce")
+    assert call("reproduce", "--llc")["llc"] == []
     assert "costs" in call("reproduce", "--plan --no-measure")
     assert "costs" not in call("reproduce", "--no-measure")
     assert call("reproduce", "--page-from s")["page"] == (Path("s"), Path("reproduction.html"))
     assert call("reproduce", "--page-from s --out a.html")["page"] == (Path("s"), Path("a.html"))
-    assert carried("--workers 3") == Carried(workers=3)
-    assert carried("--scheduler tcp://x:1") == Carried(scheduler="tcp://x:1")
-    assert carried("--scheduler-file f.json") == Carried(scheduler_file=Path("f.json"))
-    assert carried("--device cuda --scheduler tcp://x:1") == Carried(scheduler="tcp://x:1", device="cuda")
+    assert carried("--workers 3") == Carried(workers=3, save_every=60.0)
+    assert carried("--scheduler tcp://x:1") == Carried(scheduler="tcp://x:1", save_every=60.0)
+    assert carried("--scheduler-file f.json") == Carried(scheduler_file=Path("f.json"), save_every=60.0)
+    assert carried("--device cuda --scheduler tcp://x:1") == Carried(
+        scheduler="tcp://x:1", device="cuda", save_every=60.0
+    )
     assert carried("--save-every 7") == Carried(save_every=7.0)
-    assert carried("--timeout 8") == Carried(timeout=8.0)
+    assert carried("--timeout 8") == Carried(timeout=8.0, save_every=60.0)
     assert call("reproduce", "--workers 3")["costs"][1] == 3
-    assert call("reproduce", "--scheduler tcp://x:1 --workers 2 --device cuda")["costs"][1:] == (2, "cuda")
+    assert call("reproduce", "--scheduler tcp://x:1 --device cuda")["costs"][1:] == (1, "cuda")
 
 
 def test_a_reproduction_hands_on_how_it_is_carried_out(monkeypatch, tmp_path):
@@ -341,15 +369,13 @@ def test_a_reproduction_hands_on_how_it_is_carried_out(monkeypatch, tmp_path):
 
     seen: Seen = {}
     monkeypatch.setattr(run_module, "run_sweep", _noting(seen, "sweep", _StopError))
-    how = Carried(3, "tcp://x:1", Path("f.json"), "cuda", 7.0, 8.0)
+    how = Carried(scheduler="tcp://x:1", device="cuda", save_every=7.0, timeout=8.0)
     with pytest.raises(_StopError):
         run_module.reproduce(
             [Stage("s", (RunConfig(),), {}, True)], tmp_path, "quick", "again", how, lambda kind, details: None
         )
-    options = seen["sweep"][-1]
-    names = ("workers", "scheduler", "scheduler_file", "device", "save_every", "timeout")
-    assert [options[name] for name in names] == [3, "tcp://x:1", Path("f.json"), "cuda", 7.0, 8.0]
-    assert seen["sweep"][1] == tmp_path
+    _, folder, carried, options = seen["sweep"]
+    assert (folder, carried) == (tmp_path, how)
     assert options["resume"] == f"again --runs {tmp_path}"
 
 
@@ -398,8 +424,10 @@ def test_where_ising_writes(monkeypatch):
 def test_sweep(call):
     assert call("sweep")["listing"]
     plain = call("sweep", "s")
-    (_, folder), options = plain["ran"]
+    (_, folder, carried, chosen), options = plain["ran"]
     assert (plain["study"], folder, options["observers"]) == (("s", None), Path("runs"), [])
+    assert (carried, chosen, options["keep_state"]) == (Carried(), Chosen(), False)
+    assert call("sweep", "s --keep-state")["ran"][1]["keep_state"] is True
     assert (plain["plan"][1].root, plain["remote"]) == (Path("runs"), False)
     assert call("sweep", "s --size quick")["study"] == ("s", "quick")
     assert call("sweep", "s --runs there")["ran"][0][1] == Path("there")
@@ -415,23 +443,32 @@ def test_sweep(call):
         assert call("sweep", f"s --{option} logs")["ran"][1]["observers"] == [(name, there, "every:10")]
         every = call("sweep", f"s --{option} logs --log-schedule at:3")
         assert every["ran"][1]["observers"] == [(name, there, "at:3")]
-    for text, name, value in (
-        ("--stack-size 5", "stack_size", 5), ("--retry-failed", "retry_failed", True), ("--force", "force", True),
-        ("--workers 3", "workers", 3), ("--shard 2/3", "part", (2, 3)),
+    for text, chosen in (
+        ("--stack-size 5", Chosen(stack_size=5)), ("--retry-failed", Chosen(retry_failed=True)),
+        ("--force", Chosen(force=True)), ("--shard 2/3", Chosen(part=(2, 3))),
     ):  # fmt: skip
         seen = call("sweep", f"s {text}")
-        assert seen["plan"][-1][name] == seen["ran"][1][name] == value  # the time told is that of what is trained
+        assert seen["ran"][0][3] == chosen
+        assert vars(chosen).items() <= seen["plan"][-1].items()  # the time told is that of what is trained
+    for text, carried in (
+        ("--workers 3", Carried(workers=3)),
+        ("--device cuda --scheduler tcp://x:1", Carried(scheduler="tcp://x:1", device="cuda")),
+        ("--scheduler-file f.json", Carried(scheduler_file=Path("f.json"))), ("--dashboard", Carried(dashboard=True)),
+        ("--save-every 7", Carried(save_every=7.0)), ("--timeout 8", Carried(timeout=8.0)),
+    ):  # fmt: skip
+        assert call("sweep", f"s {text}")["ran"][0][2] == carried
+    assert call("sweep", "s --workers 3")["plan"][-1]["workers"] == 3
 
 
 WALKED = {
     "check": {"folder", "repair", "workers"},
     "demo": {"task", "runs", "epochs", "threads", "force"},
     "doctor": set(),
-    "figure": {"name", "folder", "where", "out"},
+    "figure": {"name", "folder", "where", "out", "formats"},
     "report": {"name", "folder", "where", "out"},
     "runs": {"folder", "where", "sort", "sql", "export", "pack_into", "whole", "prune", "upgrade"},
     "status": {"folder"},
-    "measure": {"folder", "where", "threads", "only"},
+    "measure": {"folder", "where", "threads", "only", "llc", "workers", "scheduler", "scheduler_file"},
     "reproduce": {"size_name", "wanted", "folder", "plan", "page_from", "out", "measure", "carried"},
     "ising": {"L", "T", "quench", "dynamics", "order", "measurements", "replicas", "sweeps", "seed", "threads", "out"},
 }
@@ -444,8 +481,12 @@ def test_no_option_is_forgotten(command):
     assert set(inspect.signature(function).parameters) == WALKED[command]
 
 
-def test_no_field_of_a_reproduction_is_forgotten():
+def test_no_field_of_what_commands_share_is_forgotten():
     assert set(inspect.signature(Carried).parameters) == {
-        "workers", "scheduler", "scheduler_file", "device", "save_every", "timeout",
+        "workers", "scheduler", "scheduler_file", "device", "save_every", "timeout", "dashboard",
     }  # fmt: skip
-    assert set(inspect.signature(reproduce_module.Wanted).parameters) == {"only", "beyond"}
+    assert set(inspect.signature(Chosen).parameters) == {"part", "stack_size", "retry_failed", "force"}
+    assert set(inspect.signature(reproduce_module.Wanted).parameters) == {"only", "beyond", "llc"}
+    assert set(inspect.signature(sweep_module.Options).parameters) == {
+        "carried", "again", "logged", "shard", "stack_size", "keep_state", "measure",
+    }  # fmt: skip
