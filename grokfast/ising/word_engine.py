@@ -208,12 +208,7 @@ class WordEngine:
         return threads > blocks and strips > 1 and share_rows and self._tall == _pack.ALL
 
     def record(
-        self,
-        every: int,
-        bonds: SeriesArray,
-        magnetizations: SeriesArray,
-        threads: int,
-        share_rows: bool = False,
+        self, every: int, bonds: SeriesArray, magnetizations: SeriesArray, threads: int, share_rows: bool = False
     ) -> None:
         """Sweep ``every`` times and count, as often as the series have rows; a block after the other where it can."""
         rounds = len(bonds)
