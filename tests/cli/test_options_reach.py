@@ -256,7 +256,7 @@ def test_figure(call):
     }
     assert call("figure", "fig05c --runs there")["folder"] == Path("there")
     assert call("figure", "fig05c --runs there")["save"][0] == Path("there/figures")
-    assert call("figure", "fig05c --formats pdf png")["formats"] == ("pdf", "png")
+    assert call("figure", "fig05c --format pdf png")["formats"] == ("pdf", "png")
     assert call("figure", "fig05c --where w0<1")["draw"] == ("fig05c", "w0<1")
     assert call("figure", "fig05c --out here")["save"][0] == Path("here")
     every = call("figure", "all --where w0<1 --runs there --out here")
