@@ -15,10 +15,10 @@ struct Nested {
   MlpParts<const int32_t> arrival;  // null: all are there
   int64_t k;
 
-  __device__ T row(int64_t at) const { return arrival.rows && arrival.rows[at] > k ? T(0) : net.rows[at]; }
-  __device__ T bias1(int64_t at) const { return arrival.rows && arrival.bias1[at] > k ? T(0) : net.bias1[at]; }
-  __device__ T weight(int64_t at) const { return arrival.rows && arrival.weight[at] > k ? T(0) : net.weight[at]; }
-  __device__ T bias2(int64_t at) const { return arrival.rows && arrival.bias2[at] > k ? T(0) : net.bias2[at]; }
+  __device__ T row(int64_t at) const { return arrival.bias2 && arrival.rows[at] > k ? T(0) : net.rows[at]; }
+  __device__ T bias1(int64_t at) const { return arrival.bias2 && arrival.bias1[at] > k ? T(0) : net.bias1[at]; }
+  __device__ T weight(int64_t at) const { return arrival.bias2 && arrival.weight[at] > k ? T(0) : net.weight[at]; }
+  __device__ T bias2(int64_t at) const { return arrival.bias2 && arrival.bias2[at] > k ? T(0) : net.bias2[at]; }
 };
 
 // Sums of losses and hits over 64 samples each, [E, K, chunks]; scratch has 64 logits [C] a block.
@@ -32,7 +32,7 @@ __global__ void losses_kernel(MlpParts<const T> nets, MlpParts<const int32_t> ar
   for (int64_t work = blockIdx.x; work < E * K * chunks; work += gridDim.x) {
     const int64_t first = work % chunks * kSamples, e = work / chunks / K, k = work / chunks % K;
     const int64_t count = N - first < kSamples ? N - first : kSamples;
-    const bool nested = arrivals.rows != nullptr;
+    const bool nested = arrivals.bias2 != nullptr;  // the others may be empty
     const Nested<T> net = {nets.member(e, P, H, C), nested ? arrivals.member(e, P, H, C) : arrivals, k};
     const int64_t *pair = pairs + (e * N + first) * 2, *label = labels + e * N + first;
     block_product<true, true>(

@@ -27,7 +27,7 @@ PAPER = "paper"
 """Stands for all of the paper's studies."""
 
 BEYOND = "beyond"
-"""Stands for the studies of the experiments past the paper."""
+"""Stands for the studies of the experiments past the paper that are not the paper's own."""
 
 LLC_FIGURES = ("fig15", "fig16", "fig17", "fig19")
 """Figures with a panel of the local learning coefficient."""
@@ -108,7 +108,8 @@ def wanted_studies(only: Sequence[str]) -> set[str]:
         if name == PAPER:
             found |= wanted_studies(())
         elif name == BEYOND:
-            found |= {study for one in EXPERIMENTS.values() for study in (*one.studies, *one.optional)}
+            own = {study for one in EXPERIMENTS.values() for study in (*one.studies, *one.optional)}
+            found |= own - wanted_studies(())
         elif name in CLAIMS:
             found |= set(CLAIMS[name].studies) - set(APART)
         elif name in FIGURES:

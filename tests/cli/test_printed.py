@@ -52,9 +52,10 @@ def test_names_are_printed_as_they_are(odd, capsys):
     assert str(odd) in shlex.split(suggested.removeprefix("next: "))
 
 
-def test_no_colour_where_none_is_wanted(odd, monkeypatch):
+def test_no_colour_where_none_is_wanted(odd):
     done = subprocess.run(
         [sys.executable, "-m", "grokfast", "runs", "--runs", str(odd)],
+        cwd=odd.parent,
         env={**os.environ, "NO_COLOR": "1", "FORCE_COLOR": ""},
         capture_output=True,
         text=True,
