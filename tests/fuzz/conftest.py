@@ -37,10 +37,9 @@ def spoilt(chance: random.Random, value: Tensor) -> Tensor:
         return value.narrow(axis, 0, chance.choice([0, max(0, value.shape[axis] - 1)]))
     if how == "entry" and value.numel():
         changed = value.clone()
-        number = chance.choice(SPECIAL)
-        changed.view(-1)[chance.randrange(value.numel())] = (
-            number if changed.is_floating_point() else chance.choice([-1, 99])
-        )
+        number = torch.tensor(chance.choice(SPECIAL), dtype=torch.float64).to(value.dtype)  # infinite in narrow types
+        place = chance.randrange(value.numel())
+        changed.view(-1)[place] = number if changed.is_floating_point() else chance.choice([0, 99])
         return changed
     if how == "spread":
         return torch.stack([value, value], -1)[..., 1]
