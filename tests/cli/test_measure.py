@@ -62,7 +62,7 @@ def test_a_run_that_cannot_be_measured_is_named(trained, tmp_path):
 
 
 def test_bad_options(trained):
-    with pytest.raises(ConfigError, match="not both"):
+    with pytest.raises(ConfigError, match="exclude each other"):
         main(["--runs", str(trained), "--scheduler", "tcp://x:1", "--scheduler-file", "y"])
     with pytest.raises(ConfigError, match="workers must be"):
         main(["--runs", str(trained), "--workers", "-1"])

@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
-import inspect
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from grokfast import Ising, ModularAddition, RunConfig
-from grokfast.cli import sweep as sweep_command
 from grokfast.cli import train as train_command
 from grokfast.cli.options import helps
-from grokfast.sweep import SweepReport, make_plan
 from grokfast.tasks import Mnist, Modular, Permutations, SparseParity, Task
 
 TASKS: list[type[Task]] = [ModularAddition, Ising, Modular, Permutations, SparseParity, Mnist]
@@ -28,7 +25,9 @@ GIVEN: dict[str, tuple[str, Any]] = {
     "n": ("4", 4), "k": ("2", 2), "samples": ("12", 12), "sample_seed": ("3", 3),
     "epochs": ("9", 9), "batch_size": ("20", 20), "optimizer": ("sgd", "sgd"), "learning_rate": ("0.03", 0.03),
     "weight_decay": ("0.02", 0.02), "beta1": ("0.8", 0.8), "beta2": ("0.98", 0.98), "eps": ("1e-6", 1e-6),
-    "momentum": ("0.5", 0.5), "reshuffle": ("True", True), "train_metrics": ("full", "full"),
+    "momentum": ("0.5", 0.5), "warmup_steps": ("3", 3), "rate_decay": ("cosine", "cosine"), "rate_end": ("0.1", 0.1),
+    "hooks": ("sphere ema:0.9:2", ("sphere", "ema:0.9:2")),
+    "reshuffle": ("True", True), "train_metrics": ("full", "full"),
     "precision": ("float64", "float64"), "checkpoint_schedule": ("at:2", "at:2"),
     "feature_schedule": ("every:4", "every:4"),
     "compressibility_schedule": ("at:3", "at:3"), "test_schedule": ("every:2", "every:2"),
@@ -42,6 +41,7 @@ BESIDE: dict[Any, dict[str, Any]] = {
     "width": {"network": "embedding-mlp"},
     "layers": {"network": "transformer"},
     "heads": {"network": "transformer"},
+    "rate_end": {"rate_decay": "linear"},
 }
 """What an option says something about only beside others."""
 
@@ -79,7 +79,7 @@ def test_every_option_of_a_task_and_of_a_run_reaches_its_field(task, monkeypatch
     plain = RunConfig(task=task())
     for name in names:
         beside = BESIDE.get((task, name), BESIDE.get(name, {}))
-        more = [text for other, value in beside.items() for text in (f"--{other}", str(value))]
+        more = [text for other, value in beside.items() for text in (f"--{other.replace('_', '-')}", str(value))]
         ((config,), _) = _configs(monkeypatch, task, ["--w0", "1", *more, *_options(name)])
         owner = config.task if hasattr(task, name) else config
         default = plain.task if hasattr(task, name) else plain
@@ -89,7 +89,7 @@ def test_every_option_of_a_task_and_of_a_run_reaches_its_field(task, monkeypatch
         if hasattr(task, name):
             expected = RunConfig(task=task(**beside, **{name: value}))
         else:
-            expected = RunConfig(task=task(), **{name: value})
+            expected = RunConfig(task=task(), **beside, **{name: value})
         assert config == expected, name
 
 
@@ -99,14 +99,14 @@ def test_without_options_all_is_as_the_classes_say(task, monkeypatch):
     assert [config.w0 for config in configs] == [0.1, 1.0, 10.0]
     for config in configs:
         assert config == RunConfig(task=task(), w0=config.w0)
-    assert taken == {"folder": Path("runs"), "force": False, "threads": 0, "device": "cpu"}
+    assert taken == {"folder": Path("runs"), "force": False, "threads": 0, "device": "cpu", "keep_state": False}
 
 
 def test_the_grid(monkeypatch):
-    given = "--w0 0.5 2 --seeds 2 --first-seed 3 --runs there --threads 5 --device cuda --force"
+    given = "--w0 0.5 2 --seeds 2 --first-seed 3 --runs there --threads 5 --device cuda --force --keep-state"
     configs, taken = _configs(monkeypatch, ModularAddition, given.split())
     assert [(config.seed, config.w0) for config in configs] == [(3, 0.5), (3, 2.0), (4, 0.5), (4, 2.0)]
-    assert taken == {"folder": Path("there"), "force": True, "threads": 5, "device": "cuda"}
+    assert taken == {"folder": Path("there"), "force": True, "threads": 5, "device": "cuda", "keep_state": True}
 
 
 @pytest.mark.parametrize("task", TASKS)
@@ -127,52 +127,3 @@ def test_each_option_has_one_help_text_and_names_its_default(task, capsys):
     for name, value in defaults.items():
         assert getattr(RunConfig(task=task()), name) == value
         assert f"(default: {value:g})" in shown, name
-
-
-SWEEP = {
-    "workers": ("3", 3), "scheduler": ("tcp://x:1", "tcp://x:1"), "scheduler_file": ("f.json", Path("f.json")),
-    "device": ("cuda", "cuda"), "save_every": ("7", 7.0), "timeout": ("8", 8.0), "retry_failed": (None, True),
-    "force": (None, True), "stack_size": ("5", 5), "dashboard": (None, True),
-}  # fmt: skip
-
-
-def _swept(monkeypatch, tmp_path, *arguments: str) -> dict[str, Any]:
-    file = tmp_path / "own.toml"
-    file.write_text('[run]\nepochs = 2\ntask = { name = "modular-addition", P = 5, hidden = [4] }\n')
-    taken: dict[str, Any] = {}
-
-    def capture(sweep, folder, **options):
-        taken.update(sweep=sweep, folder=folder, **options)
-        return SweepReport(make_plan(sweep.configs, sweep_command.Store(folder), workers=1))
-
-    monkeypatch.setattr(sweep_command, "run_sweep", capture)
-    sweep_command.main([str(file), "--runs", str(tmp_path / "runs"), "--no-measure", *arguments])
-    return taken
-
-
-def test_every_option_of_a_sweep_reaches_the_engine(monkeypatch, tmp_path):
-    plain = _swept(monkeypatch, tmp_path)
-    accepted = inspect.signature(sweep_command.sweep).parameters
-    assert plain["folder"] == tmp_path / "runs"
-    for name, (text, value) in SWEEP.items():
-        option = f"--{name.replace('_', '-')}"
-        taken = _swept(monkeypatch, tmp_path, option, *([] if text is None else [text]))
-        assert taken[name] == value, name
-        changed = {
-            key for key in taken if key not in ("sweep", "resume", "observers", "listener") and taken[key] != plain[key]
-        }
-        assert changed == {name}, name
-    assert _swept(monkeypatch, tmp_path, "--shard", "2/3")["part"] == (2, 3)
-    covered = {
-        *SWEEP,
-        "shard",
-        "file",
-        "folder",
-        "measure",
-        "plan",
-        "size_name",
-        "tensorboard",
-        "wandb",
-        "log_schedule",
-    }
-    assert set(accepted) == covered  # a new option needs a line here

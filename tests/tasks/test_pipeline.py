@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 from grokfast import load
+from grokfast.cli import main
 from grokfast.cli.measure import measure
-from grokfast.cli.sweep import sweep
 from grokfast.endmodel import STANDARD, kept_pruning, layers
 from grokfast.errors import MissingRunsError
 from grokfast.figures import FIGURES, draw
@@ -63,7 +63,7 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> RunTable:
     np.savez(folder / "pictures.npz", inputs=pictures, labels=np.arange(80) % 3)
     text = SWEEP.replace("pictures.npz", str(folder / "pictures.npz"))
     (folder / "sweep.toml").write_text(text)
-    sweep(str(folder / "sweep.toml"), folder / "runs", workers=1, measure=False)
+    main(["sweep", str(folder / "sweep.toml"), "--runs", str(folder / "runs"), "--workers", "1", "--no-measure"])
     measure(folder / "runs")
     return load(folder / "runs")
 
