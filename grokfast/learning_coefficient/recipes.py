@@ -18,7 +18,7 @@ class RecipeName(StrEnum):
     the first quarter is left out."""
     DEVINTERP = "devinterp"
     """The defaults of devinterp 1.0's estimator, ten chains of 100 steps from w* on with none left out, with the step
-    1e-3 of its SGLD and the localisation 100 of its examples."""
+    1e-3 of its SGLD and a localisation of 100, which was not found among its defaults."""
     LAU = "lau"
     """Lau et al. 2024, arXiv 2308.12108, as their code has it for deep linear networks: one chain, step 5e-9, gamma 1,
     batches of 500, 200,000 steps."""
