@@ -21,6 +21,7 @@ SIZES = {
     "two_hot_relu_backward": {"H": [1, 127, 300], "N": [1, 7, 40], "P": [1, 23]},
     "cross_entropy": {"C": AROUND_WARP, "N": [1, 7, 8, 9, 17]},
     "mlp_cross_entropy": {"H": AROUND_WARP, "C": AROUND_WARP, "N": [1, 31, 64, 65], "P": [1, 23]},
+    "mlp_epoch": {"H": AROUND_WARP, "C": AROUND_WARP, "N": [1, 31, 65], "P": [1, 23], "batch": [1, 7, 12, 30]},
     "mlp_losses": {"H": AROUND_WARP, "C": AROUND_WARP, "N": [1, 31, 64, 65], "P": [1, 23]},
     "mlp_nested": {"H": [1, 33], "C": [1, 33], "N": [1, 31, 65], "K": [1, 2, 9]},
     "cnn_cross_entropy": {"N": [1, 9, 33], "C": [1, 3], "O": [1, 4], "k": [1, 5], "side": [4, 7], "H": [1, 33]},
