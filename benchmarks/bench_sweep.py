@@ -78,7 +78,7 @@ def _go(processes: list[subprocess.Popen[str]]) -> list[tuple[str, str]]:
 def test_sweep_of_64_members_over_two_workers(benchmark: Any, tmp_path: Path) -> None:
     """The rival trains before and after, so that a drift of the machine's speed shows and is averaged out."""
     configs = _configs(64, 20 if QUICK else 25)
-    shards = list(make_plan(configs, Store(tmp_path / "none"), Carried(workers=2)).shards)
+    shards = list(make_plan(configs, Store(tmp_path / "none"), workers=2).shards)
     before = _pure_seconds(shards)
     report = benchmark.pedantic(
         lambda: run_sweep(Sweep("benchmark", tuple(configs)), tmp_path / "runs", Carried(workers=2)), rounds=1

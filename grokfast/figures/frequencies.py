@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
-from grokfast.errors import InputError
+from grokfast.errors import InputError, StoreError
 from grokfast.measures import fourier_power
 from grokfast.runs import Run
 from grokfast.store import derived, read_derived
@@ -35,7 +35,11 @@ def lacks_frequencies(run: Run) -> str | None:
     """What a run's network lacks for them, in words; None if nothing."""
     if read_derived(run.store, run.key, _ENTRY, _VERSION) is not None:
         return None
-    return None if _matrices(run.checkpoint()) else "a last layer that is its output matrix, as an MLP's"
+    try:
+        params = run.checkpoint()
+    except StoreError:  # packed without its end model: of these only the runs that are shown have theirs kept
+        return None
+    return None if _matrices(params) else "a last layer that is its output matrix, as an MLP's"
 
 
 def _matrices(params: Mapping[str, Tensor]) -> list[int]:

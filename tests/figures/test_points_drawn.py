@@ -251,7 +251,7 @@ def test_scatters(made, of, name, task):
     colors = scale_colors(SCALES[task])
     for k, (axes, column) in enumerate(zip(figure.axes, columns, strict=True)):
         if column is None:
-            assert axes.get_xlabel() == "local learning coefficient"
+            assert axes.get_xlabel() == r"LLC, $\rho = 0.1$"
             assert axes.texts[0].get_text() == "not measured"
             continue
         runs = of(task)
@@ -273,7 +273,7 @@ def test_measured_coefficients_fill_their_panel(tmp_path):
         made.scalars["llc"] = 3.0 + seed
         made.publish(Store(tmp_path / "runs"))
     axes = draw("fig17", load(tmp_path / "runs")).axes[2]
-    assert axes.get_xlabel() == "local learning coefficient"
+    assert axes.get_xlabel() == r"LLC, $\rho = 0.1$"
     assert points_of(axes)[0][:, 0].tolist() == [3, 4, 5, 6]
 
 
