@@ -13,7 +13,7 @@ import pytest
 
 from grokfast.cli import main
 from grokfast.errors import SweepError
-from grokfast.training import keeper
+from grokfast.training import kept, stack
 
 WORDS = [
     "", " ", "-", "--", "-1", "0", "1", "2", "5", "0.5", "1e400", "nan", "inf", "-inf", "9" * 5000, "1e-320", "True",
@@ -78,7 +78,8 @@ def _nothing_is_trained(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iter
     def hung(*_: Any) -> None:
         raise HungError
 
-    monkeypatch.setattr(keeper, "initial_stack", stop)
+    for module in (kept, stack):
+        monkeypatch.setattr(module, "initial_stack", stop)
     monkeypatch.setattr("grokfast.cli.sweep.run_sweep", stop)
     monkeypatch.setattr("grokfast.cli.demo.train_into", stop)
     monkeypatch.chdir(tmp_path)

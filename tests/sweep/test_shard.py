@@ -174,14 +174,14 @@ def test_a_run_that_kills_its_worker_is_given_up_and_the_others_are_trained(tmp_
         from grokfast.sweep import Job, Shard, run_shard
         import json
         import grokfast.sweep.shard as module
-        import grokfast.training.keeper as keeper
+        import grokfast.training.kept as kept
         module.DEATHS = 2
-        start = keeper.initial_stack
+        start = kept.initial_stack
         def deadly(configs, device="cpu"):
             if any(config.seed == 1 for config in configs):
                 os.kill(os.getpid(), signal.SIGKILL)
             return start(configs, device)
-        keeper.initial_stack = deadly
+        kept.initial_stack = deadly
         receipt = run_shard(Shard.from_dicts(json.loads(sys.argv[2])), Job(Path(sys.argv[1])))
         print(json.dumps(receipt.to_dict()))
         """
