@@ -18,31 +18,40 @@ _BITS = [0.25 * k for k in range(7, 41)]  # 1.75 to 10
 _RANKS = 48  # most ranks tried
 
 
-class QuantisationMeasure:
-    """Bits a weight at which 95 % of the test accuracy is left, all matrices and kernels quantised uniformly."""
+class _Coarse:
+    """A size at which 95 % of the test accuracy is left, of tasks that have an accuracy."""
 
-    name = "quantisation_bits"
     needs = frozenset({Need.PARAMETERS, Need.DATA})
-    cost = 35.0
     version = "1"
+    name: str
+    cost: float
+    column: Column
 
     def columns(self, task: Task) -> Sequence[Column]:
         """One, of tasks with an accuracy."""
-        if not task.has_accuracy:
-            return []
-        return [
-            Column(
-                "quantisation_bits",
-                "bits a weight that keep 95 % of the unquantised test accuracy, uniform by tensor; biases are left",
-                "bits",
-                label="bits at a 5 % loss",
-            )
-        ]
+        return [self.column] if task.has_accuracy else []
 
     def __call__(self, snapshot: Snapshot) -> Seen:
         """One look."""
-        if not snapshot.task.has_accuracy:
-            return {}
+        return {self.name: self._size(snapshot)} if snapshot.task.has_accuracy else {}
+
+    def _size(self, snapshot: Snapshot) -> Tensor:
+        raise NotImplementedError
+
+
+class QuantisationMeasure(_Coarse):
+    """Bits a weight at which 95 % of the test accuracy is left, all matrices and kernels quantised uniformly."""
+
+    name = "quantisation_bits"
+    cost = 35.0
+    column = Column(
+        "quantisation_bits",
+        "bits a weight that keep 95 % of the unquantised test accuracy, uniform by tensor; biases are left",
+        "bits",
+        label="bits at a 5 % loss",
+    )
+
+    def _size(self, snapshot: Snapshot) -> Tensor:
         names = _weights(snapshot)
         levels = sorted({2 * round((2**bits - 1) / 2) + 1 for bits in _BITS})
 
@@ -50,33 +59,21 @@ class QuantisationMeasure:
             return {name: quantised(snapshot.params[name], count) for name in names}
 
         sizes = torch.tensor(levels, dtype=torch.float64).log2()
-        return {"quantisation_bits": size_that_keeps(sizes, *_accuracies(snapshot, levels, coarse))}
+        return size_that_keeps(sizes, *_accuracies(snapshot, levels, coarse))
 
 
-class RankMeasure:
+class RankMeasure(_Coarse):
     """Rank at which 95 % of the test accuracy is left, all matrices cut to as many leading singular values."""
 
     name = "svd_rank"
-    needs = frozenset({Need.PARAMETERS, Need.DATA})
     cost = 60.0
-    version = "1"
+    column = Column(
+        "svd_rank",
+        "leading singular values of each matrix that keep 95 % of the test accuracy; smaller ones stay whole",
+        label="rank at a 5 % loss",
+    )
 
-    def columns(self, task: Task) -> Sequence[Column]:
-        """One, of tasks with an accuracy."""
-        if not task.has_accuracy:
-            return []
-        return [
-            Column(
-                "svd_rank",
-                "leading singular values of each matrix that keep 95 % of the test accuracy; smaller ones stay whole",
-                label="rank at a 5 % loss",
-            )
-        ]
-
-    def __call__(self, snapshot: Snapshot) -> Seen:
-        """One look."""
-        if not snapshot.task.has_accuracy:
-            return {}
+    def _size(self, snapshot: Snapshot) -> Tensor:
         parts = {name: Truncated(snapshot.params[name]) for name in _weights(snapshot)}
         ranks = _ranks(max(part.largest for part in parts.values()))
 
@@ -84,7 +81,7 @@ class RankMeasure:
             return {name: part.to(rank) for name, part in parts.items()}
 
         sizes = torch.tensor(ranks, dtype=torch.float64)
-        return {"svd_rank": size_that_keeps(sizes, *_accuracies(snapshot, ranks, coarse))}
+        return size_that_keeps(sizes, *_accuracies(snapshot, ranks, coarse))
 
 
 def _weights(snapshot: Snapshot) -> list[str]:

@@ -8,9 +8,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-import torch
-
-from grokfast.endmodel import LLC, measure_everything
+from grokfast.endmodel import LLC
 from grokfast.figures.choose import seed_of, task_of
 from grokfast.figures.frequencies import keep_frequency_shares
 from grokfast.report.page import build_page, write_summary
@@ -179,9 +177,8 @@ def measure_key(root: str, key: str, shown: bool) -> None:
         key: The run.
         shown: Whether its frequencies are drawn.
     """
-    torch.set_num_threads(1)
+    measure_stored(root, key, ())
     run = Run(Store(root), key)
-    measure_everything(run)
     if shown and task_of(run) == "modular-addition":
         keep_frequency_shares(run)
 
