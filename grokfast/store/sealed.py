@@ -123,7 +123,10 @@ def check_file(file: Path, seals: Mapping[str, Any] | None) -> None:
                 raise StoreError(f"{file} is missing or damaged: no such file")
             return
         if file.name not in seals:
-            raise StoreError(f"{file} is missing or damaged: the run was published without it")
+            raise StoreError(
+                f"{file} is not there: the run was published without it, as summaries are without models; "
+                "take the folder that it was trained in"
+            )
         seal = seals[file.name]
         if file.stat().st_size != seal["bytes"] or sha256_of(file) != seal["sha256"]:
             raise StoreError(_changed(file))

@@ -14,6 +14,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from distributed import LocalCluster
 from tiny_stages import COMMAND, FEW, run_tiny, tiny_stages
 
 from grokfast import load
@@ -118,6 +119,15 @@ def test_which_stages_have_the_coefficient():
     assert chosen["batch-200"]
     assert not chosen.get("main-text-dynamics", False)
     assert not any(stage.llc for stage in stages_of("quick"))
+
+
+@pytest.mark.slow
+def test_over_a_scheduler_of_others_the_page_is_the_same(reproduced, tmp_path):
+    with LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=None) as cluster:
+        carried = Carried(scheduler=cluster.scheduler_address)
+        over = reproduce(tiny_stages(), tmp_path / "runs", "quick", COMMAND, carried, lambda kind, details: None)
+    assert not over.failed
+    assert same(over.page) == same(reproduced.page)
 
 
 @pytest.mark.slow
