@@ -306,8 +306,9 @@ def test_without_the_extra_the_command_that_installs_it_is_named(monkeypatch):
 def test_pictures_that_cannot_be_trained_on_are_refused(tmp_path, inputs, labels, says):
     file = tmp_path / "bad.npz"
     np.savez(file, inputs=inputs, labels=labels)
-    with pytest.raises(ConfigError, match=says):
+    with pytest.raises(ConfigError, match=says) as caught:
         Mnist(file=str(file), train_size=2, test_size=2)
+    assert str(caught.value).count(str(file)) == 1
 
 
 def test_other_pictures_under_the_same_name_are_noticed(tmp_path):
