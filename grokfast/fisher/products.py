@@ -111,7 +111,7 @@ def fisher_gram(
     Source:
         arXiv 2502.01739, eq. 8, 9 and 14, with the full metric.
     """
-    if not isinstance(directions, Sequence) or isinstance(directions, str) or not directions:
+    if not isinstance(directions, Sequence) or not directions:
         raise InputError(f"directions must be a list of at least one direction, got {said(directions)}")
     named = [(f"directions[{k}]", direction) for k, direction in enumerate(directions)]
     work = Pushes(model, inputs, likelihood, params, reduction, batch_size, mask, logits, class_axis)
