@@ -15,7 +15,9 @@ from grokfast.errors import InputError
 from grokfast.figures.choose import by_scale, seed_of
 from grokfast.figures.grouping import having
 from grokfast.measures import Estimate, bootstrap
+from grokfast.observe.alignment import cka
 from grokfast.runs import Run
+from grokfast.store import derived
 
 _DRAWS = 10_000
 
@@ -106,10 +108,15 @@ def alignment_between(groups: Mapping[Any, Sequence[Run]]) -> Alignment:
     values = np.full((2, len(seeds), 2, len(seeds)), np.nan)
     places = list(itertools.product((0, 1), range(len(seeds))))
     for (a, i), (b, j) in _different(places):
-        value = compare_runs(found[a][seeds[i]], found[b][seeds[j]], "cka")["cka"]
-        values[a, i, b, j] = values[b, j, a, i] = value
+        values[a, i, b, j] = values[b, j, a, i] = _cka(found[a][seeds[i]], found[b][seeds[j]])
     one, other = groups
     return Alignment((one, other), seeds, values)
+
+
+def _cka(run: Run, other: Run) -> float:
+    """CKA of two end models, kept beside the first for when the runs are without theirs."""
+    kept = derived(run.store, run.key, f"cka-{other.key}", cka.version, lambda: compare_runs(run, other, cka))
+    return float(kept["cka"])
 
 
 def regimes(runs: Sequence[Run]) -> list[Run]:

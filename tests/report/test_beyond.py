@@ -17,7 +17,7 @@ from grokfast.report import REPORTS
 from grokfast.report.beyond import EXPERIMENTS, decide, decide_all, ledger_rows
 from grokfast.report.beyond.control import control
 from grokfast.report.beyond.phases import refined
-from grokfast.store import Store, derived
+from grokfast.store import Store, derived, pack
 from grokfast.studies import STUDIES, find_study, stored_runs
 from grokfast.tasks.modular import powers_of_a_primitive_root
 
@@ -160,9 +160,8 @@ def test_borders_of_other_tasks(tmp_path):
         c = 5 + (-2 if first else 0.0) * math.log10(config.w0) + 0.02 * (config.seed - 1)
         return {"compressibility": c, "end_test_accuracy": accuracy}, {}, {}
 
-    batches = {
-        c.batch_size for c in find_study("beyond-batch-tasks").sweep("laptop").configs if c.task.name == "modular"
-    }
+    configs = find_study("beyond-batch-tasks").sweep("laptop").configs
+    batches = {config.batch_size for config in configs if config.task.name == "modular"}
     _publish(tmp_path, "beyond-batch", lambda c, rng: ({"compressibility": 4.0, "end_test_accuracy": 1.0}, {}, {}))
     table = _publish(tmp_path, "beyond-batch-tasks", of)
     found = _decided(4, table)[0].split("; ")[1:]
@@ -348,8 +347,14 @@ def test_control(tmp_path, product, answer):
     if product:
         apart = [one for one in quantities if one.name.startswith("CKA within tasks")]
         assert len(apart) == 2
-        assert all(one.estimate.low > 0.1 for one in apart)
+        assert all(one.estimate.low > 0 and one.note.startswith("different") for one in apart)
         draw("beyond_features", table)
+        # What was taken is kept: the same comes out of the runs without their end models.
+        every = [key for members in runs.values() for key in members]
+        pack(Store(tmp_path), every, tmp_path / "packed" / "runs.parquet", {})
+        small = load(tmp_path / "packed")
+        again = control(*([run for run in small if run.key in members] for members in runs.values()))
+        assert again == (found, quantities)
 
 
 def test_what_is_missing_is_said_with_its_command(tmp_path):

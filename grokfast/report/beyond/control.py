@@ -14,6 +14,7 @@ from grokfast.figures.choose import by_scale, seed_of
 from grokfast.measures import mean_interval
 from grokfast.report.beyond.experiment import Quantity
 from grokfast.runs import Run
+from grokfast.store import derived
 from grokfast.tasks import Modular, Operation
 
 MARGIN, LEVEL = 0.05, 0.05
@@ -71,8 +72,19 @@ def _gain(runs: Sequence[Run]) -> NDArray[np.float64]:
 
 
 def _ipr(run: Run, operation: Operation) -> float:
-    """Mean inverse participation ratio of the output weights, over the modes in which an operation is addition."""
+    """Mean inverse participation ratio of the output weights, over the modes in which an operation is addition.
+
+    It is kept beside the run, for when the run is without its end model.
+    """
+    return float(derived(run.store, run.key, "ipr-orders", "1", lambda: _iprs(run))[operation.value])
+
+
+def _iprs(run: Run) -> dict[str, float]:
     snapshot = snapshot_of(run)
     assert isinstance(snapshot.task, Modular)
-    task = dataclasses.replace(snapshot.task, operation=operation)
-    return float(task.features(snapshot.params, snapshot.splits[0].test_inputs).scalars["ipr_output"])
+    found = {}
+    for operation in (Operation.PRODUCT, Operation.SUM):
+        task = dataclasses.replace(snapshot.task, operation=operation)
+        seen = task.features(snapshot.params, snapshot.splits[0].test_inputs)
+        found[operation.value] = float(seen.scalars["ipr_output"])
+    return found
