@@ -14,6 +14,7 @@ from grokfast.fisher.batches import Inputs
 from grokfast.fisher.guards import check_modes, trainable
 from grokfast.fisher.likelihoods import IGNORE
 from grokfast.fisher.outputs import Outputs, Pick
+from grokfast.fisher.refusals import mark
 from grokfast.fisher.variants import Kind, Likelihood
 from grokfast.models.copies import private_copy
 
@@ -89,7 +90,12 @@ class Job:
 
     def run(self, model: nn.Module, inputs: Inputs) -> Tensor:
         """The logits ``[n, ..., C]`` of a private copy."""
-        return self.outputs.of(inputs.call(model), inputs.n)
+        try:
+            found = inputs.call(model)
+        except Exception as error:
+            mark(error, inputs)
+            raise
+        return self.outputs.of(found, inputs.n)
 
     def foreign(self) -> set[int]:
         """The ``id`` of the caller's parameters, which a private copy must not lead to."""
