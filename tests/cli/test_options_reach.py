@@ -466,11 +466,11 @@ WALKED = {
     "doctor": set(),
     "figure": {"name", "folder", "where", "out", "formats"},
     "report": {"name", "folder", "where", "out"},
-    "runs": {"folder", "where", "sort", "sql", "export", "pack_into", "whole", "prune", "upgrade"},
+    "runs": {"folder", "where", "sort", "sql", "export", "pack_into", "whole", "tidied"},
     "status": {"folder"},
     "measure": {"folder", "where", "threads", "only", "llc", "workers", "scheduler", "scheduler_file"},
     "reproduce": {"size_name", "wanted", "folder", "plan", "page_from", "out", "measure", "carried"},
-    "ising": {"L", "T", "quench", "dynamics", "order", "measurements", "replicas", "sweeps", "seed", "threads", "out"},
+    "ising": {"L", "T", "quench", "move", "sampled", "out"},
 }
 """What the tests above try; a new option needs a line in one of them, and here."""
 
@@ -486,6 +486,11 @@ def test_no_field_of_what_commands_share_is_forgotten():
         "workers", "scheduler", "scheduler_file", "device", "save_every", "timeout", "dashboard",
     }  # fmt: skip
     assert set(inspect.signature(Chosen).parameters) == {"part", "stack_size", "retry_failed", "force"}
+    assert set(inspect.signature(runs_module.Tidied).parameters) == {"prune", "upgrade"}
+    assert set(inspect.signature(ising_module.Move).parameters) == {"dynamics", "order"}
+    assert set(inspect.signature(ising_module.Sampled).parameters) == {
+        "measurements", "replicas", "sweeps", "seed", "threads",
+    }  # fmt: skip
     assert set(inspect.signature(reproduce_module.Wanted).parameters) == {"only", "beyond", "llc"}
     assert set(inspect.signature(sweep_module.Options).parameters) == {
         "carried", "again", "logged", "shard", "stack_size", "keep_state", "measure",
