@@ -61,6 +61,15 @@ def runs(
         whole: Show every column.
         tidied: What is done to the folder instead of listing it.
     """
+    ways = {
+        "--sql": bool(sql), "--export": export is not None, "--pack": pack_into is not None, "--prune": tidied.prune,
+        "--upgrade": tidied.upgrade,
+    }  # fmt: skip
+    chosen = [name for name, given in ways.items() if given]
+    if len(chosen) > 1:
+        raise ConfigError(f"expected one of {', '.join(ways)}, got {' and '.join(chosen)}")
+    if (tidied.prune or tidied.upgrade) and (where or sort):
+        raise ConfigError(f"{chosen[0]} is for all runs of a folder: leave --where and --sort out")
     if tidied.upgrade:
         _upgrade(folder)
         return

@@ -23,6 +23,7 @@ from grokfast.cli import runs as runs_module
 from grokfast.cli import status as status_module
 from grokfast.cli import sweep as sweep_module
 from grokfast.endmodel import LLC
+from grokfast.errors import ConfigError
 from grokfast.ising import quench as quench_module
 from grokfast.ising import scan as scan_module
 from grokfast.store import Health
@@ -313,6 +314,21 @@ def test_measure(call):
     assert call("measure", "--workers 0")["spread"][2] == Carried()
     assert call("measure", "--scheduler tcp://x:1")["spread"][2] == Carried(scheduler="tcp://x:1")
     assert call("measure", "--scheduler-file f.json")["spread"][2] == Carried(scheduler_file=Path("f.json"))
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("--prune --upgrade", "expected one of --sql, --export, --pack, --prune, --upgrade, got --prune and --upgrade"),
+        ("--sql x --export x.csv", "got --sql and --export"),
+        ("--pack x.parquet --prune", "got --pack and --prune"),
+        ("--prune --where w0<1", "--prune is for all runs of a folder: leave --where and --sort out"),
+        ("--upgrade --sort w0", "--upgrade is for all runs of a folder"),
+    ],
+)
+def test_options_of_runs_that_exclude_each_other(text, words):
+    with pytest.raises(ConfigError, match=words):
+        runs_module.main(text.split())
 
 
 HERE = Carried(save_every=60.0)

@@ -118,6 +118,12 @@ def test_a_reference_goes_there_and_back():
         ({"name": f"{__name__}:Small", "siz": 3}, "has no field 'siz'; did you mean 'size'"),
         ({"name": f"{__name__}:Small", "size": "3"}, "size must be of type int"),
         ({"size": 3}, "with its name"),
+        ({"name": "./my_tasks.py:Task"}, "expected module:attribute, such as my_file:Name"),
+        ({"name": "folder/my_tasks:Task"}, "expected module:attribute"),
+        ({"name": ":Task"}, "expected module:attribute"),
+        ({"name": f"{__name__}:"}, "expected module:attribute"),
+        ({"name": " my_tasks:Task"}, "expected module:attribute"),
+        ({"name": f"{__name__}:Small.__init__()"}, "expected module:attribute"),
     ],
 )
 def test_what_cannot_be_found_is_said_plainly(values, words):
