@@ -133,7 +133,7 @@ class References(Generic[_T]):
                 f"{said}there is no module {error.name} on the import path; call from the folder that holds "
                 f"{error.name}.py, add that folder to PYTHONPATH, or install the package"
             ) from error
-        except Exception as error:
+        except (Exception, SystemExit) as error:  # a script that ends itself ends its import alone
             raise self._missing(f"{said}module {name} cannot be imported: {type(error).__name__}: {error}") from error
 
 

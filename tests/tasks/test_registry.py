@@ -134,11 +134,14 @@ def test_what_cannot_be_found_is_said_plainly(values, words):
 def test_a_module_that_needs_another_names_it(tmp_path, monkeypatch):
     (tmp_path / "needs_more.py").write_text("import surely_not_installed")
     (tmp_path / "breaks.py").write_text("1 / 0")
+    (tmp_path / "leaves.py").write_text("import sys; sys.exit(3)")
     monkeypatch.syspath_prepend(str(tmp_path))
     with pytest.raises(MissingTaskError, match="needs_more needs surely_not_installed, which is missing"):
         find_task("needs_more:Task")
     with pytest.raises(MissingTaskError, match="breaks cannot be imported: ZeroDivisionError"):
         find_task("breaks:Task")
+    with pytest.raises(MissingTaskError, match="leaves cannot be imported: SystemExit: 3"):
+        find_task("leaves:Task")
 
 
 def test_what_cannot_be_registered():
