@@ -37,7 +37,8 @@ def takes_options(function: Callable[_P, _R]) -> Callable[_P, _R]:
     """
     signature = inspect.signature(function)
     *own, rest = signature.parameters.values()
-    (fields,) = typing.get_args(typing.get_type_hints(function)[rest.name])
+    types = typing.get_type_hints(function)
+    (fields,) = typing.get_args(types.pop(rest.name))
     hints = typing.get_type_hints(fields, include_extras=True)
     written = {name: ast.parse(hint.__forward_arg__, mode="eval") for name, hint in fields.__annotations__.items()}
     defaults = {name: hint.__metadata__[0] for name, hint in hints.items() if hasattr(hint, "__metadata__")}
@@ -66,10 +67,8 @@ def takes_options(function: Callable[_P, _R]) -> Callable[_P, _R]:
         return function(*args, **(defaults | given))
 
     called.__signature__ = signature.replace(parameters=[*own, *keywords])  # type: ignore[attr-defined]
-    types = {name: typing.get_args(hint)[0] for name, hint in hints.items()}
-    called.__annotations__ = {
-        name: hint for name, hint in function.__annotations__.items() if name != rest.name
-    } | types
+    called.__annotations__ = types | {name: typing.get_args(hint)[0] for name, hint in hints.items()}
+    del called.__wrapped__  # its source has other parameters than the signature, which documentation tools mix up
     return called
 
 
