@@ -11,11 +11,13 @@ from grokfast.errors import InputError
 from grokfast.fisher.batches import Labels, batches
 from grokfast.fisher.options import Call, DiagonalOptions, asked_job
 from grokfast.fisher.plan import finish, first_samples, prepare
+from grokfast.fisher.refusals import told
 from grokfast.fisher.result import FisherDiagonal
 from grokfast.fisher.variants import Kind
 
 
 @takes_options
+@told
 def fisher_diag(
     model: nn.Module, inputs: object, targets: Labels = None, **options: Unpack[DiagonalOptions]
 ) -> FisherDiagonal:

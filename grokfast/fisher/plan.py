@@ -24,6 +24,7 @@ from grokfast.fisher.job import Job, State, check_stack, member
 from grokfast.fisher.options import Call, CallOptions, PlanOptions, asked_job
 from grokfast.fisher.probe import probe
 from grokfast.fisher.progress import shown
+from grokfast.fisher.refusals import told
 from grokfast.fisher.result import FisherDiagonal
 from grokfast.fisher.threads import one_thread
 from grokfast.fisher.variants import Kind, Reduction, Way
@@ -73,6 +74,7 @@ class FisherPlan:
         )
 
     @takes_options
+    @told
     def __call__(self, inputs: object, targets: Labels = None, **options: Unpack[CallOptions]) -> FisherDiagonal:
         """The diagonal for these inputs; arguments as in :func:`grokfast.fisher.fisher_diag`.
 
@@ -202,6 +204,7 @@ def first_samples(stream: Iterator[Block]) -> tuple[Block | None, Iterator[Block
 
 
 @takes_options
+@told
 def fisher_plan(model: nn.Module, inputs: object, **options: Unpack[PlanOptions]) -> FisherPlan:
     """How :func:`grokfast.fisher.fisher_diag` would go about this model, parameter by parameter; print it, call it.
 

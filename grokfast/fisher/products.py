@@ -8,14 +8,17 @@ from typing import Unpack
 import torch
 from torch import Tensor, nn
 
+from grokfast._edge import said
 from grokfast._options import takes_options
 from grokfast.errors import InputError
 from grokfast.fisher.options import ProductOptions
 from grokfast.fisher.pushes import Direction, Pushes
+from grokfast.fisher.refusals import told
 from grokfast.fisher.variants import Likelihood
 
 
 @takes_options
+@told
 def fisher_inner(
     model: nn.Module,
     inputs: object,
@@ -64,6 +67,7 @@ def fisher_inner(
 
 
 @takes_options
+@told
 def fisher_gram(
     model: nn.Module,
     inputs: object,
@@ -96,8 +100,8 @@ def fisher_gram(
     Source:
         arXiv 2502.01739, eq. 8, 9 and 14, with the full metric.
     """
-    if not directions:
-        raise InputError("directions must hold at least one direction, got none")
+    if not isinstance(directions, Sequence) or not directions:
+        raise InputError(f"directions must be a list of at least one direction, got {said(directions)}")
     named = [(f"directions[{k}]", direction) for k, direction in enumerate(directions)]
     work = Pushes(model, inputs, options)
     return _gram(work, named)
@@ -117,6 +121,7 @@ def _gram(work: Pushes, directions: Sequence[tuple[str, Direction]]) -> Tensor:
 
 
 @takes_options
+@told
 def fisher_vector_product(
     model: nn.Module,
     inputs: object,

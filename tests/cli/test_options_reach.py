@@ -147,15 +147,18 @@ def _measure(patch: pytest.MonkeyPatch, seen: Seen) -> None:
 
 
 def _reproduce(patch: pytest.MonkeyPatch, seen: Seen) -> None:
-    result = SimpleNamespace(failed={}, page=Path("page"), values={}, summaries=Path("s"), stopped="")
+    result = SimpleNamespace(failed={}, page=Path("page"), values={}, summaries=Path("s"), stopped="", beyond=None)
     patch.setattr(reproduce_module, "stages_of", lambda size, names: seen.update(stages=(size, names)) or [])
 
     def cost(stages: Any, store: Any, workers: int, device: str) -> list[Any]:
         seen["costs"] = (store.root, workers, device)
         return []
 
-    def carry_out(stages: Any, folder: Path, size: str, command: str, carried: Carried, display: Any) -> Any:
+    def carry_out(
+        stages: Any, folder: Path, size: str, command: str, carried: Carried, display: Any, *, beyond: bool
+    ) -> Any:
         seen["carried"] = (folder, size, command, carried)
+        seen["beyond"] = beyond
         return result
 
     patch.setattr(reproduce_module, "with_llc", lambda stages: seen.update(llc=stages) or stages)
@@ -163,7 +166,6 @@ def _reproduce(patch: pytest.MonkeyPatch, seen: Seen) -> None:
     patch.setattr(reproduce_module, "carry_out", carry_out)
     patch.setattr(reproduce_module, "_tell_ledger", lambda console, values: None)
     patch.setattr(reproduce_module, "build_page", _noting(seen, "page", {}))
-    patch.setattr(reproduce_module, "write_beyond", lambda folder: seen.update(beyond=folder) or [folder])
 
 
 def _ising(patch: pytest.MonkeyPatch, seen: Seen) -> None:
@@ -348,7 +350,8 @@ def test_reproduce(call):
         "grokfast reproduce --size quick",
         Carried(save_every=60.0),
     )
-    assert not {"page", "beyond"} & set(plain)
+    assert "page" not in plain
+    assert not plain["beyond"]
     sized = call("reproduce", "--size laptop")
     assert sized["stages"][0] == "laptop"
     assert sized["carried"][1:3] == ("laptop", "grokfast reproduce --size laptop")
@@ -358,7 +361,7 @@ def test_reproduce(call):
     assert some["carried"][2] == "grokfast reproduce --size quick --only C1 fig05c"
     past = call("reproduce", "--beyond")
     assert past["stages"][1] == ("paper", "beyond")
-    assert (past["beyond"], past["carried"][2]) == (Path("reproduction"), "grokfast reproduce --size quick --beyond")
+    assert (past["beyond"], past["carried"][2]) == (True, "grokfast reproduce --size quick --beyond")
     assert "carried" not in call("reproduce", "--plan")
     assert call("reproduce", "--llc")["carried"][2] == "grokfast reproduce --size quick --llc"
     assert "llc" not in call("reproduce")
