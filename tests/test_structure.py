@@ -147,6 +147,7 @@ def test_nothing_imports_the_root():
 
 DOORS = [
     fisher_diag, fisher_plan, fisher_inner, fisher_gram, fisher_vector_product, FisherPlan.__call__, quench,
+    grokfast.ising.ising_dataset,
     grokfast.train_runs, grokfast.training.train_runs, grokfast.IsingSampler.__init__,
 ]  # fmt: skip
 
