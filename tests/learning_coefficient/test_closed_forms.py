@@ -145,6 +145,12 @@ def test_what_runs_away_is_not_local():
     assert found.displacement["weight"] == pytest.approx(2.0, rel=0.3)
 
 
+def test_what_runs_away_is_not_local_without_a_matrix_either():
+    found = llc(Potential(lambda w: 0 * w.sum(), torch.ones(6)), mean, X, Y, rho=2.0)
+    assert found.status is Status.NOT_LOCAL
+    assert found.furthest == found.displacement["w"] > 1
+
+
 RANK_REGRESSION = [((3, 2, 3, 0), 2.5), ((3, 2, 3, 1), 3.5), ((4, 3, 4, 2), 7.0), ((5, 3, 5, 1), 8.0)]
 """(inputs, hidden, outputs, rank) and Aoyagi and Watanabe's coefficient."""
 
