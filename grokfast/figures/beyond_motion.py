@@ -22,6 +22,7 @@ _COLORS = {
     "AdamW": "#56B4E9",
     "no decay": "#D55E00",
     "no decay, float64": "#E69F00",
+    "no decay, StableMax": "#F0E442",
     "SGD, L2 decay": "#009E73",
     "10 % label noise": "#CC79A7",
 }

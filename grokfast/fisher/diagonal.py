@@ -14,10 +14,12 @@ from grokfast.fisher.job import check_stack, make_job
 from grokfast.fisher.likelihoods import IGNORE
 from grokfast.fisher.outputs import Pick
 from grokfast.fisher.plan import check_run, finish, first_samples, prepare
+from grokfast.fisher.refusals import told
 from grokfast.fisher.result import FisherDiagonal
 from grokfast.fisher.variants import Kind, Likelihood, Reduction
 
 
+@told
 def fisher_diag(
     model: nn.Module,
     inputs: object,

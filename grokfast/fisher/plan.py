@@ -24,6 +24,7 @@ from grokfast.fisher.likelihoods import IGNORE
 from grokfast.fisher.outputs import Pick
 from grokfast.fisher.probe import probe
 from grokfast.fisher.progress import shown
+from grokfast.fisher.refusals import told
 from grokfast.fisher.result import FisherDiagonal
 from grokfast.fisher.threads import one_thread
 from grokfast.fisher.variants import Kind, Likelihood, Reduction, Way
@@ -72,6 +73,7 @@ class FisherPlan:
             ("parameter", "way", "why"), rows
         )
 
+    @told
     def __call__(
         self,
         inputs: object,
@@ -228,6 +230,7 @@ def first_samples(stream: Iterator[Block]) -> tuple[Block | None, Iterator[Block
     return None, iter(())
 
 
+@told
 def fisher_plan(
     model: nn.Module,
     inputs: object,

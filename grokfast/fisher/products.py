@@ -7,13 +7,16 @@ from collections.abc import Mapping, Sequence
 import torch
 from torch import Tensor, nn
 
+from grokfast._edge import said
 from grokfast.errors import InputError
 from grokfast.fisher.batches import Labels
 from grokfast.fisher.outputs import Pick
 from grokfast.fisher.pushes import Direction, Pushes
+from grokfast.fisher.refusals import told
 from grokfast.fisher.variants import Likelihood, Reduction
 
 
+@told
 def fisher_inner(
     model: nn.Module,
     inputs: object,
@@ -68,6 +71,7 @@ def fisher_inner(
     return _gram(work, directions)[..., 0, -1]
 
 
+@told
 def fisher_gram(
     model: nn.Module,
     inputs: object,
@@ -107,8 +111,8 @@ def fisher_gram(
     Source:
         arXiv 2502.01739, eq. 8, 9 and 14, with the full metric.
     """
-    if not directions:
-        raise InputError("directions must hold at least one direction, got none")
+    if not isinstance(directions, Sequence) or not directions:
+        raise InputError(f"directions must be a list of at least one direction, got {said(directions)}")
     named = [(f"directions[{k}]", direction) for k, direction in enumerate(directions)]
     work = Pushes(model, inputs, likelihood, params, reduction, batch_size, mask, logits, class_axis)
     return _gram(work, named)
@@ -127,6 +131,7 @@ def _gram(work: Pushes, directions: Sequence[tuple[str, Direction]]) -> Tensor:
     return total if work.params is not None else total[0]
 
 
+@told
 def fisher_vector_product(
     model: nn.Module,
     inputs: object,

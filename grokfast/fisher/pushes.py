@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from grokfast._checks import parse_choice
+from grokfast._edge import check_tensor, check_tensors
 from grokfast.errors import InputError
 from grokfast.fisher.batches import Block, Labels, batches
 from grokfast.fisher.cutting import check_cut, separable
@@ -54,6 +55,7 @@ class Pushes:
         lead = () if self.params is None else (self.count,)
         sizes = [leaf.numel() for leaf in self.leaves.values()]
         if isinstance(given, Tensor):
+            check_tensor(label, given)
             expected = (*lead, sum(sizes))
             if tuple(given.shape) != expected:
                 raise InputError(f"{label} must have shape {list(expected)}, got {list(given.shape)}")
@@ -62,10 +64,11 @@ class Pushes:
                 name: part.reshape(*lead, *leaf.shape)
                 for (name, leaf), part in zip(self.leaves.items(), parts, strict=True)
             }
+        check_tensors(label, given)
         if set(given) != set(self.leaves):
             raise InputError(
                 f"{label} must have one tensor per trainable parameter; these differ: "
-                f"{sorted(set(given) ^ set(self.leaves))}"
+                f"{sorted(map(str, set(given) ^ set(self.leaves)))}"
             )
         for name, leaf in self.leaves.items():
             if given[name].shape != (*lead, *leaf.shape):

@@ -17,7 +17,7 @@ from grokfast._checks import check_at_least, check_positive, parse_choice
 from grokfast.errors import InputError
 from grokfast.ising.exact import critical_temperature
 from grokfast.ising.inputs import Shape, parse_shape
-from grokfast.ising.kinds import Dynamics, Phase, Seeding
+from grokfast.ising.kinds import Dynamics, Order, Phase, Seeding
 from grokfast.ising.sampler import IsingSampler
 
 Parameter: TypeAlias = str | int | float | list[int] | list[float]
@@ -99,6 +99,7 @@ def ising_dataset(
     dynamics: str | Dynamics = Dynamics.METROPOLIS,
     *,
     seed: int,
+    order: str | Order = Order.CHECKERBOARD,
     J: float = 1.0,
     threads: int | None = None,
 ) -> IsingDataset:
@@ -115,6 +116,8 @@ def ising_dataset(
         sweeps: Sweeps from the random start to the snapshot.
         dynamics: ``"metropolis"`` or ``"glauber"``; clusters would leave no domain walls.
         seed: Integer of at least 0.
+        order: ``"checkerboard"`` or ``"random"``: sites drawn at random, as the paper's authors had them; see
+            :class:`Order`.
         J: Ferromagnetic coupling, greater than 0.
         threads: At most this many; the snapshots do not depend on it.
 
@@ -134,12 +137,21 @@ def ising_dataset(
     dynamics = parse_choice("dynamics", dynamics, Dynamics)
     if not dynamics.is_local:
         raise InputError(f"dynamics must be 'metropolis' or 'glauber' for a data set, got '{dynamics}'")
+    order = parse_choice("order", order, Order)
     Tc = critical_temperature(J)
     if isinstance(temperatures, int | np.integer):
         check_at_least("temperatures", int(temperatures), 1)
         temperatures = np.linspace(Tc - J, Tc + J, int(temperatures))
     sampler = IsingSampler(
-        L, temperatures, snapshots, dynamics=dynamics, J=J, seed=seed, threads=threads, seeding=Seeding.SEED
+        L,
+        temperatures,
+        snapshots,
+        dynamics=dynamics,
+        order=order,
+        J=J,
+        seed=seed,
+        threads=threads,
+        seeding=Seeding.SEED,
     )
     sampler.sweep(sweeps)
     repeated = np.repeat(sampler.temperatures, snapshots)
@@ -156,6 +168,7 @@ def ising_dataset(
             "snapshots": int(snapshots),
             "sweeps": int(sweeps),
             "dynamics": dynamics.value,
+            "order": order.value,
             "J": float(J),
             "seed": int(seed),
         },

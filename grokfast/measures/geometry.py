@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from grokfast._checks import check_non_negative
-from grokfast._edge import check_members, edge
+from grokfast._edge import check_members, computable, edge
 from grokfast.errors import InputError
 from grokfast.models import Params
 
@@ -132,7 +132,7 @@ def origin_similarity(step: Stack, params: Stack, metric: Stack | None = None) -
     Source:
         arXiv 2502.01739, sec. 6 and fig. 8 (c, d).
     """
-    return cosine(step, {name: -value for name, value in params.items()}, metric)
+    return cosine(step, {name: -computable(value) for name, value in params.items()}, metric)
 
 
 @dataclass(frozen=True)
@@ -160,7 +160,9 @@ def lengths_and_angles(products: Tensor) -> StepMeasures:
     Returns:
         Measures ``[...]``.
     """
-    ss, pp, oo, sp, so = products.unbind(-1)
+    if products.dim() == 0 or products.shape[-1] != 5:
+        raise InputError(f"products must be [..., 5], got {list(products.shape)}")
+    ss, pp, oo, sp, so = computable(products).unbind(-1)
     return StepMeasures(ss.sqrt(), _cosine(sp, ss, pp), _cosine(so, ss, oo))
 
 

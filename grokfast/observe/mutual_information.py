@@ -22,7 +22,7 @@ class InformationMeasure:
     name = "mutual_information"
     needs = frozenset({Need.PARAMETERS, Need.PREACTIVATIONS, Need.DATA})
     cost = 50.0
-    version = "1"
+    version = "2"
 
     def columns(self, task: Task) -> Sequence[Column]:
         """Three, of the Ising task; none of others, which have no energy."""

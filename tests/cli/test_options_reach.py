@@ -28,6 +28,7 @@ from grokfast.ising import scan as scan_module
 from grokfast.store import Health
 from grokfast.sweep import Carried, Chosen
 from grokfast.training import RunConfig
+from grokfast.training import kept as kept_module
 
 Seen = dict[str, Any]
 
@@ -123,6 +124,7 @@ def _runs(patch: pytest.MonkeyPatch, seen: Seen) -> None:
     patch.setattr(runs_module, "summary_table", lambda table, whole: seen.update(whole=whole) or "")
     patch.setattr(runs_module, "upgrade_store", lambda store: seen.update(upgrade=store.root) or done)
     patch.setattr(runs_module, "prune_versions", lambda store: seen.update(prune=store.root) or done)
+    patch.setattr(kept_module, "prune_states", lambda store, keys: seen.update(states=(store.root, keys)) or (0, 0))
 
     def pack(store: Any, keys: list[str], file: Path, about: Any) -> None:
         seen["pack"] = (keys, file)
@@ -146,15 +148,18 @@ def _measure(patch: pytest.MonkeyPatch, seen: Seen) -> None:
 
 
 def _reproduce(patch: pytest.MonkeyPatch, seen: Seen) -> None:
-    result = SimpleNamespace(failed={}, page=Path("page"), values={}, summaries=Path("s"), stopped="")
+    result = SimpleNamespace(failed={}, page=Path("page"), values={}, summaries=Path("s"), stopped="", beyond=None)
     patch.setattr(reproduce_module, "stages_of", lambda size, names: seen.update(stages=(size, names)) or [])
 
     def cost(stages: Any, store: Any, workers: int, device: str) -> list[Any]:
         seen["costs"] = (store.root, workers, device)
         return []
 
-    def carry_out(stages: Any, folder: Path, size: str, command: str, carried: Carried, display: Any) -> Any:
+    def carry_out(
+        stages: Any, folder: Path, size: str, command: str, carried: Carried, display: Any, *, beyond: bool
+    ) -> Any:
         seen["carried"] = (folder, size, command, carried)
+        seen["beyond"] = beyond
         return result
 
     patch.setattr(reproduce_module, "with_llc", lambda stages: seen.update(llc=stages) or stages)
@@ -162,7 +167,6 @@ def _reproduce(patch: pytest.MonkeyPatch, seen: Seen) -> None:
     patch.setattr(reproduce_module, "carry_out", carry_out)
     patch.setattr(reproduce_module, "_tell_ledger", lambda console, values: None)
     patch.setattr(reproduce_module, "build_page", _noting(seen, "page", {}))
-    patch.setattr(reproduce_module, "write_beyond", lambda folder: seen.update(beyond=folder) or [folder])
 
 
 def _ising(patch: pytest.MonkeyPatch, seen: Seen) -> None:
@@ -281,7 +285,7 @@ def test_report(call):
 def test_runs(call):
     plain = call("runs")
     assert _found(plain, "folder", "loaded", "whole") == {"folder": Path("runs"), "loaded": "", "whole": False}
-    assert not {"sort", "sql", "export", "pack", "prune", "upgrade"} & set(plain)
+    assert not {"sort", "sql", "export", "pack", "prune", "states", "upgrade"} & set(plain)
     assert call("runs", "--runs there")["folder"] == Path("there")
     assert call("runs", "--where w0<1")["loaded"] == "w0<1"
     assert call("runs", "--sort seed")["sort"] == "seed"
@@ -290,6 +294,8 @@ def test_runs(call):
     assert call("runs", "--pack a.parquet")["pack"] == (["k"], Path("a.parquet"))
     assert call("runs", "--all")["whole"] is True
     assert call("runs", "--prune --runs there")["prune"] == Path("there")
+    assert call("runs", "--prune-states --runs there")["states"] == (Path("there"), None)
+    assert call("runs", "--prune-states --where w0<1")["states"] == (Path("runs"), {"k"})
     assert call("runs", "--upgrade --runs there")["upgrade"] == Path("there")
 
 
@@ -332,7 +338,8 @@ def test_reproduce(call):
         "grokfast reproduce --size quick",
         Carried(save_every=60.0),
     )
-    assert not {"page", "beyond"} & set(plain)
+    assert "page" not in plain
+    assert not plain["beyond"]
     sized = call("reproduce", "--size laptop")
     assert sized["stages"][0] == "laptop"
     assert sized["carried"][1:3] == ("laptop", "grokfast reproduce --size laptop")
@@ -342,7 +349,7 @@ def test_reproduce(call):
     assert some["carried"][2] == "grokfast reproduce --size quick --only C1 fig05c"
     past = call("reproduce", "--beyond")
     assert past["stages"][1] == ("paper", "beyond")
-    assert (past["beyond"], past["carried"][2]) == (Path("reproduction"), "grokfast reproduce --size quick --beyond")
+    assert (past["beyond"], past["carried"][2]) == (True, "grokfast reproduce --size quick --beyond")
     assert "carried" not in call("reproduce", "--plan")
     assert call("reproduce", "--llc")["carried"][2] == "grokfast reproduce --size quick --llc"
     assert "llc" not in call("reproduce")
