@@ -28,10 +28,12 @@ class Tidied:
 
     Attributes:
         prune: Remove the older versions of runs that were trained again.
+        prune_kept: Remove the states that --keep-state has kept, of the runs of --where or of all; the runs stay.
         upgrade: Rewrite what an earlier version of grokfast stored; it is read as it is without that, too.
     """
 
     prune: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
+    prune_kept: Annotated[bool, tyro.conf.arg(name="prune-states"), tyro.conf.FlagCreatePairsOff] = False
     upgrade: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
 
 
@@ -63,7 +65,7 @@ def runs(
     """
     ways = {
         "--sql": bool(sql), "--export": export is not None, "--pack": pack_into is not None, "--prune": tidied.prune,
-        "--upgrade": tidied.upgrade,
+        "--prune-states": tidied.prune_kept, "--upgrade": tidied.upgrade,
     }  # fmt: skip
     chosen = [name for name, given in ways.items() if given]
     if len(chosen) > 1:
@@ -75,6 +77,11 @@ def runs(
         return
     if tidied.prune:
         _prune(folder)
+        return
+    if tidied.prune_kept:
+        if sort:
+            raise ConfigError("--prune-states keeps no order: leave --sort out")
+        _prune_states(folder, where)
         return
     table = load_runs(folder, where)
     if sort:
@@ -111,6 +118,14 @@ def _prune(folder: Path) -> None:
     pruned = prune_versions(Store(folder))
     _warn(pruned.kept)
     print(f"{pruned.versions} older versions removed, {pruned.bytes / 1e6:.1f} MB freed, in {folder.resolve()}")
+
+
+def _prune_states(folder: Path, where: str) -> None:
+    from grokfast.training.kept import prune_states
+
+    keys = {row["key"] for row in load_runs(folder, where).rows} if where else None
+    removed, freed = prune_states(Store(folder), keys)
+    print(f"{removed} kept states removed, {freed / 1e6:.1f} MB freed, in {folder.resolve()}")
 
 
 def _warn(messages: Sequence[str]) -> None:

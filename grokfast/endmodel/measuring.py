@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+import grokfast.learning_coefficient as coefficients
 from grokfast.endmodel.curves import end_pruning, layers
 from grokfast.endmodel.model import snapshot_of
 from grokfast.errors import GrokfastError, InputError
@@ -27,6 +28,7 @@ from grokfast.observe import (
     Measure,
     Need,
     checked_values,
+    end_coefficients,
     find_measure,
     is_built_in,
 )
@@ -122,6 +124,18 @@ def read_measure(run: Run, measure: str | Measure) -> dict[str, float] | None:
     chosen = _stored(measure)
     found = read_derived(run.store, run.key, _file(chosen), _version(chosen))
     return None if found is None else _numbers(found)
+
+
+def end_llc(run: Run, rhos: Sequence[float] = coefficients.RHOS) -> list[coefficients.LLC]:
+    """The local learning coefficients of the end model, with the traces of their chains: computed anew, minutes.
+
+    What ``grokfast measure --llc`` keeps are their numbers; ``end_llc(run, (0.1,))[0].plot()`` draws a trace.
+
+    Args:
+        run: A finished run.
+        rhos: The localities.
+    """
+    return end_coefficients(snapshot_of(run), rhos=rhos)
 
 
 def end_measures(run: Run) -> dict[str, float]:
