@@ -110,12 +110,17 @@ def said(value: object) -> str:
 
 def _check_of(hint: Any) -> Check:
     options = set(typing.get_args(hint)) if typing.get_origin(hint) in _UNIONS else {hint}
-    if type(None) in options:
-        options.remove(type(None))
-        inner = _array if options == _ARRAY_LIKE else _check_of(*options) if len(options) == 1 else _free
-        return lambda name, value: None if value is None else inner(name, value)
+    check = _check_among(options - {type(None)})
+    return (lambda name, value: None if value is None else check(name, value)) if type(None) in options else check
+
+
+def _check_among(options: set[Any]) -> Check:
     if options == _ARRAY_LIKE:
         return _array
+    if len(options) > 1:
+        other = _check_among(options - {Tensor}) if Tensor in options else _free
+        return lambda name, value: (check_tensor if isinstance(value, Tensor) else other)(name, value)
+    (hint,) = options
     if hint is Tensor:
         return check_tensor
     if typing.get_origin(hint) is Mapping:

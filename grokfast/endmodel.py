@@ -15,6 +15,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+import grokfast.learning_coefficient as coefficients
 from grokfast._checks import parse_choice
 from grokfast.errors import GrokfastError, InputError, MissingRunsError
 from grokfast.geometry import MetricFisher
@@ -28,6 +29,7 @@ from grokfast.observe import (
     Need,
     Snapshot,
     checked_values,
+    end_coefficients,
     find_measure,
     is_built_in,
 )
@@ -177,6 +179,18 @@ def end_gradients(run: Run) -> Params:
     gradients = zeros_together(params)
     run.config.task.gradients(params, split.train_inputs[None], split.train_labels[None], gradients)
     return gradients
+
+
+def end_llc(run: Run, rhos: Sequence[float] = coefficients.RHOS) -> list[coefficients.LLC]:
+    """The local learning coefficients of the end model, with the traces of their chains: computed anew, minutes.
+
+    What ``grokfast measure --llc`` keeps are their numbers; ``end_llc(run, (0.1,))[0].plot()`` draws a trace.
+
+    Args:
+        run: A finished run.
+        rhos: The localities.
+    """
+    return end_coefficients(snapshot_of(run), rhos=rhos)
 
 
 def end_measures(run: Run) -> dict[str, float]:

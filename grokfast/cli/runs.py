@@ -30,6 +30,7 @@ def runs(
     pack_into: Annotated[Path | None, tyro.conf.arg(name="pack")] = None,
     whole: Annotated[bool, tyro.conf.arg(name="all"), tyro.conf.FlagCreatePairsOff] = False,
     prune: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False,
+    prune_kept: Annotated[bool, tyro.conf.arg(name="prune-states"), tyro.conf.FlagCreatePairsOff] = False,
     upgrade: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False,
 ) -> None:
     """List the runs of a folder.
@@ -44,6 +45,7 @@ def runs(
             --runs takes in place of a folder.
         whole: Show every column.
         prune: Remove the older versions of runs that were trained again.
+        prune_kept: Remove the states that --keep-state has kept, of the runs of --where or of all; the runs stay.
         upgrade: Rewrite what an earlier version of grokfast stored; it is read as it is without that, too.
     """
     if upgrade:
@@ -60,6 +62,13 @@ def runs(
         for message in pruned.kept:
             print(f"grokfast: warning: {message}", file=sys.stderr)
         print(f"{pruned.versions} older versions removed, {pruned.bytes / 1e6:.1f} MB freed, in {folder.resolve()}")
+        return
+    if prune_kept:
+        from grokfast.training.kept import prune_states
+
+        keys = {row["key"] for row in load_runs(folder, where).rows} if where else None
+        removed, freed = prune_states(Store(folder), keys)
+        print(f"{removed} kept states removed, {freed / 1e6:.1f} MB freed, in {folder.resolve()}")
         return
     table = load_runs(folder, where)
     if sort:

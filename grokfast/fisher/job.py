@@ -14,7 +14,6 @@ from grokfast.fisher.batches import Inputs
 from grokfast.fisher.guards import check_modes, trainable
 from grokfast.fisher.likelihoods import IGNORE
 from grokfast.fisher.outputs import Outputs, Pick
-from grokfast.fisher.refusals import mark
 from grokfast.fisher.variants import Kind, Likelihood
 from grokfast.models.copies import private_copy
 
@@ -90,12 +89,7 @@ class Job:
 
     def run(self, model: nn.Module, inputs: Inputs) -> Tensor:
         """The logits ``[n, ..., C]`` of a private copy."""
-        try:
-            found = inputs.call(model)
-        except Exception as error:
-            mark(error, inputs)
-            raise
-        return self.outputs.of(found, inputs.n)
+        return self.outputs.of(inputs.call(model), inputs.n)
 
     def foreign(self) -> set[int]:
         """The ``id`` of the caller's parameters, which a private copy must not lead to."""

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import ParamSpec, TypeVar
 
 import torch
+from torch import Tensor
 
 from grokfast.errors import GrokfastError, InputError
-from grokfast.fisher.batches import Inputs
 
 _P = ParamSpec("_P")
 _R = TypeVar("_R")
@@ -17,11 +17,10 @@ _R = TypeVar("_R")
 _MARK = "grokfast_inputs"
 
 
-def mark(error: Exception, inputs: Inputs) -> None:
+def mark(error: Exception, inputs: Iterable[Tensor]) -> None:
     """Note on what a model raised what it was called with."""
-    error.__dict__.setdefault(
-        _MARK, ", ".join(f"{t.dtype} {list(t.shape)}".removeprefix("torch.") for t in inputs.tensors)
-    )
+    kinds = (f"{tensor.dtype} {list(tensor.shape)}".removeprefix("torch.") for tensor in inputs)
+    error.__dict__.setdefault(_MARK, ", ".join(kinds))
 
 
 def told(function: Callable[_P, _R]) -> Callable[_P, _R]:

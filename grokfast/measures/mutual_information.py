@@ -44,6 +44,8 @@ def mutual_information(x: Tensor, y: Tensor, neighbours: int = 3) -> Tensor:
     """
     x, y = _checked(x, y, neighbours)
     n = x.shape[-1]
+    if not x.numel():
+        return x.new_empty(x.shape[:-1])
     flat = [_standard(one).reshape(-1, n) for one in (x, y)]
     found = torch.empty(len(flat[0]), dtype=torch.float64, device=x.device)
     for e, (one, other) in enumerate(zip(*flat, strict=True)):

@@ -10,7 +10,14 @@ from grokfast.observe.flatness import FlatnessMeasure, hessian_product
 from grokfast.observe.geometry import PAPER_THRESHOLD, GeometryMeasure
 from grokfast.observe.gini import GiniFisherMeasure, GiniMeasure, NormsMeasure
 from grokfast.observe.hidden import Hidden, last_hidden
-from grokfast.observe.llc import LlcMeasure, LlcPaperMeasure, LlcPopulationMeasure, fresh_snapshots, is_llc_diagnostic
+from grokfast.observe.llc import (
+    LlcMeasure,
+    LlcPaperMeasure,
+    LlcPopulationMeasure,
+    end_coefficients,
+    fresh_snapshots,
+    is_llc_diagnostic,
+)
 from grokfast.observe.logit_scale import LogitScaleMeasure
 from grokfast.observe.mutual_information import InformationMeasure
 from grokfast.observe.names import ENDS, FULL_ENDS, FULL_TIMES, FULL_TRAIN, METRICS, RESERVED, THRESHOLDS, TIMES
@@ -111,6 +118,7 @@ __all__ = [
     "cka",
     "covers",
     "describe",
+    "end_coefficients",
     "find_measure",
     "fresh_snapshots",
     "hessian_product",

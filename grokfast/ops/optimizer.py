@@ -256,6 +256,8 @@ class BoundAdam:
         members = first.shape[0]
         self._address_of = [tensor.data_ptr for tensor in self._tensors]
         self._where = [address() for address in self._address_of]
+        # Held, so that no other memory can come to lie at an address that is taken for this one.
+        self._memory = [tensor.untyped_storage() for tensor in self._tensors]
         self._addresses = [
             (*(tensor.data_ptr() for tensor in group), members, group[0].numel() // max(1, members))
             for group in zip(*self._groups, strict=True)

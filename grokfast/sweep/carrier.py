@@ -165,7 +165,10 @@ class Carrier:
             self._client.run(request_stop, self._name, wait=True, on_error="ignore")
         busy = set()
         with suppress(OSError, TimeoutError, RuntimeError):
-            busy = {key for keys in self._client.processing().values() for key in keys}
+            held = self._client.processing()
+            busy = {key for keys in held.values() for key in keys}
+            if not held:  # the workers were told to end too, and have saved: none is left to end what has begun
+                waiting = list(self._pending)
         for future in waiting:
             if future.key not in busy:
                 self._pending.pop(future, None)

@@ -28,6 +28,7 @@ from grokfast.ising import scan as scan_module
 from grokfast.store import Health
 from grokfast.sweep import Carried, Chosen
 from grokfast.training import RunConfig
+from grokfast.training import kept as kept_module
 
 Seen = dict[str, Any]
 
@@ -123,6 +124,7 @@ def _runs(patch: pytest.MonkeyPatch, seen: Seen) -> None:
     patch.setattr(runs_module, "summary_table", lambda table, whole: seen.update(whole=whole) or "")
     patch.setattr(runs_module, "upgrade_store", lambda store: seen.update(upgrade=store.root) or done)
     patch.setattr(runs_module, "prune_versions", lambda store: seen.update(prune=store.root) or done)
+    patch.setattr(kept_module, "prune_states", lambda store, keys: seen.update(states=(store.root, keys)) or (0, 0))
 
     def pack(store: Any, keys: list[str], file: Path, about: Any) -> None:
         seen["pack"] = (keys, file)
@@ -283,7 +285,7 @@ def test_report(call):
 def test_runs(call):
     plain = call("runs")
     assert _found(plain, "folder", "loaded", "whole") == {"folder": Path("runs"), "loaded": "", "whole": False}
-    assert not {"sort", "sql", "export", "pack", "prune", "upgrade"} & set(plain)
+    assert not {"sort", "sql", "export", "pack", "prune", "states", "upgrade"} & set(plain)
     assert call("runs", "--runs there")["folder"] == Path("there")
     assert call("runs", "--where w0<1")["loaded"] == "w0<1"
     assert call("runs", "--sort seed")["sort"] == "seed"
@@ -292,6 +294,8 @@ def test_runs(call):
     assert call("runs", "--pack a.parquet")["pack"] == (["k"], Path("a.parquet"))
     assert call("runs", "--all")["whole"] is True
     assert call("runs", "--prune --runs there")["prune"] == Path("there")
+    assert call("runs", "--prune-states --runs there")["states"] == (Path("there"), None)
+    assert call("runs", "--prune-states --where w0<1")["states"] == (Path("runs"), {"k"})
     assert call("runs", "--upgrade --runs there")["upgrade"] == Path("there")
 
 
