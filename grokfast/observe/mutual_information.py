@@ -68,7 +68,7 @@ def spread(levels: Tensor) -> Tensor:
         ``[N]``, float64, the same at every call.
     """
     values = levels.double()
-    gaps = values.unique().diff()
+    gaps = torch.unique(values).diff()
     noise = torch.rand(len(values), generator=torch.Generator().manual_seed(0), dtype=torch.float64)
     return values + gaps.min() * (noise - 0.5).to(values.device) if len(gaps) else values
 
