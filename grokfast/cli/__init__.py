@@ -73,7 +73,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         raise _failed(f"not enough memory: {error or 'an allocation failed'}") from None
     except OSError as error:  # a file or folder that the user named
         place = "" if error.filename is None else f": {str(error.filename)[:200]}"
-        raise _failed(f"{error.strerror or error}{place}") from None
+        raise _failed(f"{error.strerror or error or type(error).__name__}{place}") from None
     except Exception as error:
         print(_report_bug(error, chosen), file=sys.stderr)
         raise SystemExit(_BUG) from None

@@ -28,17 +28,25 @@ def _draw(runs: Sequence[Run]) -> Figure:
     for axes, (decay, mine) in zip(figure.axes, decays.items(), strict=False):
         for k, (rule, slopes) in enumerate(slopes_by_rule(mine).items()):
             _bars(axes, slopes, 1.04 ** (k - 1), RULES[rule])
+        _ticks(axes, list(values_by(mine, "batch_size")))
         axes.set_title(f"{_OWN}, weight decay {decay:g}")
         axes.legend(fontsize="small")
     for axes, (task, slopes) in zip(figure.axes[len(decays) :], others.items(), strict=True):
         _bars(axes, slopes, 1.0, "")
+        _ticks(axes, [slope.batch for slope in slopes])
         axes.set_title(task)
     for axes in figure.axes:
         axes.axhline(0, color="black", linewidth=0.5)
-        axes.set(xscale="log", xlabel="batch size $B$")
+        axes.set_xlabel("batch size $B$")
     figure.axes[0].set_ylabel("$c$ per decade of $w_0$")
-    figure.suptitle("The compressive regime over batch size (below 0: there is one), 95 % intervals")
+    figure.suptitle("Below 0: a compressive regime (95 % intervals)", fontsize="medium")
     return figure
+
+
+def _ticks(axes: Axes, batches: Sequence[int]) -> None:
+    axes.set_xscale("log")
+    axes.set_xticks(batches, [str(batch) for batch in batches])
+    axes.minorticks_off()
 
 
 def _bars(axes: Axes, slopes: Sequence[Slope], shift: float, label: str) -> None:

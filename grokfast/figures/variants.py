@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from grokfast.figures.grouping import having
+from grokfast.figures.kept import still_rising
 from grokfast.runs import Run
 
 METRICS = {"logit_16": "logit Fisher", "softmax_all": "softmax Fisher"}
@@ -31,7 +32,9 @@ def variants_of(runs: Sequence[Run]) -> dict[str, list[Run]]:
 
 
 def plateau_of(run: Run) -> tuple[int, int] | None:
-    """From t_train to t_test; None if test accuracy does not follow later."""
+    """From t_train to t_test; None if test accuracy does not follow later, or still rises at the end."""
+    if still_rising(run):
+        return None
     first, last = run.summary.get("t_train"), run.summary.get("t_test")
     return (int(first), int(last)) if first is not None and last is not None and last > first else None
 
