@@ -10,6 +10,7 @@ from matplotlib.figure import Figure
 from grokfast.errors import InputError, MissingRunsError
 from grokfast.figures.listing import draw, suggested
 from grokfast.figures.style import LEARNING, NEUTRAL, new_figure, style
+from grokfast.figures.ticks import tidy_ticks
 from grokfast.fisher import FisherDiagonal
 from grokfast.pruning import PruningCurve
 from grokfast.runs import RunTable
@@ -54,6 +55,7 @@ def plot_fisher(fisher: FisherDiagonal) -> Figure:
         axes.set(xlabel="rank", ylabel=f"Fisher diagonal, {per}", xscale="log", yscale="log")
         axes.set_title(f"{fisher.kind}, {fisher.likelihood}, {fisher.n} samples")
         axes.legend()
+        tidy_ticks(drawn)
     return drawn
 
 
@@ -79,5 +81,5 @@ def plot_pruning_curve(curve: PruningCurve) -> Figure:
         axes.set(xlabel="share of parameters removed", ylabel="accuracy", xlim=(0, 1), ylim=(-0.02, 1.04))
         axes.set_title("Pruning curve")
         if len(curves) <= _LABELLED:
-            axes.legend(loc="lower left")
+            axes.legend()
     return drawn
