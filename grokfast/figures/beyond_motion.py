@@ -22,6 +22,7 @@ _LOOKS = {
     "AdamW": ("#6f6f6f", "--"),
     "no decay": (FEATURE_COLORS[1], "-"),
     "no decay, float64": (FEATURE_COLORS[1], ":"),
+    "no decay, StableMax": (FEATURE_COLORS[1], "--"),
     "SGD, L2 decay": (FEATURE_COLORS[0], "-."),
     "10 % label noise": (FEATURE_COLORS[2], "-"),
 }

@@ -17,7 +17,7 @@ _PARTS = {"learns": "generalises and learns", "groks": "generalises and groks"}
 
 
 def _draw(runs: Sequence[Run]) -> Figure:
-    tasks = values_by(runs, "task")
+    tasks = values_by(runs, "task_words")
     figure = new_figure(len(tasks), 2, width=7.4, height=2.6 * len(tasks), sharey=True)
     colors = scale_colors(sorted(by_scale(runs)))
     for row, (task, mine) in enumerate(tasks.items()):

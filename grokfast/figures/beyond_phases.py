@@ -1,4 +1,4 @@
-"""Regimes over w0, weight decay and batch size: question 7 of ``docs/beyond.md``."""
+"""Regimes over w0, weight decay, batch size and train fraction: question 7 of ``docs/beyond.md``."""
 
 from __future__ import annotations
 
@@ -25,21 +25,25 @@ _COLORS = {
 
 def _draw(runs: Sequence[Run]) -> Figure:
     cells = cells_of(runs)
-    batches = sorted({place[2] for place in cells})
+    panels = sorted({place[2:] for place in cells}, key=lambda panel: (-panel[1], panel[0]))
     decays = sorted({place[1] for place in cells})
     rows = {decay: k for k, decay in enumerate(decays)}
-    figure = new_figure(
-        1, len(batches), width=max(2.9 * len(batches) + 1.4, 5.4), height=0.62 * len(decays) + 1.6, sharey=True
-    )
-    for axes, batch in zip(figure.axes, batches, strict=True):
-        for (w0, decay, size), cell in cells.items():
-            if size != batch:
+    width, height = max(2.9 * len(panels) + 1.4, 5.4), 0.62 * len(decays) + 1.6
+    figure = new_figure(1, len(panels), width=width, height=height, sharey=True)
+    for axes, panel in zip(figure.axes, panels, strict=True):
+        for (w0, decay, *beside), cell in cells.items():
+            if tuple(beside) != panel:
                 continue
             share = cell.votes[cell.regime] / len(cell.runs)
             axes.scatter(w0, rows[decay], s=520, marker="s", color=_tint(cell.regime, share), linewidth=0)
             words = "" if np.isnan(cell.compressibility) else f"{cell.compressibility:.1f}\n{cell.t_grok:.0f}"
             axes.annotate(words, (w0, rows[decay]), ha="center", va="center", fontsize="small", color="white")
-        axes.set(xscale="log", xlabel="$w_0$", title=f"batch {batch}", ylim=(-0.7, len(decays) - 0.3))
+        axes.set(
+            xscale="log",
+            xlabel="$w_0$",
+            title=f"batch {panel[0]}, {100 * panel[1]:g} % for training",
+            ylim=(-0.7, len(decays) - 0.3),
+        )
         axes.margins(x=0.25)
         axes.set_axisbelow(True)
     figure.axes[0].set_yticks(list(rows.values()), [f"{decay:g}" for decay in rows])
@@ -58,9 +62,9 @@ def _tint(regime: Regime, share: float) -> tuple[float, ...]:
 register_figure(
     FigureSpec(
         "beyond_phases",
-        "regimes over w0, weight decay and batch size",
+        "regimes over w0, weight decay, batch size and train fraction",
         _draw,
-        "beyond-phases",
+        ("beyond-phases", "beyond-phases-refined"),
         columns=("end_test_accuracy",),
         apart=WHOLE,
     )
