@@ -56,8 +56,9 @@ def _bars(axes: Axes, slopes: Sequence[Slope], k: int, label: str) -> None:
     if known:
         ends = [(one.mean - one.low, one.high - one.mean) for _, one in known]
         places, means = [place for place, _ in known], [one.mean for _, one in known]
-        look = {"color": FEATURE_COLORS[k], "marker": FEATURE_MARKERS[k], "markersize": 4, "linewidth": 1}
-        axes.errorbar(places, means, list(zip(*ends, strict=True)), capsize=2, label=label, **look)
+        bars = list(zip(*ends, strict=True))
+        (line, *_) = axes.errorbar(places, means, bars, capsize=2, linewidth=1, color=FEATURE_COLORS[k], label=label)
+        line.set(marker=FEATURE_MARKERS[k], markersize=4)
 
 
 register_figure(

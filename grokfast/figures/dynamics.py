@@ -97,7 +97,7 @@ def _legend(figure: Figure, grid: NDArray[np.object_]) -> None:
     handles, names = grid[0, 0].get_legend_handles_labels()
     looks = {"train": "--", "test": "-", "$t_{train}$": ":", "plateau ends": "-.", "$t_{test}$": "--"}
     for name, dashes in looks.items():
-        handles.append(Line2D([], [], color=NEUTRAL, linestyle=dashes, linewidth=0.9 if "t_" in name else None))
+        handles.append(Line2D([], [], color=NEUTRAL, linestyle=dashes, linewidth=0.9 if "t_" in name else None))  # type: ignore[arg-type]
         names.append(f"{name} (upright)" if "t_" in name or "plateau" in name else name)
     figure.legend(handles, names, loc="outside lower left", ncols=4)
 

@@ -190,7 +190,7 @@ def side_legend(figure: Figure, runs: Sequence[Run], looks: Mapping[str, str]) -
         for mine in tasks
         for side in sides(mine)
     ]
-    named += [(Line2D([], [], color=NEUTRAL, linestyle=dashes), words) for words, dashes in looks.items()]
+    named += [(Line2D([], [], color=NEUTRAL, linestyle=dashes), words) for words, dashes in looks.items()]  # type: ignore[arg-type]
     figure.legend(*zip(*named, strict=True), loc="outside lower left", ncols=2 if len(tasks) > 1 else len(named))
 
 

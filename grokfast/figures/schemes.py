@@ -145,7 +145,7 @@ def _draw_schemes(runs: Sequence[Run]) -> Figure:
         panels[0].set_ylabel("test accuracy")
         for axes in panels[len(ends(members)) :]:
             axes.set_axis_off()
-    lines = [Line2D([], [], color=color, linestyle=dashes) for color, dashes in _LOOKS.values()]
+    lines = [Line2D([], [], color=color, linestyle=dashes) for color, dashes in _LOOKS.values()]  # type: ignore[arg-type]
     figure.legend(lines, [scheme.value for scheme in _LOOKS], loc="outside lower left", ncols=len(_LOOKS))
     return figure
 

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import matplotlib as mpl
+import matplotlib.style
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.colors import LinearSegmentedColormap, LogNorm
@@ -122,7 +123,7 @@ def _wear(sheet: str | None) -> None:
             own = mpl.rc_params_from_file(mpl.matplotlib_fname(), use_default_template=False)
             mpl.rcParams.update({name: value for name, value in own.items() if not name.startswith("backend")})
         else:
-            mpl.style.use(sheet)
+            matplotlib.style.use(sheet)
     except OSError as error:
         raise InputError(
             f"there is no style {sheet!r}: expected matplotlibrc, a file or a name of Matplotlib's"
