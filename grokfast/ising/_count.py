@@ -11,8 +11,8 @@ import numpy as np
 import numpy.typing as npt
 
 from grokfast.ising._count_sites import count_sites
-from grokfast.ising._jit import kernel
 from grokfast.ising._rng import ZERO, WordArray
+from grokfast.ising.jit import kernel
 
 CountArray = npt.NDArray[np.int32]
 

@@ -16,11 +16,11 @@ import numpy as np
 import numpy.typing as npt
 
 from grokfast.ising._halo import refresh_halo
-from grokfast.ising._jit import kernel
 from grokfast.ising._masks import CHUNK, LANES, ROOM, correct_five, correct_masks, draw_five, draw_masks
 from grokfast.ising._progress import advance, wait
 from grokfast.ising._rng import WordArray
 from grokfast.ising._words import LONG, update_rows
+from grokfast.ising.jit import kernel
 
 FloatArray = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.int64]

@@ -7,9 +7,9 @@ import numpy.typing as npt
 
 from grokfast.ising._count import CountArray, count_block
 from grokfast.ising._general import sweep_general
-from grokfast.ising._jit import kernel
 from grokfast.ising._rng import WordArray
 from grokfast.ising._words import sweep_words
+from grokfast.ising.jit import kernel
 
 FloatArray = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.int64]
