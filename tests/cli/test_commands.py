@@ -140,7 +140,8 @@ def test_interrupting_training_ends_it_silently_with_130(tmp_path):
     )
     assert process.stdout is not None
     assert "1 to train" in process.stdout.readline()
-    assert process.stdout.readline() == "training\n"
+    # On a busy machine lines of its progress come before.
+    assert any(line == "training\n" for line in process.stdout)
     process.send_signal(signal.SIGINT)
     _, error = process.communicate(timeout=60)
     assert process.returncode == 130, error

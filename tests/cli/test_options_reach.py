@@ -101,8 +101,10 @@ def _demo(patch: pytest.MonkeyPatch, seen: Seen) -> None:
 
 def _figure(patch: pytest.MonkeyPatch, seen: Seen) -> None:
     patch.setattr(figure_module, "load_runs", _loading(seen))
-    patch.setattr(figure_module, "draw", lambda name, table, where: seen.update(draw=(name, where)))
-    patch.setattr(figure_module, "draw_all", lambda table, where: seen.update(all=where) or [("fig", object())])
+    patch.setattr(figure_module, "draw", lambda name, table, where, **look: seen.update(draw=(name, where), **look))
+    patch.setattr(
+        figure_module, "draw_all", lambda table, where, **look: seen.update(all=where, **look) or [("fig", object())]
+    )
     patch.setattr(
         figure_module, "save", lambda drawn, out, name, formats: seen.update(save=(out, name), formats=formats) or []
     )
@@ -264,6 +266,10 @@ def test_figure(call):
     assert call("figure", "fig05c --format pdf png")["formats"] == ("pdf", "png")
     assert call("figure", "fig05c --where w0<1")["draw"] == ("fig05c", "w0<1")
     assert call("figure", "fig05c --out here")["save"][0] == Path("here")
+    for name in ("fig05c", "all"):
+        assert _found(call("figure", name), "size", "sheet") == {"size": "page", "sheet": None}
+        assert call("figure", f"{name} --size column")["size"] == "column"
+        assert call("figure", f"{name} --style mine")["sheet"] == "mine"
     every = call("figure", "all --where w0<1 --runs there --out here")
     assert _found(every, "folder", "all", "save") == {
         "folder": Path("there"), "all": "w0<1", "save": (Path("here"), "fig"),
@@ -490,7 +496,7 @@ WALKED = {
     "check": {"folder", "repair", "workers"},
     "demo": {"task", "runs", "epochs", "threads", "force"},
     "doctor": set(),
-    "figure": {"name", "folder", "where", "out", "formats"},
+    "figure": {"name", "folder", "where", "out", "formats", "size", "style"},
     "report": {"name", "folder", "where", "out"},
     "runs": {"folder", "where", "sort", "sql", "export", "pack_into", "whole", "tidied"},
     "status": {"folder"},
