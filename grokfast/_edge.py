@@ -102,6 +102,11 @@ def computable(values: Tensor) -> Tensor:
     return values if values.dtype in (torch.float32, torch.float64) else values.double()
 
 
+def rows(stack: Tensor) -> Tensor:
+    """``[E, ...]`` as ``[E, n]``, also with one number a member or without members."""
+    return stack.flatten(1) if stack.dim() > 1 else stack.unsqueeze(1)
+
+
 def said(value: object) -> str:
     """A value and its type, as an error names them."""
     text = repr(value)

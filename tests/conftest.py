@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import gc
 import importlib.machinery
@@ -21,6 +22,12 @@ from grokfast.ops._native import native
 from grokfast.store import Store
 from grokfast.tasks import Ising, ModularAddition
 from grokfast.training import RunConfig, train_runs
+
+with contextlib.suppress(ModuleNotFoundError):  # a call that takes long says that the machine is busy
+    import hypothesis
+
+    hypothesis.settings.register_profile("no clock", deadline=None)
+    hypothesis.settings.load_profile("no clock")
 
 CHECKOUT = Path(__file__).resolve().parents[1]
 

@@ -80,7 +80,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 def _print_anything() -> None:
-    """Characters that the terminal's encoding lacks are printed as question marks instead of ending the command."""
+    """What the terminal's encoding lacks is printed as question marks, and what has nowhere to go (``>&-``) nowhere."""
+    sys.stdout = sys.stdout or open(os.devnull, "w")  # noqa: SIM115
+    sys.stderr = sys.stderr or open(os.devnull, "w")  # noqa: SIM115
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="replace")

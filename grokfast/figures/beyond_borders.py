@@ -11,7 +11,7 @@ from grokfast.figures.batch_slopes import RULES, Slope, slopes_by_rule, slopes_b
 from grokfast.figures.choose import task_of
 from grokfast.figures.grouping import having, values_by
 from grokfast.figures.spec import WHOLE, FigureSpec, register_figure
-from grokfast.figures.style import new_figure
+from grokfast.figures.style import FEATURE_COLORS, FEATURE_MARKERS, NEUTRAL, headline, new_figure
 from grokfast.runs import Run
 
 _OWN = "modular-addition"
@@ -22,24 +22,25 @@ def _draw(runs: Sequence[Run]) -> Figure:
     others = slopes_by_task([run for run in runs if task_of(run) != _OWN])
     panels = len(decays) + len(others)
     columns = min(panels, 3)
-    figure = new_figure(-(-panels // columns), columns, width=3.6 * columns + 1, height=3.2 * -(-panels // columns))
+    rows = -(-panels // columns)
+    figure = new_figure(rows, columns, width=max(3.6 * columns, 4.6), height=2.8 * rows)
     for axes in figure.axes[panels:]:
         axes.remove()
     for axes, (decay, mine) in zip(figure.axes, decays.items(), strict=False):
         for k, (rule, slopes) in enumerate(slopes_by_rule(mine).items()):
-            _bars(axes, slopes, 1.04 ** (k - 1), RULES[rule])
+            _bars(axes, slopes, k, RULES[rule])
         _ticks(axes, list(values_by(mine, "batch_size")))
         axes.set_title(f"{_OWN}, weight decay {decay:g}")
-        axes.legend(fontsize="small")
+        axes.legend()
     for axes, (task, slopes) in zip(figure.axes[len(decays) :], others.items(), strict=True):
-        _bars(axes, slopes, 1.0, "")
+        _bars(axes, slopes, 1, "")
         _ticks(axes, [slope.batch for slope in slopes])
         axes.set_title(task)
     for axes in figure.axes:
-        axes.axhline(0, color="black", linewidth=0.5)
+        axes.axhline(0, color=NEUTRAL, linewidth=0.6)
         axes.set_xlabel("batch size $B$")
     figure.axes[0].set_ylabel("$c$ per decade of $w_0$")
-    figure.suptitle("Below 0: a compressive regime (95 % intervals)", fontsize="medium")
+    headline(figure, "Below 0: a compressive regime (95 % intervals)")
     return figure
 
 
@@ -49,12 +50,15 @@ def _ticks(axes: Axes, batches: Sequence[int]) -> None:
     axes.minorticks_off()
 
 
-def _bars(axes: Axes, slopes: Sequence[Slope], shift: float, label: str) -> None:
-    known = [(slope.batch * shift, slope.estimate) for slope in slopes if slope.estimate is not None]
+def _bars(axes: Axes, slopes: Sequence[Slope], k: int, label: str) -> None:
+    """Slopes with their intervals, in the look of the k-th of three, which stand beside each other."""
+    known = [(slope.batch * 1.04 ** (k - 1), slope.estimate) for slope in slopes if slope.estimate is not None]
     if known:
         ends = [(one.mean - one.low, one.high - one.mean) for _, one in known]
         places, means = [place for place, _ in known], [one.mean for _, one in known]
-        axes.errorbar(places, means, list(zip(*ends, strict=True)), fmt="o-", capsize=2, linewidth=1, label=label)
+        bars = list(zip(*ends, strict=True))
+        (line, *_) = axes.errorbar(places, means, bars, capsize=2, linewidth=1, color=FEATURE_COLORS[k], label=label)
+        line.set(marker=FEATURE_MARKERS[k], markersize=4)
 
 
 register_figure(

@@ -11,7 +11,7 @@ from grokfast.errors import MissingRunsError
 from grokfast.figures.alignment import alignment_of, paper_ising, regimes
 from grokfast.figures.grouping import having
 from grokfast.figures.spec import WHOLE, FigureSpec, register_figure
-from grokfast.figures.style import new_figure
+from grokfast.figures.style import GROKKING, LEARNING, NEUTRAL, new_figure
 from grokfast.runs import Run
 
 
@@ -31,13 +31,13 @@ def _draw(runs: Sequence[Run]) -> Figure:
         found = alignment_of(members)
         low, high = found.groups
         labels = {f"$w_0$ {low}": (0, 0), f"$w_0$ {high}": (1, 1), "between": (0, 1)}
-        for k, which in enumerate(labels.values()):
+        for k, (which, color) in enumerate(zip(labels.values(), (LEARNING, GROKKING, NEUTRAL), strict=True)):
             values = found.pairs(*which)
-            axes.scatter(k + np.linspace(-0.15, 0.15, values.size), values, s=10, alpha=0.7)
-            axes.hlines(values.mean(), k - 0.25, k + 0.25, color="black")
+            axes.scatter(k + np.linspace(-0.15, 0.15, values.size), values, s=10, alpha=0.7, color=color, linewidth=0)
+            axes.hlines(values.mean(), k - 0.25, k + 0.25, color=color)
         axes.set_xticks(range(3), list(labels))
         wide = found.interval()
-        axes.set_title(f"{task}\nwithin − between {wide:.3f}", fontsize="medium")
+        axes.set_title(f"{task}\nwithin − between {wide:.3f}")
     figure.axes[0].set_ylabel("debiased CKA of the last hidden layers")
     return figure
 

@@ -10,6 +10,7 @@ from matplotlib.figure import Figure
 from grokfast.errors import InputError, MissingRunsError
 from grokfast.figures.listing import draw, suggested
 from grokfast.figures.style import GROKKING, LEARNING, NEUTRAL, new_figure, style
+from grokfast.figures.ticks import tidy_ticks
 from grokfast.fisher import FisherDiagonal
 from grokfast.learning_coefficient import LLC
 from grokfast.pruning import PruningCurve
@@ -55,6 +56,7 @@ def plot_fisher(fisher: FisherDiagonal) -> Figure:
         axes.set(xlabel="rank", ylabel=f"Fisher diagonal, {per}", xscale="log", yscale="log")
         axes.set_title(f"{fisher.kind}, {fisher.likelihood}, {fisher.n} samples")
         axes.legend()
+        tidy_ticks(drawn)
     return drawn
 
 
@@ -80,7 +82,7 @@ def plot_pruning_curve(curve: PruningCurve) -> Figure:
         axes.set(xlabel="share of parameters removed", ylabel="accuracy", xlim=(0, 1), ylim=(-0.02, 1.04))
         axes.set_title("Pruning curve")
         if len(curves) <= _LABELLED:
-            axes.legend(loc="lower left")
+            axes.legend()
     return drawn
 
 
@@ -101,5 +103,5 @@ def plot_llc(found: LLC) -> Figure:
         axes.set(xlabel="step after the warm-up", ylabel=r"$n\beta\,(L_n(w_t) - L_n(w^*))$", xlim=(1, max(2, steps)))
         rho = "" if found.rho is None else rf", $\rho$ = {found.rho:g}"
         axes.set_title(f"{found.status}{rho}, R-hat {found.r_hat:.3f}, {found.effective_samples:.0f} effective samples")
-        axes.legend(fontsize=7)
+        axes.legend()
     return drawn

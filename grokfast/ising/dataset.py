@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TypeAlias
+from typing import Annotated, Required, TypeAlias, TypedDict, Unpack
 
 import numpy as np
 import numpy.typing as npt
@@ -14,6 +14,7 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from grokfast._checks import check_at_least, check_positive, parse_choice
+from grokfast._options import takes_options
 from grokfast.errors import InputError
 from grokfast.ising.exact import critical_temperature
 from grokfast.ising.inputs import Shape, parse_shape
@@ -91,17 +92,23 @@ class IsingDataset(Dataset[tuple[Tensor, Tensor]]):
         )
 
 
+class DatasetOptions(TypedDict, total=False):
+    """The keyword options of :func:`ising_dataset`."""
+
+    seed: Required[int]
+    order: Annotated[str | Order, "checkerboard"]
+    J: Annotated[float, 1.0]
+    threads: Annotated[int | None, None]
+
+
+@takes_options
 def ising_dataset(
     L: Shape = 16,
     temperatures: int | npt.ArrayLike = 50,
     snapshots: int = 1000,
     sweeps: int = 40,
     dynamics: str | Dynamics = Dynamics.METROPOLIS,
-    *,
-    seed: int,
-    order: str | Order = Order.CHECKERBOARD,
-    J: float = 1.0,
-    threads: int | None = None,
+    **options: Unpack[DatasetOptions],
 ) -> IsingDataset:
     """Snapshots after a fixed number of sweeps from a random start, labelled by phase.
 
@@ -130,6 +137,7 @@ def ising_dataset(
     Source:
         arXiv 2502.01739; the defaults of ``sweeps`` and ``dynamics`` are this package's.
     """
+    J, seed = options["J"], options["seed"]
     parse_shape("L", L)
     check_positive("J", J)
     check_at_least("snapshots", snapshots, 1)
@@ -137,7 +145,7 @@ def ising_dataset(
     dynamics = parse_choice("dynamics", dynamics, Dynamics)
     if not dynamics.is_local:
         raise InputError(f"dynamics must be 'metropolis' or 'glauber' for a data set, got '{dynamics}'")
-    order = parse_choice("order", order, Order)
+    order = parse_choice("order", options["order"], Order)
     Tc = critical_temperature(J)
     if isinstance(temperatures, int | np.integer):
         check_at_least("temperatures", int(temperatures), 1)
@@ -150,7 +158,7 @@ def ising_dataset(
         order=order,
         J=J,
         seed=seed,
-        threads=threads,
+        threads=options["threads"],
         seeding=Seeding.SEED,
     )
     sampler.sweep(sweeps)

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from grokfast._checks import check_non_negative, check_positive
+from grokfast._edge import rows
 from grokfast.errors import InputError
 from grokfast.learning_coefficient.density import Density
 from grokfast.models import Params, zeros_together
@@ -133,9 +134,7 @@ def squared_norms(values: Tensor) -> Tensor:
 
 def flat(params: Params) -> Tensor:
     """All parameters of each network of a stack as one vector, ``[E, d]``, in their order."""
-    return torch.cat(
-        [tensor.detach().flatten(1) if tensor.dim() > 1 else tensor.detach()[:, None] for tensor in params.values()], 1
-    )
+    return torch.cat([rows(tensor.detach()) for tensor in params.values()], 1)
 
 
 def unflat(vectors: Tensor, like: Params) -> Params:

@@ -9,6 +9,7 @@ from grokfast.observe.features import FeaturesMeasure
 from grokfast.observe.flatness import FlatnessMeasure, hessian_product
 from grokfast.observe.geometry import PAPER_THRESHOLD, GeometryMeasure
 from grokfast.observe.gini import GiniFisherMeasure, GiniMeasure, NormsMeasure
+from grokfast.observe.given import checked_values, is_built_in, reserved_names
 from grokfast.observe.hidden import Hidden, last_hidden
 from grokfast.observe.llc import (
     LlcMeasure,
@@ -40,7 +41,7 @@ from grokfast.observe.schedule import canonical_schedule, check_schedule, covers
 from grokfast.observe.sign_losses import SignLossesMeasure
 from grokfast.observe.snapshot import Dated, Seen, Snapshot
 from grokfast.observe.superposition import SuperpositionMeasure
-from grokfast.observe.watch import Watch, checked_values, is_built_in, reserved_names
+from grokfast.observe.watch import Watch
 
 FEATURES = FeaturesMeasure()
 COMPRESSIBILITY = CompressibilityMeasure()

@@ -16,7 +16,8 @@ from distributed import Client, Future, KilledWorker
 
 from grokfast.errors import SweepError
 from grokfast.sweep.plan import Plan
-from grokfast.sweep.shard import Job, Outcome, Receipt
+from grokfast.sweep.receipt import Outcome, Receipt
+from grokfast.sweep.shard import Job
 from grokfast.sweep.stopping import Stopping
 from grokfast.sweep.worker import TOPIC, request_stop, train
 from grokfast.training.shards import Shard

@@ -23,6 +23,7 @@ from grokfast.cli import runs as runs_module
 from grokfast.cli import status as status_module
 from grokfast.cli import sweep as sweep_module
 from grokfast.endmodel import LLC
+from grokfast.errors import ConfigError
 from grokfast.ising import quench as quench_module
 from grokfast.ising import scan as scan_module
 from grokfast.store import Health
@@ -100,8 +101,10 @@ def _demo(patch: pytest.MonkeyPatch, seen: Seen) -> None:
 
 def _figure(patch: pytest.MonkeyPatch, seen: Seen) -> None:
     patch.setattr(figure_module, "load_runs", _loading(seen))
-    patch.setattr(figure_module, "draw", lambda name, table, where: seen.update(draw=(name, where)))
-    patch.setattr(figure_module, "draw_all", lambda table, where: seen.update(all=where) or [("fig", object())])
+    patch.setattr(figure_module, "draw", lambda name, table, where, **look: seen.update(draw=(name, where), **look))
+    patch.setattr(
+        figure_module, "draw_all", lambda table, where, **look: seen.update(all=where, **look) or [("fig", object())]
+    )
     patch.setattr(
         figure_module, "save", lambda drawn, out, name, formats: seen.update(save=(out, name), formats=formats) or []
     )
@@ -263,6 +266,10 @@ def test_figure(call):
     assert call("figure", "fig05c --format pdf png")["formats"] == ("pdf", "png")
     assert call("figure", "fig05c --where w0<1")["draw"] == ("fig05c", "w0<1")
     assert call("figure", "fig05c --out here")["save"][0] == Path("here")
+    for name in ("fig05c", "all"):
+        assert _found(call("figure", name), "size", "sheet") == {"size": "page", "sheet": None}
+        assert call("figure", f"{name} --size column")["size"] == "column"
+        assert call("figure", f"{name} --style mine")["sheet"] == "mine"
     every = call("figure", "all --where w0<1 --runs there --out here")
     assert _found(every, "folder", "all", "save") == {
         "folder": Path("there"), "all": "w0<1", "save": (Path("here"), "fig"),
@@ -319,6 +326,24 @@ def test_measure(call):
     assert call("measure", "--workers 0")["spread"][2] == Carried()
     assert call("measure", "--scheduler tcp://x:1")["spread"][2] == Carried(scheduler="tcp://x:1")
     assert call("measure", "--scheduler-file f.json")["spread"][2] == Carried(scheduler_file=Path("f.json"))
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        (
+            "--prune --upgrade",
+            "expected one of --sql, --export, .*--prune-states, --upgrade, got --prune and --upgrade",
+        ),
+        ("--sql x --export x.csv", "got --sql and --export"),
+        ("--pack x.parquet --prune", "got --pack and --prune"),
+        ("--prune --where w0<1", "--prune is for all runs of a folder: leave --where and --sort out"),
+        ("--upgrade --sort w0", "--upgrade is for all runs of a folder"),
+    ],
+)
+def test_options_of_runs_that_exclude_each_other(text, words):
+    with pytest.raises(ConfigError, match=words):
+        runs_module.main(text.split())
 
 
 HERE = Carried(save_every=60.0)
@@ -471,13 +496,13 @@ WALKED = {
     "check": {"folder", "repair", "workers"},
     "demo": {"task", "runs", "epochs", "threads", "force"},
     "doctor": set(),
-    "figure": {"name", "folder", "where", "out", "formats"},
+    "figure": {"name", "folder", "where", "out", "formats", "size", "style"},
     "report": {"name", "folder", "where", "out"},
-    "runs": {"folder", "where", "sort", "sql", "export", "pack_into", "whole", "prune", "upgrade"},
+    "runs": {"folder", "where", "sort", "sql", "export", "pack_into", "whole", "tidied"},
     "status": {"folder"},
     "measure": {"folder", "where", "threads", "only", "llc", "workers", "scheduler", "scheduler_file"},
     "reproduce": {"size_name", "wanted", "folder", "plan", "page_from", "out", "measure", "carried"},
-    "ising": {"L", "T", "quench", "dynamics", "order", "measurements", "replicas", "sweeps", "seed", "threads", "out"},
+    "ising": {"L", "T", "quench", "move", "sampled", "out"},
 }
 """What the tests above try; a new option needs a line in one of them, and here."""
 
@@ -493,6 +518,11 @@ def test_no_field_of_what_commands_share_is_forgotten():
         "workers", "scheduler", "scheduler_file", "device", "save_every", "timeout", "dashboard",
     }  # fmt: skip
     assert set(inspect.signature(Chosen).parameters) == {"part", "stack_size", "retry_failed", "force"}
+    assert set(inspect.signature(runs_module.Tidied).parameters) == {"prune", "prune_kept", "upgrade"}
+    assert set(inspect.signature(ising_module.Move).parameters) == {"dynamics", "order"}
+    assert set(inspect.signature(ising_module.Sampled).parameters) == {
+        "measurements", "replicas", "sweeps", "seed", "threads",
+    }  # fmt: skip
     assert set(inspect.signature(reproduce_module.Wanted).parameters) == {"only", "beyond", "llc"}
     assert set(inspect.signature(sweep_module.Options).parameters) == {
         "carried", "again", "logged", "shard", "stack_size", "keep_state", "measure",

@@ -7,6 +7,7 @@ import io
 import numpy as np
 import pytest
 from made_runs import EPOCHS, MODULAR, RunConfig, modular
+from matplotlib.collections import PathCollection
 from rich.console import Console
 
 from grokfast import load
@@ -64,7 +65,7 @@ def test_the_figure_draws_them_hollow_and_their_mean_without(folder):
     assert "hollow" in times.get_title()
     (mean,) = [line.get_ydata() for line in times.get_lines() if line.get_label() == "$t_{grok}$"]
     assert list(mean) == [120]
-    hollow = [c for c in times.collections if not len(c.get_facecolor())]
+    hollow = [c for c in times.collections if isinstance(c, PathCollection) and not len(c.get_facecolor())]
     assert sorted(y for c in hollow for _, y in c.get_offsets()) == sorted([10, 10, 17, 18, 7, 8])
 
 

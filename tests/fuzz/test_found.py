@@ -69,6 +69,9 @@ def test_own_words_of_a_model_stay() -> None:
 
 def test_answered() -> None:
     assert m.input_ipr(torch.zeros(0, 6)).shape == (0,)
+    one_each = {"s": torch.tensor([3.0, 4.0]), "w": torch.ones(2, 2)}
+    assert m.layer_norms(one_each)["s"].tolist() == [3, 4]
+    assert m.gini_of(one_each, ["s"]).tolist() == [0, 0]
     assert m.mutual_information(torch.zeros(0, 9), torch.zeros(1, 9)).shape == (0,)
     truths = {"w": torch.tensor([[True, False]])}
     assert m.origin_similarity({"w": torch.tensor([[-1.0, 0.0]])}, truths) == 1
