@@ -7,10 +7,12 @@ import math
 import torch
 from torch import nn
 from torch.nn import functional
+from torch.utils.data import DataLoader, TensorDataset
 
-from grokfast.learning_coefficient import Mala, ModuleDensity, Settings, StackedDensity, estimate_llc
+from grokfast.learning_coefficient import Mala, ModuleDensity, Settings, Sgld, StackedDensity, estimate_llc
 from grokfast.learning_coefficient.locality import stacked_localisation
 from grokfast.learning_coefficient.posterior import Posterior, default_nbeta
+from grokfast.learning_coefficient.sgld import run_sgld
 from grokfast.models import stack_members
 from grokfast.tasks import ModularAddition, load_parameters
 
@@ -92,29 +94,65 @@ def test_equal_standard_error_on_a_quadratic(side_by_side, quick):
     assert abs(float(theirs.mean()) - exact) < 6 * _error(theirs) + 0.1 * exact  # its step and its burn-in bias it
 
 
-def test_gradients_of_modular_addition(side_by_side, quick):
-    """Full-batch gradients of four chains, against a module's backward pass on two-hot vectors."""
+def _addition(quick, gamma=None):
+    """An untrained network of the main text: its posterior, a module of the same parameters and two-hot vectors."""
     task = ModularAddition(P=23, hidden=(64,)) if quick else ModularAddition()
-    split, chains = task.split(0), 4
+    split = task.split(0)
     params = stack_members([task.initial(0, 1.0, torch.float32)], task.input_major)
     density = StackedDensity(task, params, split.train_inputs[None], split.train_labels[None])
-    nbeta = default_nbeta(density.samples)
-    pull = stacked_localisation(params, 0.1, None)
-    posterior = Posterior(density, params, nbeta, torch.zeros(1), pull)
-    where = torch.zeros(chains, posterior.size)
+    pull = stacked_localisation(params, None if gamma else 0.1, gamma)
+    posterior = Posterior(density, params, default_nbeta(density.samples), torch.zeros(1), pull)
     model = task.module()
     load_parameters(model, {name: tensor[0] for name, tensor in params.items()})
-    x = task.encode(split.train_inputs, torch.float32)
+    return posterior, model, task.encode(split.train_inputs, torch.float32), split.train_labels
+
+
+def test_gradients_of_modular_addition(side_by_side, quick):
+    """Full-batch gradients of four chains, against a module's backward pass on two-hot vectors."""
+    (posterior, model, x, labels), chains = _addition(quick), 4
+    where = torch.zeros(chains, posterior.size)
 
     def rival():
         slopes = []
         for _ in range(chains):
             model.zero_grad()
-            functional.cross_entropy(model(x), split.train_labels).backward()
+            functional.cross_entropy(model(x), labels).backward()
             slopes.append(torch.cat([p.grad.flatten() for p in model.parameters()]))
-        return torch.stack(slopes) * nbeta
+        return torch.stack(slopes) * posterior.nbeta
 
     (_, _, ours), theirs = side_by_side(
         lambda: posterior.energy(where), rival, rounds=5, ours_counts=chains, rival_counts=chains, name="autograd"
     )
     assert torch.allclose(ours, theirs, rtol=1e-3, atol=1e-4 * float(theirs.abs().max()))
+
+
+def test_steps_of_langevin_on_modular_addition(side_by_side, quick):
+    """SGLD with batches of 512 at the paper's step and gamma, against a loop over a DataLoader as devinterp runs it."""
+    (posterior, model, x, labels), steps, step, gamma = _addition(quick, 1.0), 16 if quick else 64, 1e-3, 1.0
+    loader = DataLoader(TensorDataset(x, labels), batch_size=min(512, len(x)), shuffle=True)
+    start = [p.detach().clone() for p in model.parameters()]
+    how = Sgld(step=step, steps=steps, batch_size=512, every=steps)
+
+    def rival():
+        with torch.no_grad():
+            for p, at in zip(model.parameters(), start, strict=True):
+                p.copy_(at)
+        done = 0
+        while done < steps:
+            for inputs, targets in loader:
+                model.zero_grad()
+                functional.cross_entropy(model(inputs), targets).backward()
+                with torch.no_grad():
+                    for p, at in zip(model.parameters(), start, strict=True):
+                        pull = posterior.nbeta * p.grad + gamma * (p - at)
+                        p.add_(-0.5 * step * pull + math.sqrt(step) * torch.randn_like(p))
+                done += 1
+                if done == steps:
+                    break
+        away = [(p.detach() - at).square().sum() for p, at in zip(model.parameters(), start, strict=True)]
+        return float(torch.stack(away).sum())
+
+    (ours,), theirs = side_by_side(
+        lambda: run_sgld(posterior, how), rival, rounds=5, ours_counts=steps, rival_counts=steps, name="plain SGLD"
+    )
+    assert math.isclose(float(ours.squares.sum()), theirs, rel_tol=0.2 if quick else 0.05)

@@ -41,9 +41,11 @@ def check_fraction(name: str, value: object, *, closed: bool = False, error: typ
 
 
 def check_at_least(name: str, value: object, minimum: int, *, error: type[InputError] = InputError) -> None:
-    """Raise unless ``value`` is an integer of at least ``minimum``."""
+    """Raise unless ``value`` is an integer of at least ``minimum`` that counters of 63 bits can reach."""
     if isinstance(value, bool) or not isinstance(value, numbers.Integral) or value < minimum:
         raise error(f"{name} must be an integer >= {minimum}, got {value!r}")
+    if int(value) >> 63:
+        raise error(f"{name} must be an integer below 2^63, got {str(value)[:40]}")
 
 
 def parse_choice(name: str, value: str | _E, choices: type[_E], *, error: type[InputError] = InputError) -> _E:

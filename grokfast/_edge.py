@@ -65,7 +65,7 @@ def edge(function: Callable[_P, _R]) -> Callable[_P, _R]:
 def check_tensor(name: str, value: object) -> None:
     """Raise unless ``value`` is a dense tensor of real numbers that has values."""
     if not isinstance(value, Tensor):
-        raise InputError(f"{name} must be a tensor, got {_said(value)}")
+        raise InputError(f"{name} must be a tensor, got {said(value)}")
     if value.is_complex() or value.is_quantized:
         raise InputError(f"{name} must be a tensor of real numbers, got {value.dtype}")
     if value.layout is not torch.strided or value.is_meta:
@@ -75,7 +75,7 @@ def check_tensor(name: str, value: object) -> None:
 def check_tensors(name: str, value: object) -> None:
     """Raise unless ``value`` maps names to tensors as :func:`check_tensor` wants them."""
     if not isinstance(value, Mapping):
-        raise InputError(f"{name} must map names to tensors, got {_said(value)}")
+        raise InputError(f"{name} must map names to tensors, got {said(value)}")
     for key, tensor in value.items():
         check_tensor(f"{name}[{key!r}]", tensor)
 
@@ -102,19 +102,30 @@ def computable(values: Tensor) -> Tensor:
     return values if values.dtype in (torch.float32, torch.float64) else values.double()
 
 
-def _said(value: object) -> str:
+def rows(stack: Tensor) -> Tensor:
+    """``[E, ...]`` as ``[E, n]``, also with one number a member or without members."""
+    return stack.flatten(1) if stack.dim() > 1 else stack.unsqueeze(1)
+
+
+def said(value: object) -> str:
+    """A value and its type, as an error names them."""
     text = repr(value)
     return f"{text if len(text) <= 60 else text[:60] + '...'} of type {type(value).__name__}"
 
 
 def _check_of(hint: Any) -> Check:
     options = set(typing.get_args(hint)) if typing.get_origin(hint) in _UNIONS else {hint}
-    if type(None) in options:
-        options.remove(type(None))
-        inner = _array if options == _ARRAY_LIKE else _check_of(*options) if len(options) == 1 else _free
-        return lambda name, value: None if value is None else inner(name, value)
+    check = _check_among(options - {type(None)})
+    return (lambda name, value: None if value is None else check(name, value)) if type(None) in options else check
+
+
+def _check_among(options: set[Any]) -> Check:
     if options == _ARRAY_LIKE:
         return _array
+    if len(options) > 1:
+        other = _check_among(options - {Tensor}) if Tensor in options else _free
+        return lambda name, value: (check_tensor if isinstance(value, Tensor) else other)(name, value)
+    (hint,) = options
     if hint is Tensor:
         return check_tensor
     if typing.get_origin(hint) is Mapping:
@@ -132,37 +143,37 @@ def _free(name: str, value: object) -> None:
 
 def _number(name: str, value: object) -> None:
     if isinstance(value, bool | np.bool_) or not isinstance(value, numbers.Real) or math.isnan(value):
-        raise InputError(f"{name} must be a number, got {_said(value)}")
+        raise InputError(f"{name} must be a number, got {said(value)}")
 
 
 def _integer(name: str, value: object) -> None:
     if isinstance(value, bool | np.bool_) or not isinstance(value, numbers.Integral) or abs(int(value)) >> 63:
-        raise InputError(f"{name} must be an integer of at most 63 bits, got {_said(value)}")
+        raise InputError(f"{name} must be an integer of at most 63 bits, got {said(value)}")
 
 
 def _truth(name: str, value: object) -> None:
     if not isinstance(value, bool | np.bool_):
-        raise InputError(f"{name} must be True or False, got {_said(value)}")
+        raise InputError(f"{name} must be True or False, got {said(value)}")
 
 
 def _text(name: str, value: object) -> None:
     if not isinstance(value, str):
-        raise InputError(f"{name} must be a text, got {_said(value)}")
+        raise InputError(f"{name} must be a text, got {said(value)}")
 
 
 def _texts(name: str, value: object) -> None:
     if isinstance(value, str) or not isinstance(value, Sequence) or not all(isinstance(one, str) for one in value):
-        raise InputError(f"{name} must be a list of texts, got {_said(value)}")
+        raise InputError(f"{name} must be a list of texts, got {said(value)}")
 
 
 def _module(name: str, value: object) -> None:
     if not isinstance(value, nn.Module):
-        raise InputError(f"{name} must be a torch module, got {_said(value)}")
+        raise InputError(f"{name} must be a torch module, got {said(value)}")
 
 
 def _generator(name: str, value: object) -> None:
     if not isinstance(value, torch.Generator):
-        raise InputError(f"{name} must be a torch.Generator, got {_said(value)}")
+        raise InputError(f"{name} must be a torch.Generator, got {said(value)}")
 
 
 def _array(name: str, value: object) -> None:
@@ -170,9 +181,9 @@ def _array(name: str, value: object) -> None:
     try:
         found = np.asarray(value)
     except (TypeError, ValueError, RuntimeError) as error:
-        raise InputError(f"{name} must be an array of numbers, got {_said(value)}: {error}") from error
+        raise InputError(f"{name} must be an array of numbers, got {said(value)}: {error}") from error
     if found.dtype.kind not in "fiub" or (found.dtype.kind == "u" and found.size and found.max() >> 63):
-        raise InputError(f"{name} must be an array of real numbers, got {_said(value)}")
+        raise InputError(f"{name} must be an array of real numbers, got {said(value)}")
 
 
 _CHECKS: dict[type, Check] = {

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import re
 import sys
 import types
 from collections.abc import Callable, Iterator, Mapping
@@ -16,6 +17,7 @@ from grokfast.errors import ConfigError, InputError
 _K = TypeVar("_K", str, int)
 _T = TypeVar("_T")
 
+_MODULE = re.compile(r"[^\s./\\]+(\.[^\s./\\]+)*")
 _MAIN = ("__main__", "__mp_main__")
 
 
@@ -103,6 +105,10 @@ class References(Generic[_T]):
 
     def _imported(self, target: str, reference: str) -> Any:
         module, _, attribute = target.partition(":")
+        if not (_MODULE.fullmatch(module) and all(map(str.isidentifier, attribute.split(".")))):
+            raise self._missing(
+                f"{self._kind} {reference!r}: expected module:attribute, such as my_file:Name of my_file.py"
+            )
         found: Any = self._module(module, attribute, reference)
         for part in attribute.split("."):
             if not hasattr(found, part):
@@ -127,7 +133,7 @@ class References(Generic[_T]):
                 f"{said}there is no module {error.name} on the import path; call from the folder that holds "
                 f"{error.name}.py, add that folder to PYTHONPATH, or install the package"
             ) from error
-        except Exception as error:
+        except (Exception, SystemExit) as error:  # a script that ends itself ends its import alone
             raise self._missing(f"{said}module {name} cannot be imported: {type(error).__name__}: {error}") from error
 
 

@@ -13,6 +13,10 @@ class InputError(GrokfastError, ValueError):
     """An argument has the wrong value, shape or type."""
 
 
+class OptionError(InputError, TypeError):
+    """A function has no option of that name, or lacks one that it needs."""
+
+
 class ConfigError(InputError):
     """A configuration has an unknown key or a value out of range."""
 

@@ -1,4 +1,4 @@
-"""Progress of training: a bar on a terminal and in a notebook, a line now and then elsewhere."""
+"""Progress of training and measuring: a bar on a terminal and in a notebook, a line now and then elsewhere."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from threading import Lock
-from typing import Any
+from typing import Any, NamedTuple
 
 from rich.console import Console
 from rich.progress import (
@@ -24,6 +24,35 @@ from grokfast.training import StackState
 
 _LINE_EVERY = 10.0  # seconds
 _SHOWN_EVERY = 0.25  # seconds, in a notebook: each time is a message
+
+
+class NowAndThen:
+    """Lets a line through every ten seconds."""
+
+    def __init__(self) -> None:
+        self._last = time.monotonic()
+
+    def due(self, *, always: bool = False) -> bool:
+        """Whether it is time for the next line; ``always`` makes it so."""
+        now = time.monotonic()
+        if not always and now - self._last < _LINE_EVERY:
+            return False
+        self._last = now
+        return True
+
+
+class _Count(NamedTuple):
+    """What is counted: ``training: 3 of 10 member-epochs``."""
+
+    doing: str
+    total: int
+    what: str
+
+    def said(self, done: int) -> str:
+        return f"{self.doing}: {done} of {self.total} {self.what}"
+
+    def left(self, done: int, seconds: float) -> str:
+        return f"about {duration(seconds / max(done, 1) * (self.total - done))} left"
 
 
 class TrainingProgress:
@@ -65,44 +94,60 @@ def training_progress(total: int, console: Console | None = None) -> Iterator[Tr
         total: All member-epochs; with none there is nothing to show.
         console: Where; in a notebook its cell, and standard output otherwise.
     """
-    if total < 1:
-        yield TrainingProgress(lambda done, seconds: None)
-    elif console is None and (display := _notebook_display()) is not None:
-        with _in_notebook(total, display) as progress:
-            yield progress
-    else:
-        with _on_console(total, console or Console()) as progress:
-            yield progress
+    with count_progress("training", total, "member-epochs", console) as show:
+        yield TrainingProgress(show)
 
 
 @contextmanager
-def _on_console(total: int, console: Console) -> Iterator[TrainingProgress]:
+def count_progress(
+    doing: str, total: int, what: str, console: Console | None = None
+) -> Iterator[Callable[[int, float], None]]:
+    """Show how many of ``total`` there are while the context is open.
+
+    Args:
+        doing: A word for the work.
+        total: All; with none there is nothing to show.
+        what: What is counted.
+        console: Where; in a notebook its cell, and standard output otherwise.
+
+    Yields:
+        What is told how many are done, and the seconds since the start.
+    """
+    count = _Count(doing, total, what)
+    if total < 1:
+        yield lambda done, seconds: None
+    elif console is None and (display := _notebook_display()) is not None:
+        yield _in_notebook(count, display)
+    else:
+        with _on_console(count, console or Console()) as show:
+            yield show
+
+
+@contextmanager
+def _on_console(count: _Count, console: Console) -> Iterator[Callable[[int, float], None]]:
     if not console.is_terminal:
-        yield TrainingProgress(_lines(total, lambda text: console.print(text, highlight=False)))
+        yield _lines(count, lambda text: console.print(text, highlight=False))
         return
     columns = (
         TextColumn("{task.description}"),
         BarColumn(),
         MofNCompleteColumn(),
-        TextColumn("member-epochs"),
+        TextColumn(count.what),
         TimeElapsedColumn(),
         TextColumn("left:"),
         TimeRemainingColumn(),
     )
     with Progress(*columns, console=console) as bar:
-        task = bar.add_task("training", total=total)
-        yield TrainingProgress(lambda done, seconds: bar.update(task, completed=done))
+        task = bar.add_task(count.doing, total=count.total)
+        yield lambda done, seconds: bar.update(task, completed=done)
 
 
-def _lines(total: int, write: Callable[[str], None]) -> Callable[[int, float], None]:
-    last = 0.0
+def _lines(count: _Count, write: Callable[[str], None]) -> Callable[[int, float], None]:
+    pace = NowAndThen()
 
     def show(done: int, seconds: float) -> None:
-        nonlocal last
-        if seconds - last >= _LINE_EVERY:
-            last = seconds
-            left = seconds / done * (total - done)
-            write(f"training: {done} of {total} member-epochs, about {left:.0f} s left")
+        if pace.due():
+            write(f"{count.said(done)}, {count.left(done, seconds)}")
 
     return show
 
@@ -132,22 +177,21 @@ class _Html:
         return self._html
 
 
-def _bar(done: int, total: int, seconds: float) -> _Html:
-    end = f"{duration(seconds)}" if done >= total else f"about {duration(seconds / max(done, 1) * (total - done))} left"
-    text = f"training: {done} of {total} member-epochs, {end}"
-    return _Html(f'<progress value="{done}" max="{total}"></progress> {text}', text)
+def _bar(count: _Count, done: int, seconds: float) -> _Html:
+    end = duration(seconds) if done >= count.total else count.left(done, seconds)
+    text = f"{count.said(done)}, {end}"
+    return _Html(f'<progress value="{done}" max="{count.total}"></progress> {text}', text)
 
 
-@contextmanager
-def _in_notebook(total: int, display: Callable[..., Any]) -> Iterator[TrainingProgress]:
+def _in_notebook(count: _Count, display: Callable[..., Any]) -> Callable[[int, float], None]:
     """A bar in the cell's output, updated in place; it needs no widgets and stays readable in a saved notebook."""
-    shown = display(_bar(0, total, 0.0), display_id=True)
+    shown = display(_bar(count, 0, 0.0), display_id=True)
     last = 0.0
 
     def show(done: int, seconds: float) -> None:
         nonlocal last
-        if seconds - last >= _SHOWN_EVERY or done >= total:
+        if seconds - last >= _SHOWN_EVERY or done >= count.total:
             last = seconds
-            shown.update(_bar(done, total, seconds))
+            shown.update(_bar(count, done, seconds))
 
-    yield TrainingProgress(show)
+    return show

@@ -23,7 +23,7 @@ SETTLED = "settled_runs"
 BOUNDS = "bounds"
 """All rows with all learning times: of runs that still rose their lower bounds, which ``runs`` leaves empty."""
 
-_TIMES = ("t_train", "t_test", "t_grok")
+_TIMES = ("t_train", "t_test", "t_grok", "plateau_end")
 
 
 def select(rows: Rows, columns: Sequence[str], query: str) -> Any:

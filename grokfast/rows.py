@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
 
 from grokfast.errors import StoreError
@@ -44,6 +44,37 @@ def row_of(record: Mapping[str, Any]) -> dict[str, Any]:
             taken.add(free.lower())
             row[free] = value
     return {name: _cell(value) for name, value in row.items()}
+
+
+def join_names(rows: Sequence[dict[str, Any]], fields_of: Callable[[str], Collection[str]]) -> None:
+    """Let every column of rows of several tasks be one thing under one name, in place.
+
+    A name that is a field of one task and was measured in runs of another is ``measured_<name>`` there; names that
+    differ in case alone, which SQL cannot tell apart, are one column, as one field of two tasks is.
+
+    Args:
+        rows: As :func:`row_of` makes them.
+        fields_of: The names of the fields of a run's task, by the run's key.
+    """
+    kinds: dict[tuple[str, frozenset[str]], list[dict[str, Any]]] = {}
+    for row in rows:
+        kinds.setdefault((row["task"], frozenset(row)), []).append(row)
+    if len({task for task, _ in kinds}) < 2:
+        return
+    fields = {kind: set(fields_of(alike[0]["key"])) for kind, alike in kinds.items()}
+    of_tasks = {name.lower() for kind in kinds for name in kind[1] & fields[kind]}
+    spelled: dict[str, str] = {}
+    for kind, alike in kinds.items():
+        new = {}
+        for name in alike[0]:
+            measured = name not in fields[kind] and name.lower() in of_tasks
+            free = f"measured_{name}" if measured else name
+            new[name] = spelled.setdefault(free.lower(), free)
+        if any(name != other for name, other in new.items()):
+            for row in alike:
+                values = [(new[name], value) for name, value in row.items()]
+                row.clear()
+                row.update(values)
 
 
 def regime_of(summary: Mapping[str, Any]) -> str:

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import importlib.util
-import json
 import shutil
 import tempfile
 import weakref
-from collections.abc import Iterator, Sequence
-from functools import cached_property
+from collections.abc import Collection, Iterator, Sequence
+from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,19 +19,18 @@ from torch import nn
 from grokfast._html import heading, lines, table
 from grokfast._plots import plot_with
 from grokfast.errors import InputError, StoreError
+from grokfast.kept import kept_columns, kept_entries, kept_measures
 from grokfast.measures import Column
 from grokfast.models import Params
 from grokfast.overview import overview
 from grokfast.query import export, select
-from grokfast.rows import ROWS, regime_in, row_of, summary_of
+from grokfast.rows import ROWS, join_names, regime_in, row_of, summary_of
 from grokfast.store import (
     Store,
     derived_damage,
     derived_keys,
-    derived_names,
     indexed_rows,
     packed_files,
-    read_derived,
     unpack,
 )
 from grokfast.tasks import Split, fresh_module, load_parameters
@@ -41,12 +39,7 @@ from grokfast.training import SCHEMA, RunConfig, config_of
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-KEPT_COLUMNS = "columns"
-"""In a kept measure of an end model, the meaning of its columns, as JSON; no measure may be called so."""
-
 _SHOWN = 20  # rows in a notebook
-
-_MEASURED = ("scalars", "measure-")  # names of entries with measures of end models; the first is an early version's
 
 
 class Run:
@@ -228,7 +221,7 @@ class RunTable:
         kinds = {(row["task"], frozenset(row)): row["key"] for row in reversed(self.rows)}
         found: dict[str, Column] = {}
         for key in reversed(kinds.values()):
-            for values in [*self.store.record(key).get("columns", ()), *_kept_columns(self.store, key)]:
+            for values in [*self.store.record(key).get("columns", ()), *kept_columns(self.store, key)]:
                 column = Column.from_dict(values)
                 found.setdefault(column.name, column)
         return found
@@ -239,6 +232,8 @@ class RunTable:
         Raises:
             InputError: If the condition is no valid SQL on these columns.
         """
+        if not condition.strip():
+            raise InputError(f"a condition must be SQL such as 'w0 < 1 AND groks', got {condition!r}")
         if not self.rows:
             return self
         # Only the columns that the condition mentions are handed over: that is what takes the time.
@@ -260,6 +255,8 @@ class RunTable:
             return self
         rows = {row["key"]: row for row in self.rows}
         keys = self.sql(f"SELECT key FROM runs ORDER BY {order}").fetchall()
+        if len(keys) != len(rows):
+            raise InputError(f"an order must keep all {len(rows)} runs, but {order!r} keeps {len(keys)} of them")
         return RunTable(self.store, [rows[key] for (key,) in keys], self.damaged)
 
     def export(self, file: str | Path) -> None:
@@ -338,10 +335,18 @@ def load(folder: str | Path, *, verify: bool = True) -> RunTable:
     for row in rows:
         if row["key"] in measured:
             row |= kept_measures(store, row["key"])
-            entries = _kept_entries(store, row["key"])
+            entries = kept_entries(store, row["key"])
             damaged += [found for entry in entries if (found := derived_damage(store, row["key"], entry))]
+    join_names(rows, partial(_task_fields, store))
     rows.sort(key=lambda row: (row["task"], row["weight_decay"], row["batch_size"], row["w0"], row["seed"]))
     return RunTable(store, rows, damaged)
+
+
+def _task_fields(store: Store, key: str) -> Collection[str]:
+    try:
+        return frozenset(store.record(key)["config"]["task"])
+    except StoreError:  # damaged since the index was made: it is named where it is read
+        return ()
 
 
 def _unpacked(files: Sequence[Path]) -> Store:
@@ -351,34 +356,3 @@ def _unpacked(files: Sequence[Path]) -> Store:
     for file in files:
         unpack(file, root)
     return store
-
-
-def kept_measures(store: Store, key: str, but: str = "") -> dict[str, float | None]:
-    """Measures of a stored end model that have been taken and kept, by column; None where one is not finite.
-
-    Args:
-        store: The store.
-        key: The run.
-        but: Name of an entry that is left out.
-    """
-    found: dict[str, float | None] = {}
-    for entry in _kept_entries(store, key):
-        if entry != but:
-            scalars = read_derived(store, key, entry, None) or {}
-            found |= {column: _finite(value) for column, value in scalars.items() if column != KEPT_COLUMNS}
-    return found
-
-
-def _kept_columns(store: Store, key: str) -> list[dict[str, Any]]:
-    """What the kept measures of a stored end model mean."""
-    entries = [read_derived(store, key, entry, None) or {} for entry in _kept_entries(store, key)]
-    texts = [entry[KEPT_COLUMNS].tobytes() for entry in entries if KEPT_COLUMNS in entry]
-    return [values for text in texts for values in json.loads(text)]
-
-
-def _kept_entries(store: Store, key: str) -> list[str]:
-    return [entry for entry in derived_names(store, key) if entry.startswith(_MEASURED) and "@" not in entry]
-
-
-def _finite(value: NDArray[Any]) -> float | None:
-    return float(value) if np.isfinite(value) else None

@@ -6,10 +6,9 @@ import warnings
 from collections.abc import Callable, Collection, Sequence
 from contextlib import ExitStack
 from pathlib import Path
-from threading import Event
+from typing import Unpack
 
-import torch
-
+from grokfast._options import takes_options
 from grokfast.observe import Observer
 from grokfast.progress import training_progress
 from grokfast.runs import RunTable, load
@@ -17,21 +16,12 @@ from grokfast.store import Store
 from grokfast.training import RunConfig, StackState
 from grokfast.training import train_runs as train_missing
 from grokfast.training.stored import united
-from grokfast.training.train import to_train
+from grokfast.training.train import TrainOptions, to_train
 
 
+@takes_options
 def train_runs(
-    configs: Sequence[RunConfig],
-    folder: str | Path | Store,
-    *,
-    force: bool = False,
-    threads: int = 1,
-    observers: Sequence[Observer] = (),
-    device: str | torch.device = "cpu",
-    on_epoch: Callable[[StackState], None] | None = None,
-    progress: bool = False,
-    keep_state: bool = False,
-    stop: Event | None = None,
+    configs: Sequence[RunConfig], folder: str | Path | Store, *, progress: bool = False, **options: Unpack[TrainOptions]
 ) -> RunTable:
     """Train every configuration that the folder does not hold yet, in stacks, and return the table of all of them.
 
@@ -41,13 +31,14 @@ def train_runs(
     Args:
         configs: Any mixture; those that can share a stack do. Those that differ in their looks alone are one run.
         folder: Where runs lie; it is made where it is missing.
+        progress: Show a bar, on a terminal and in a notebook, and a line now and then elsewhere.
         force: Train also what the folder holds already.
         threads: Stacks trained at the same time. What a run learns does not depend on it.
         observers: Measures of your own.
         device: ``"cpu"`` or a CUDA device.
         on_epoch: Called after every epoch of every stack, from its thread; it must change nothing.
-        progress: Show a bar, on a terminal and in a notebook, and a line now and then elsewhere.
         keep_state: Keep the end states of the runs, so that runs of more epochs can go on from them.
+        save_every: Seconds between saves of a stack in training.
         stop: When set, every stack ends after the epoch in hand, with its state saved; the same call goes on there.
 
     Returns:
@@ -61,22 +52,12 @@ def train_runs(
     """
     store = folder if isinstance(folder, Store) else Store(folder)
     with ExitStack() as shown:
-        callback = on_epoch
         if progress:
-            total = _member_epochs(configs, store, observers, force=force)
+            total = _member_epochs(configs, store, options["observers"], force=options["force"])
             bar = shown.enter_context(training_progress(total))
-            callback = bar if on_epoch is None else _both(bar, on_epoch)
-        train_missing(
-            configs,
-            store,
-            force=force,
-            threads=threads,
-            observers=observers,
-            device=device,
-            on_epoch=callback,
-            keep_state=keep_state,
-            stop=stop,
-        )
+            on_epoch = options["on_epoch"]
+            options["on_epoch"] = bar if on_epoch is None else _both(bar, on_epoch)
+        train_missing(configs, store, **options)
     return only(load(store.root), {config.key for config in configs})
 
 

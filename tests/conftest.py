@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
+import ctypes
+import gc
 import importlib.machinery
 import importlib.util
 import os
@@ -20,6 +23,12 @@ from grokfast.store import Store
 from grokfast.tasks import Ising, ModularAddition
 from grokfast.training import RunConfig, train_runs
 
+with contextlib.suppress(ModuleNotFoundError):  # a call that takes long says that the machine is busy
+    import hypothesis
+
+    hypothesis.settings.register_profile("no clock", deadline=None)
+    hypothesis.settings.load_profile("no clock")
+
 CHECKOUT = Path(__file__).resolve().parents[1]
 
 NEEDS = {
@@ -34,7 +43,7 @@ NEEDS = {
     "CHROMIUM": "chromium or google-chrome on the path",
     "FULL DISK": "Linux and the right to mount a tmpfs (root)",
     "BITS NOT COMPARED": "the torch of constraints.txt on a CPU that tests/training/pinned_bits.json names",
-    "resident memory": "Linux with /proc/self/clear_refs",
+    "resident memory": "Linux with the GNU C library and /proc/self/clear_refs",
     "nngeometry and backpack": "pip install '.[bench]'",
 }
 """What a skipped test needs, by a part of its reason."""
@@ -75,6 +84,21 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
 @pytest.fixture(autouse=True)
 def _one_thread() -> None:
     torch.set_num_threads(1)
+
+
+@pytest.fixture
+def resident() -> Callable[[], int]:
+    """Tells the bytes of memory that the process has, once all is given back that can be."""
+    library = ctypes.CDLL(None)
+    if not hasattr(library, "malloc_trim"):
+        pytest.skip("resident memory is not known: no malloc_trim in the C library")
+
+    def now() -> int:
+        gc.collect()
+        library.malloc_trim(0)
+        return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGESIZE")
+
+    return now
 
 
 @pytest.fixture(scope="session")

@@ -12,6 +12,7 @@ from grokfast.endmodel import (
     compare_runs,
     end_fisher,
     end_gradients,
+    end_llc,
     end_measures,
     end_params,
     end_pruning,
@@ -23,7 +24,7 @@ from grokfast.endmodel import (
 )
 from grokfast.errors import InputError
 from grokfast.measures import gini
-from grokfast.observe import measure
+from grokfast.observe import LlcMeasure, measure
 from grokfast.pruning import Scheme, measure_pruning
 
 
@@ -191,3 +192,13 @@ def test_arrays_of_stored_end_models(run):
     np.testing.assert_array_equal(found["pruning_accuracy"], run.arrays["pruning_accuracy"])
     np.testing.assert_array_equal(found["pruning_fractions"], run.arrays["pruning_fractions"])
     assert measure_arrays(run, "norms") == {}
+
+
+def test_coefficients_of_an_end_model_have_traces(run):
+    """The numbers of the measure, which keeps them alone."""
+    found = end_llc(run, (0.1, 0.3))
+    kept = measure_run(run, LlcMeasure(rhos=(0.1, 0.3)))
+    for one, suffix in zip(found, ("", "_rho_0_3"), strict=True):
+        assert one.value == one.trace.mean() == kept[f"llc{suffix}"]
+        assert one.standard_error == kept[f"llc_error{suffix}"]
+        assert len(one.plot().axes[0].lines) >= 5

@@ -6,7 +6,7 @@ import pytest
 
 from grokfast.errors import InputError, StoreError
 from grokfast.query import export, mixed_columns, select
-from grokfast.rows import row_of
+from grokfast.rows import join_names, row_of
 
 ROWS = [
     {"key": "a", "w0": 0.5, "dead": 3, "groks": True, "size": "small"},
@@ -51,6 +51,13 @@ def test_truth_values_among_numbers_are_numbers():
         ("SELECT CAST(key AS INTEGER) FROM runs", "Could not convert string 'a'"),
         ("SELECT * FROM runs WHERE size > 3", "column size is text here"),
         ("", "got nothing"),
+        ("SELECT 1) AS t; DROP TABLE runs; (", "syntax error"),
+        ("SELECT * FROM query('DROP TABLE runs')", "single SELECT"),
+        ("SELECT * FROM 'https://example.com/x.csv'", "disabled"),
+        ("SELECT * FROM sniff_csv('{folder}/secret.csv')", "disabled"),
+        ("SELECT * FROM sqlite_scan('{folder}/x.db', 't')", "disabled"),
+        ("CALL pragma_version()", "one SELECT statement, got CALL"),
+        ("SELECT getenv('HOME')", "getenv"),
     ],
 )
 def test_what_is_refused(query, words, tmp_path):
@@ -122,3 +129,26 @@ def test_settled_runs_leave_out_those_that_still_rose():
     assert select(rows, names, "SELECT max(t_grok) FROM bounds").fetchall() == [(500,)]
     without = [{"t_grok": 10}]
     assert select(without, ["t_grok"], "SELECT t_grok FROM settled_runs").fetchall() == [(10,)]
+
+
+def test_columns_of_several_tasks_are_one_thing_under_one_name():
+    rows = [
+        {"key": "a", "task": "one", "depth": 3, "rank": 1.5},
+        {"key": "b", "task": "other", "Depth": 4, "Rank": 2.5, "width": 7},
+        {"key": "c", "task": "third", "depth": 0.25, "W": 9.0, "WIDTH": 8},
+    ]
+    fields = {"a": ["name", "depth"], "b": ["name", "Depth", "width"], "c": ["name"]}
+    join_names(rows, fields.__getitem__)
+    assert rows == [
+        {"key": "a", "task": "one", "depth": 3, "rank": 1.5},
+        {"key": "b", "task": "other", "depth": 4, "rank": 2.5, "width": 7},
+        {"key": "c", "task": "third", "measured_depth": 0.25, "W": 9.0, "measured_WIDTH": 8},
+    ]
+    names = list(dict.fromkeys(name for row in rows for name in row))
+    assert select(rows, names, "SELECT DEPTH FROM runs ORDER BY key").fetchall() == [(3,), (4,), (None,)]
+
+
+def test_columns_of_one_task_stay():
+    rows = [{"key": "a", "task": "one", "depth": 3}, {"key": "b", "task": "one", "depth": 4, "Rank": 1.0}]
+    join_names(rows, lambda key: pytest.fail("no record is read"))
+    assert list(rows[1]) == ["key", "task", "depth", "Rank"]

@@ -32,6 +32,18 @@ def test_where(runs_folder):
         table.where("w0 > 100").sql("SELECT 1")
 
 
+@pytest.mark.parametrize("condition", ["", "  "])
+def test_an_empty_condition_is_refused(runs_folder, condition):
+    with pytest.raises(InputError, match="a condition must be SQL such as"):
+        load(runs_folder).where(condition)
+
+
+def test_an_order_keeps_all_runs(runs_folder):
+    table = load(runs_folder)
+    with pytest.raises(InputError, match=rf"must keep all {len(table)} runs, but 'w0 LIMIT 1' keeps 1"):
+        table.sort("w0 LIMIT 1")
+
+
 def test_model_answers_as_the_stack_did(runs_folder):
     for run in load(runs_folder):
         model, split = run.model(), run.data()

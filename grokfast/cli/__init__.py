@@ -73,14 +73,16 @@ def main(arguments: Sequence[str] | None = None) -> None:
         raise _failed(f"not enough memory: {error or 'an allocation failed'}") from None
     except OSError as error:  # a file or folder that the user named
         place = "" if error.filename is None else f": {str(error.filename)[:200]}"
-        raise _failed(f"{error.strerror or error}{place}") from None
+        raise _failed(f"{error.strerror or error or type(error).__name__}{place}") from None
     except Exception as error:
         print(_report_bug(error, chosen), file=sys.stderr)
         raise SystemExit(_BUG) from None
 
 
 def _print_anything() -> None:
-    """Characters that the terminal's encoding lacks are printed as question marks instead of ending the command."""
+    """What the terminal's encoding lacks is printed as question marks, and what has nowhere to go (``>&-``) nowhere."""
+    sys.stdout = sys.stdout or open(os.devnull, "w")  # noqa: SIM115
+    sys.stderr = sys.stderr or open(os.devnull, "w")  # noqa: SIM115
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="replace")

@@ -12,7 +12,7 @@ import torch
 import tyro
 
 from grokfast.errors import NativeError
-from grokfast.ops._native import native, native_mode
+from grokfast.ops import native, native_mode
 
 _PACKAGES = ("torch", "numpy", "numba", "scipy", "duckdb", "safetensors", "matplotlib", "tyro", "rich")
 
@@ -82,7 +82,7 @@ def _cuda(core: ModuleType | None, advice: list[str]) -> None:
 def _numba(advice: list[str]) -> None:
     import numba
 
-    from grokfast.ising._jit import cache_folder
+    from grokfast.ising.jit import cache_folder
 
     config: Any = numba.config
     folder = cache_folder()

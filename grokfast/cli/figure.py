@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Annotated
 
 import tyro
+from matplotlib.figure import Figure
 
 from grokfast.cli.common import Runs, load_runs
 from grokfast.cli.progress import make_console
@@ -30,6 +31,8 @@ def figure(
     where: str = "",
     out: Path | None = None,
     formats: Annotated[tuple[str, ...], tyro.conf.arg(name="format")] = ("svg", "png"),
+    size: str = "page",
+    style: str | None = None,
 ) -> None:
     """Draw a figure from a folder of runs, as SVG and PNG or as asked for; without a name, list them all.
 
@@ -39,16 +42,19 @@ def figure(
         where: Further SQL condition on the runs.
         out: Folder of the pictures; RUNS/figures by default.
         formats: svg, png, pdf or eps; several are separated by blanks.
+        size: page (180 mm wide at most), column (85 mm, of figures with one or two panels beside each other) or slide.
+        style: A Matplotlib style on top of ours, by name or file; matplotlibrc for your own settings.
     """
     if not name:
         _list(folder)
         return
     if name == ALL:
-        _draw_all(load_runs(folder), where, out or folder / "figures", formats)
+        _draw_all(draw_all(load_runs(folder), where or None, size=size, sheet=style), folder, out, formats)
         return
     spec = find_figure(name)
     table = load_runs(folder) if spec.needs_runs else RunTable(Store(folder), [], [])
-    for file in save(draw(name, table, where or None), out or folder / "figures", spec.name, formats):
+    drawn = draw(name, table, where or None, size=size, sheet=style)
+    for file in save(drawn, out or folder / "figures", spec.name, formats):
         print(f"figure: {file.resolve()}")
 
 
@@ -64,14 +70,16 @@ def _list(folder: Path) -> None:
     make_console().print(listing(_table(folder)))
 
 
-def _draw_all(table: RunTable, where: str, out: Path, formats: tuple[str, ...]) -> None:
+def _draw_all(
+    figures: Iterable[tuple[str, Figure | str]], folder: Path, out: Path | None, formats: tuple[str, ...]
+) -> None:
     drawn = 0
-    for name, found in draw_all(table, where or None):
+    for name, found in figures:
         if isinstance(found, str):
             print(f"{name}: left out: {found}", file=sys.stderr)
             continue
         drawn += 1
-        for file in save(found, out, name, formats):
+        for file in save(found, out or folder / "figures", name, formats):
             print(f"figure: {file.resolve()}")
     if not drawn:
-        raise MissingRunsError(f"{table.store.root} has the runs of no figure; `grokfast figure` lists what each needs")
+        raise MissingRunsError(f"{folder} has the runs of no figure; `grokfast figure` lists what each needs")

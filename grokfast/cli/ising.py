@@ -5,8 +5,9 @@ from __future__ import annotations
 import time
 import warnings
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
 import tyro
 from rich.console import Console
@@ -15,23 +16,62 @@ from rich.table import Table
 from grokfast.cli.progress import make_console
 from grokfast.errors import ConfigError
 
+_Flat = tyro.conf.arg(name="")
+
 
 def main(arguments: Sequence[str]) -> None:
     """The command."""
     tyro.cli(ising, args=list(arguments), prog="grokfast ising")
 
 
+@dataclass(frozen=True)
+class Sampled:
+    """How many lattices are swept, how often, and where from.
+
+    Attributes:
+        measurements: Of each replica at each temperature of a scan.
+        replicas: Of each temperature of a scan; a quench averages over 4 times as many.
+        sweeps: Of a quench.
+        seed: The same seed gives the same numbers.
+        threads: At most this many; 0 is one per core.
+    """
+
+    measurements: int = 500
+    replicas: int = 4
+    sweeps: int = 1000
+    seed: int = 0
+    threads: int = 0
+
+    @property
+    def at_most(self) -> int | None:
+        """Threads as the sampler takes them."""
+        if self.threads < 0:
+            raise ConfigError(f"threads must be at least 1, or 0 for one per core, got {self.threads}")
+        return self.threads or None
+
+
+@dataclass(frozen=True)
+class Move:
+    """How spins move after a quench.
+
+    Attributes:
+        dynamics: Of a quench: glauber, or metropolis, which in checkerboard order does not coarsen as t^(1/2).
+        order: Of a quench: checkerboard, or random sites as the master equation has them, much slower.
+    """
+
+    dynamics: Literal["glauber", "metropolis"] = "glauber"
+    order: Literal["checkerboard", "random"] = "checkerboard"
+
+
+_MOVE, _SAMPLED = Move(), Sampled()
+
+
 def ising(
     L: tuple[int, ...] = (16, 32, 64),
     T: str = "1.5:3.5:40",
     quench: bool = False,
-    dynamics: Literal["glauber", "metropolis"] = "glauber",
-    order: Literal["checkerboard", "random"] = "checkerboard",
-    measurements: int = 500,
-    replicas: int = 4,
-    sweeps: int = 1000,
-    seed: int = 0,
-    threads: int = 0,
+    move: Annotated[Move, _Flat] = _MOVE,
+    sampled: Annotated[Sampled, _Flat] = _SAMPLED,
     out: Path = Path("grokfast-ising"),
 ) -> None:
     """The phase transition: a table and a figure with the exact curves, Tc, two exponents; or domains after a quench.
@@ -43,27 +83,19 @@ def ising(
         L: Sides of the lattices; a quench takes the first, at least 256 is good.
         T: Temperatures: first:last:how many, or numbers with commas between; a quench takes one, by default 0.
         quench: Show domains that grow after a quench from random spins instead.
-        dynamics: Of a quench: glauber, or metropolis, which in checkerboard order does not coarsen as t^(1/2).
-        order: Of a quench: checkerboard, or random sites as the master equation has them, much slower.
-        measurements: Of each replica at each temperature of a scan.
-        replicas: Of each temperature of a scan; a quench averages over 4 times as many.
-        sweeps: Of a quench.
-        seed: The same seed gives the same numbers.
-        threads: At most this many; 0 is one per core.
+        move: How spins move after a quench.
+        sampled: How much is sampled.
         out: Folder for the table and the figure.
     """
-    if threads < 0:
-        raise ConfigError(f"threads must be at least 1, or 0 for one per core, got {threads}")
     if not L:
         raise ConfigError("L must name at least one size")
     started = time.perf_counter()
     console = make_console()
-    used = None if threads == 0 else threads
     if quench:
         temperature = 0.0 if T == "1.5:3.5:40" else _single(T)
-        files = _quench(console, L[0], temperature, sweeps, 4 * replicas, dynamics, order, seed, used, out)
+        files = _quench(console, L[0], temperature, move, sampled, out)
     else:
-        files = _scan(console, L, temperatures_of(T), replicas, measurements, seed, used, out)
+        files = _scan(console, L, temperatures_of(T), sampled, out)
     console.print(f"took {time.perf_counter() - started:.0f} s")
     for file in files:
         console.print(f"wrote {file.resolve()}", soft_wrap=True)
@@ -103,16 +135,7 @@ def _single(text: str) -> float:
     return values[0]
 
 
-def _scan(
-    console: Console,
-    L: tuple[int, ...],
-    temperatures: list[float],
-    replicas: int,
-    measurements: int,
-    seed: int,
-    threads: int | None,
-    out: Path,
-) -> list[Path]:
+def _scan(console: Console, L: tuple[int, ...], temperatures: list[float], sampled: Sampled, out: Path) -> list[Path]:
     from grokfast.ising.estimates import UnreliableErrorWarning
     from grokfast.ising.exact import critical_temperature
     from grokfast.ising.scan import temperature_scan
@@ -123,10 +146,10 @@ def _scan(
         scan = temperature_scan(
             L,
             temperatures,
-            seed=seed,
-            replicas=replicas,
-            measurements=measurements,
-            threads=threads,
+            seed=sampled.seed,
+            replicas=sampled.replicas,
+            measurements=sampled.measurements,
+            threads=sampled.at_most,
             step=lambda what: status.update(f"sampling {what}"),
         )
     rows = scan.rows()
@@ -173,31 +196,21 @@ def _with_error(value: float, error: float) -> str:
     return f"{value:.{digits}f}({round(error * 10**digits)})"
 
 
-def _quench(
-    console: Console,
-    L: int,
-    temperature: float,
-    sweeps: int,
-    replicas: int,
-    dynamics: str,
-    order: str,
-    seed: int,
-    threads: int | None,
-    out: Path,
-) -> list[Path]:
+def _quench(console: Console, L: int, temperature: float, move: Move, sampled: Sampled, out: Path) -> list[Path]:
     from grokfast.ising.quench import quench
     from grokfast.ising.scan_pictures import plot_quench
 
+    replicas = 4 * sampled.replicas
     with console.status("sweeping"):
         result = quench(
             L,
             temperature,
-            sweeps=sweeps,
+            sweeps=sampled.sweeps,
             replicas=replicas,
-            dynamics=dynamics,
-            order=order,
-            seed=seed,
-            threads=threads,
+            dynamics=move.dynamics,
+            order=move.order,
+            seed=sampled.seed,
+            threads=sampled.at_most,
         )
     table = Table(box=None, pad_edge=False)
     for head in ("sweeps", "domain size"):

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Annotated
 
 import tyro
-from rich.console import Console
 
 from grokfast._checks import check_at_least
 from grokfast.cli.common import Runs
@@ -16,11 +15,10 @@ from grokfast.cli.progress import make_console
 from grokfast.endmodel import LLC
 from grokfast.errors import ConfigError, InputError, MissingRunsError
 from grokfast.observe import find_measure
+from grokfast.progress import count_progress
 from grokfast.runs import Run, load
 from grokfast.sweep.measuring import measure_runs, measure_stored
 from grokfast.sweep.options import Carried
-
-_LINE_EVERY = 10.0  # seconds
 
 
 def main(arguments: Sequence[str]) -> None:
@@ -64,20 +62,25 @@ def measure(
     runs = list(table.where(where) if where else table)
     if not runs:
         raise MissingRunsError(f"{folder} has no finished runs{f' with {where}' if where else ''} to measure")
-    progress = _Progress(console, len(runs))
-    if remote or workers != 1:
-        _on_workers(runs, names, progress, carried, threads)
-    else:
-        for k, run in enumerate(runs, 1):
-            measure_stored(str(run.store.root), run.key, names, threads)
-            progress.tell(k)
+    started = time.perf_counter()
+    with count_progress("measuring", len(runs), "runs", console) as show:
+
+        def tell(done: int) -> None:
+            show(done, time.perf_counter() - started)
+
+        if remote or workers != 1:
+            _on_workers(runs, names, tell, carried, threads)
+        else:
+            for k, run in enumerate(runs, 1):
+                measure_stored(str(run.store.root), run.key, names, threads)
+                tell(k)
     console.print(f"measured {len(runs)} runs in {folder.resolve()}")
 
 
 def _on_workers(
     runs: Sequence[Run],
     names: Sequence[str],
-    progress: _Progress,
+    tell: Callable[[int], None],
     carried: Carried,
     threads: int,
 ) -> None:
@@ -86,25 +89,10 @@ def _on_workers(
         names,
         carried,
         threads=threads,
-        tell=lambda report: progress.tell(len(report.done) + len(report.failed)),
+        tell=lambda report: tell(len(report.done) + len(report.failed)),
     )
     if report.failed:
         key, why = next(iter(report.failed.items()))
         raise InputError(f"{len(report.failed)} of {len(runs)} runs could not be measured; the first, {key}: {why}")
     if report.stopped:
         raise InputError(f"stopped by {report.stopped} after {len(report.done)} of {len(runs)} runs; they are kept")
-
-
-class _Progress:
-    """A line now and then."""
-
-    def __init__(self, console: Console, total: int) -> None:
-        self._console, self._total = console, total
-        self._last = self._started = time.perf_counter()
-
-    def tell(self, done: int) -> None:
-        now = time.perf_counter()
-        if now - self._last >= _LINE_EVERY:
-            self._last = now
-            left = (now - self._started) / done * (self._total - done)
-            self._console.print(f"measured {done} of {self._total} runs, about {left / 60:.0f} min left")

@@ -31,7 +31,6 @@ from grokfast.reproduce import (
     places,
     stages_of,
     with_llc,
-    write_beyond,
 )
 from grokfast.reproduce import reproduce as carry_out
 from grokfast.store import Store
@@ -46,7 +45,7 @@ class Wanted:
 
     Attributes:
         only: Claims, figures and studies, such as C1 fig05c; everything of the paper if none is named.
-        beyond: The experiments past the paper too: their runs, then answers and figures beside the page.
+        beyond: The experiments past the paper too: their runs, answers and figures, and a chapter on the page.
         llc: The local learning coefficient too, of the runs of figures 15 to 17 and 19: minutes a run.
     """
 
@@ -118,7 +117,7 @@ def reproduce(
         return
     command = shlex.join(["grokfast", "reproduce", "--size", size_name, *wanted.options])
     with ReproduceDisplay(console, parts) as display:
-        result = carry_out(stages, folder, size_name, command, carried, display)
+        result = carry_out(stages, folder, size_name, command, carried, display, beyond=wanted.beyond)
     for key, reason in result.failed.items():
         console.print(f"failed: {key}: {reason}", soft_wrap=True)
     if result.page is None:
@@ -128,8 +127,8 @@ def reproduce(
     _tell_ledger(console, result.values)
     console.print(f"summaries: {result.summaries.resolve()}", soft_wrap=True)
     console.print(f"page: {result.page.resolve()}", soft_wrap=True)
-    if wanted.beyond:
-        console.print(f"past the paper: {write_beyond(folder)[0].resolve()}", soft_wrap=True)
+    if result.beyond is not None:
+        console.print(f"past the paper: {result.beyond.resolve()}", soft_wrap=True)
 
 
 def _parts(stages: Sequence[Stage], folder: Path, carried: Carried) -> list[PartCost]:

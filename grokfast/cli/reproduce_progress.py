@@ -11,10 +11,10 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn
 
 from grokfast._words import duration
+from grokfast.progress import NowAndThen
 from grokfast.reproduce import PartCost
 from grokfast.sweep import Outcome, Plan
 
-_LINE_EVERY = 10.0  # seconds
 _TELLING = 5.0  # seconds of work from which its pace says more than the measurement before
 
 
@@ -36,7 +36,7 @@ class ReproduceDisplay:
         self._spent, self._expected = 0.0, 0.0  # of ended parts: seconds, and what they were measured to take
         self._part = ""
         self._training = _Training()
-        self._last = 0.0
+        self._pace = NowAndThen()
         self._lock = Lock()
         self._bars: Progress | None = None
         self._tasks: dict[str, TaskID] = {}
@@ -86,9 +86,7 @@ class ReproduceDisplay:
             self._bars.update(self._tasks[self._part], completed=self._shares[self._part], note=note)
             self._bars.update(self._tasks["all"], completed=self._whole(), note=left)
             return
-        now = time.monotonic()
-        if always or now - self._last >= _LINE_EVERY:
-            self._last = now
+        if self._pace.due(always=always):
             done = f"{self._shares[self._part]:.0%}"
             self._console.print(f"{self._part}: {done}, {note or 'begins'}; {left}", soft_wrap=True)
 

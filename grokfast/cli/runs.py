@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
@@ -21,6 +22,24 @@ def main(arguments: Sequence[str]) -> None:
     tyro.cli(runs, args=list(arguments), prog="grokfast runs")
 
 
+@dataclass(frozen=True)
+class Tidied:
+    """What is done to the folder instead of listing it.
+
+    Attributes:
+        prune: Remove the older versions of runs that were trained again.
+        prune_kept: Remove the states that --keep-state has kept, of the runs of --where or of all; the runs stay.
+        upgrade: Rewrite what an earlier version of grokfast stored; it is read as it is without that, too.
+    """
+
+    prune: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
+    prune_kept: Annotated[bool, tyro.conf.arg(name="prune-states"), tyro.conf.FlagCreatePairsOff] = False
+    upgrade: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
+
+
+_UNTOUCHED = Tidied()
+
+
 def runs(
     folder: Runs = Path("runs"),
     where: str = "",
@@ -29,8 +48,7 @@ def runs(
     export: Path | None = None,
     pack_into: Annotated[Path | None, tyro.conf.arg(name="pack")] = None,
     whole: Annotated[bool, tyro.conf.arg(name="all"), tyro.conf.FlagCreatePairsOff] = False,
-    prune: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False,
-    upgrade: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False,
+    tidied: Annotated[Tidied, tyro.conf.arg(name="")] = _UNTOUCHED,
 ) -> None:
     """List the runs of a folder.
 
@@ -43,23 +61,27 @@ def runs(
         pack_into: Write what figures and reports need of these runs, thinned, to this one small .parquet file, which
             --runs takes in place of a folder.
         whole: Show every column.
-        prune: Remove the older versions of runs that were trained again.
-        upgrade: Rewrite what an earlier version of grokfast stored; it is read as it is without that, too.
+        tidied: What is done to the folder instead of listing it.
     """
-    if upgrade:
-        done = upgrade_store(Store(folder))
-        for message in done.kept:
-            print(f"grokfast: warning: {message}", file=sys.stderr)
-        print(
-            f"{len(done.moved)} runs lie under their new keys now, {len(done.joined)} have joined another of the same "
-            f"training, {len(done.kept)} stay as they were, in {folder.resolve()}"
-        )
+    ways = {
+        "--sql": bool(sql), "--export": export is not None, "--pack": pack_into is not None, "--prune": tidied.prune,
+        "--prune-states": tidied.prune_kept, "--upgrade": tidied.upgrade,
+    }  # fmt: skip
+    chosen = [name for name, given in ways.items() if given]
+    if len(chosen) > 1:
+        raise ConfigError(f"expected one of {', '.join(ways)}, got {' and '.join(chosen)}")
+    if (tidied.prune or tidied.upgrade) and (where or sort):
+        raise ConfigError(f"{chosen[0]} is for all runs of a folder: leave --where and --sort out")
+    if tidied.upgrade:
+        _upgrade(folder)
         return
-    if prune:
-        pruned = prune_versions(Store(folder))
-        for message in pruned.kept:
-            print(f"grokfast: warning: {message}", file=sys.stderr)
-        print(f"{pruned.versions} older versions removed, {pruned.bytes / 1e6:.1f} MB freed, in {folder.resolve()}")
+    if tidied.prune:
+        _prune(folder)
+        return
+    if tidied.prune_kept:
+        if sort:
+            raise ConfigError("--prune-states keeps no order: leave --sort out")
+        _prune_states(folder, where)
         return
     table = load_runs(folder, where)
     if sort:
@@ -81,3 +103,31 @@ def runs(
     console.print(summary_table(table, whole=whole))
     hint = "" if whole else f"; {len(table.columns)} columns, all of them with --all"
     console.print(f"{len(table)} runs in {folder.resolve()}{hint}", soft_wrap=True, markup=False)
+
+
+def _upgrade(folder: Path) -> None:
+    done = upgrade_store(Store(folder))
+    _warn(done.kept)
+    print(
+        f"{len(done.moved)} runs lie under their new keys now, {len(done.joined)} have joined another of the same "
+        f"training, {len(done.kept)} stay as they were, in {folder.resolve()}"
+    )
+
+
+def _prune(folder: Path) -> None:
+    pruned = prune_versions(Store(folder))
+    _warn(pruned.kept)
+    print(f"{pruned.versions} older versions removed, {pruned.bytes / 1e6:.1f} MB freed, in {folder.resolve()}")
+
+
+def _prune_states(folder: Path, where: str) -> None:
+    from grokfast.training.kept import prune_states
+
+    keys = {row["key"] for row in load_runs(folder, where).rows} if where else None
+    removed, freed = prune_states(Store(folder), keys)
+    print(f"{removed} kept states removed, {freed / 1e6:.1f} MB freed, in {folder.resolve()}")
+
+
+def _warn(messages: Sequence[str]) -> None:
+    for message in messages:
+        print(f"grokfast: warning: {message}", file=sys.stderr)

@@ -10,9 +10,8 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 
 from grokfast._words import duration
+from grokfast.progress import NowAndThen
 from grokfast.sweep import Outcome, Plan, Receipt, Shard
-
-_LINE_EVERY = 10.0  # seconds
 
 
 class SweepDisplay:
@@ -32,7 +31,8 @@ class SweepDisplay:
         self._first: dict[str, int] = {}
         self._finished: set[str] = set()
         self._runs = self._failed = 0
-        self._started = self._last = 0.0
+        self._started = 0.0
+        self._pace = NowAndThen()
         self._lock = Lock()
 
     def __enter__(self) -> SweepDisplay:
@@ -77,7 +77,7 @@ class SweepDisplay:
         if shard is None:  # a member of a shard that was split
             return
         if not self._started:
-            self._started = self._last = time.monotonic()
+            self._started = time.monotonic()
         self._first.setdefault(name, epoch)
         self._epochs[name] = epoch
         if self._bars is not None:
@@ -108,9 +108,7 @@ class SweepDisplay:
         if self._bars is not None and self._all is not None:
             self._bars.update(self._all, completed=done, note=note)
             return
-        now = time.monotonic()
-        if always or now - self._last >= _LINE_EVERY:
-            self._last = now
+        if self._pace.due(always=always):
             self._console.print(f"sweep: {done} of {total} member-epochs, {note}", soft_wrap=True)
 
     def _left(self, done: int, total: int) -> str:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,38 +15,40 @@ from grokfast.errors import InputError
 from grokfast.figures.choose import by_scale, seed_of
 from grokfast.figures.grouping import having
 from grokfast.measures import Estimate, bootstrap
+from grokfast.observe.alignment import cka
 from grokfast.runs import Run
+from grokfast.store import derived
 
 _DRAWS = 10_000
 
 
 @dataclass(frozen=True)
 class Alignment:
-    """CKA between end models of several seeds at two scales.
+    """CKA between end models of several seeds in two groups.
 
     Attributes:
-        scales: The two w0, the smaller first.
+        groups: The two w0, the smaller first, or other names.
         seeds: S seeds.
-        values: ``[2, S, 2, S]``, by scale and seed of both; NaN for pairs of one seed.
+        values: ``[2, S, 2, S]``, by group and seed of both; NaN for pairs of one seed.
     """
 
-    scales: tuple[float, float]
+    groups: tuple[object, object]
     seeds: tuple[int, ...]
     values: NDArray[np.float64]
 
     def pairs(self, first: int, second: int) -> NDArray[np.float64]:
-        """Values of all pairs of different seeds between two scales (0 or 1), each pair once."""
+        """Values of all pairs of different seeds between two groups (0 or 1), each pair once."""
         block = self.values[first, :, second, :]
         kept = np.triu(np.ones_like(block, dtype=bool), 1) if first == second else np.ones_like(block, dtype=bool)
         found: NDArray[np.float64] = block[kept & np.isfinite(block)]
         return found
 
     def difference(self, seeds: Sequence[int] | None = None, swapped: Sequence[bool] | None = None) -> float:
-        """Mean within a scale, averaged over both, less the mean between them.
+        """Mean within a group, averaged over both, less the mean between them.
 
         Args:
             seeds: Positions of seeds, which may repeat; all by default. Pairs of one seed do not count.
-            swapped: Of which seeds the two scales are exchanged.
+            swapped: Of which seeds the two groups are exchanged.
         """
         chosen = np.arange(len(self.seeds)) if seeds is None else np.asarray(seeds)
         flip = np.zeros(len(self.seeds), dtype=int) if swapped is None else np.asarray(swapped, dtype=int)
@@ -67,7 +70,7 @@ class Alignment:
         )
 
     def permutation_p(self) -> float:
-        """Share of all exchanges of the scales within seeds whose difference is at least the one that was found."""
+        """Share of all exchanges of the groups within seeds whose difference is at least the one that was found."""
         found = self.difference()
         flips = list(itertools.product((False, True), repeat=len(self.seeds) - 1))
         drawn = [self.difference(swapped=(False, *flip)) for flip in flips]
@@ -86,17 +89,34 @@ def alignment_of(runs: Sequence[Run]) -> Alignment:
     groups = by_scale(runs)
     if len(groups) != 2:
         raise InputError(f"the comparison of two regimes needs runs at two w0, got {list(groups)}")
+    return alignment_between(groups)
+
+
+def alignment_between(groups: Mapping[Any, Sequence[Run]]) -> Alignment:
+    """CKA of every pair of end models of different seeds in two groups.
+
+    Args:
+        groups: Two of them, with one run a seed.
+
+    Raises:
+        InputError: If there are fewer than two seeds that both have.
+    """
     found = [{seed_of(run): run for run in members} for members in groups.values()]
     seeds = tuple(sorted(set(found[0]) & set(found[1])))
     if len(seeds) < 2:
-        raise InputError(f"the comparison of two regimes needs two seeds or more at both w0, got {list(seeds)}")
+        raise InputError(f"the comparison of two groups needs two seeds or more that both have, got {list(seeds)}")
     values = np.full((2, len(seeds), 2, len(seeds)), np.nan)
     places = list(itertools.product((0, 1), range(len(seeds))))
     for (a, i), (b, j) in _different(places):
-        value = compare_runs(found[a][seeds[i]], found[b][seeds[j]], "cka")["cka"]
-        values[a, i, b, j] = values[b, j, a, i] = value
-    low, high = groups
-    return Alignment((low, high), seeds, values)
+        values[a, i, b, j] = values[b, j, a, i] = _cka(found[a][seeds[i]], found[b][seeds[j]])
+    one, other = groups
+    return Alignment((one, other), seeds, values)
+
+
+def _cka(run: Run, other: Run) -> float:
+    """CKA of two end models, kept beside the first for when the runs are without theirs."""
+    kept = derived(run.store, run.key, f"cka-{other.key}", cka.version, lambda: compare_runs(run, other, cka))
+    return float(kept["cka"])
 
 
 def regimes(runs: Sequence[Run]) -> list[Run]:

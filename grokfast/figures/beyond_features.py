@@ -11,7 +11,7 @@ from grokfast.errors import MissingRunsError
 from grokfast.figures.alignment import alignment_of, paper_ising, regimes
 from grokfast.figures.grouping import having
 from grokfast.figures.spec import WHOLE, FigureSpec, register_figure
-from grokfast.figures.style import new_figure
+from grokfast.figures.style import GROKKING, LEARNING, NEUTRAL, new_figure
 from grokfast.runs import Run
 
 
@@ -21,6 +21,7 @@ def _draw(runs: Sequence[Run]) -> Figure:
             having(runs, task="modular-addition", optimizer="adam", noise=0.0, weight_decay=3e-5, epochs=_longest(runs))
         ),
         "Ising": regimes(paper_ising(runs)),
+        "control a·b mod P": regimes(having(runs, task="modular")),
     }
     panels = {task: members for task, members in panels.items() if members}
     if not panels:
@@ -28,15 +29,15 @@ def _draw(runs: Sequence[Run]) -> Figure:
     figure = new_figure(1, len(panels), width=3.4 * len(panels) + 0.6, height=3.2, sharey=True)
     for axes, (task, members) in zip(figure.axes, panels.items(), strict=True):
         found = alignment_of(members)
-        low, high = found.scales
-        labels = {f"$w_0$ {low:g}": (0, 0), f"$w_0$ {high:g}": (1, 1), "between": (0, 1)}
-        for k, which in enumerate(labels.values()):
+        low, high = found.groups
+        labels = {f"$w_0$ {low}": (0, 0), f"$w_0$ {high}": (1, 1), "between": (0, 1)}
+        for k, (which, color) in enumerate(zip(labels.values(), (LEARNING, GROKKING, NEUTRAL), strict=True)):
             values = found.pairs(*which)
-            axes.scatter(k + np.linspace(-0.15, 0.15, values.size), values, s=10, alpha=0.7)
-            axes.hlines(values.mean(), k - 0.25, k + 0.25, color="black")
+            axes.scatter(k + np.linspace(-0.15, 0.15, values.size), values, s=10, alpha=0.7, color=color, linewidth=0)
+            axes.hlines(values.mean(), k - 0.25, k + 0.25, color=color)
         axes.set_xticks(range(3), list(labels))
         wide = found.interval()
-        axes.set_title(f"{task}\nwithin − between {wide:.3f}", fontsize="medium")
+        axes.set_title(f"{task}\nwithin − between {wide:.3f}")
     figure.axes[0].set_ylabel("debiased CKA of the last hidden layers")
     return figure
 
@@ -52,7 +53,7 @@ register_figure(
         "beyond_features",
         "CKA of pairs of end models, within and between regimes",
         _draw,
-        ("beyond-ends", "beyond-motion"),
+        ("beyond-ends", "beyond-motion", "beyond-control"),
         columns=("compressibility",),
         apart=WHOLE,
     )

@@ -11,25 +11,26 @@ from matplotlib.figure import Figure
 from grokfast.figures.choose import scale_of
 from grokfast.figures.grouping import values_by
 from grokfast.figures.spec import WHOLE, FigureSpec, register_figure
-from grokfast.figures.style import band, new_figure
+from grokfast.figures.style import FEATURE_COLORS, NEUTRAL, band, headline, new_figure
 from grokfast.figures.variants import looked, plateau_of, variants_of
 from grokfast.runs import Run
 
 _ROWS = {"cosine": "cosine of consecutive steps $S$", "origin": "origin similarity"}
 _METRIC = "softmax_all"
-_COLORS = {
-    "Adam, L2 decay": "#0072B2",
-    "AdamW": "#56B4E9",
-    "no decay": "#D55E00",
-    "no decay, float64": "#E69F00",
-    "SGD, L2 decay": "#009E73",
-    "10 % label noise": "#CC79A7",
+_LOOKS = {
+    "Adam, L2 decay": ("#222222", "-"),
+    "AdamW": ("#6f6f6f", "--"),
+    "no decay": (FEATURE_COLORS[1], "-"),
+    "no decay, float64": (FEATURE_COLORS[1], ":"),
+    "no decay, StableMax": (FEATURE_COLORS[1], "--"),
+    "SGD, L2 decay": (FEATURE_COLORS[0], "-."),
+    "10 % label noise": (FEATURE_COLORS[2], "-"),
 }
 
 
 def _draw(runs: Sequence[Run]) -> Figure:
     tasks = values_by(runs, "task")
-    figure = new_figure(2, len(tasks), width=4.6 * len(tasks), height=5.2, sharey=True)
+    figure = new_figure(2, len(tasks), width=3.6 * len(tasks), height=4.8, sharey=True)
     for k, (task, mine) in enumerate(tasks.items()):
         largest = max(scale_of(run) for run in mine)
         variants = variants_of([run for run in mine if scale_of(run) == largest])
@@ -38,7 +39,7 @@ def _draw(runs: Sequence[Run]) -> Figure:
             for name, members in variants.items():
                 _curve(axes, members, f"geometry_{_METRIC}_{what}", name)
             _plateau(axes, variants.get("Adam, L2 decay", []))
-            axes.axhline(0, color="black", linewidth=0.5)
+            axes.axhline(0, color=NEUTRAL, linewidth=0.6)
             axes.set(ylim=(-1.05, 1.05), xscale="log")
             if row == 0:
                 axes.set_title(f"{task}, $w_0$ {largest:g}")
@@ -46,8 +47,9 @@ def _draw(runs: Sequence[Run]) -> Figure:
                 axes.set_xlabel("epoch")
             if k == 0:
                 axes.set_ylabel(label)
-    figure.axes[0].legend(fontsize="small", loc="lower left")
-    figure.suptitle("Steps in the softmax Fisher's diagonal; grey: plateau with Adam and L2 decay")
+    handles, names = figure.axes[0].get_legend_handles_labels()
+    figure.legend(handles, names, loc="outside lower left", ncols=3)
+    headline(figure, "Steps in the softmax Fisher's diagonal; grey: plateau with Adam and L2 decay")
     return figure
 
 
@@ -56,8 +58,9 @@ def _curve(axes: Axes, runs: Sequence[Run], column: str, name: str) -> None:
     shared = seen[0][0]
     for epochs, _ in seen[1:]:
         shared = np.intersect1d(shared, epochs)
+    color, dashes = _LOOKS[name]
     curves = np.stack([values[np.isin(epochs, shared)] for epochs, values in seen])
-    band(axes, shared, curves, color=_COLORS[name], label=name, linewidth=1)
+    band(axes, shared, curves, color=color, linestyle=dashes, label=name, linewidth=1)
 
 
 def _plateau(axes: Axes, runs: Sequence[Run]) -> None:

@@ -10,15 +10,15 @@ from grokfast.figures.choose import by_scale
 from grokfast.figures.grouping import values_by
 from grokfast.figures.shares import largest_shares, outcome_of
 from grokfast.figures.spec import WHOLE, FigureSpec, register_figure
-from grokfast.figures.style import new_figure, scale_colors
+from grokfast.figures.style import NEUTRAL, new_figure, scale_colors, scale_legend
 from grokfast.runs import Run
 
 _PARTS = {"learns": "generalises and learns", "groks": "generalises and groks"}
 
 
 def _draw(runs: Sequence[Run]) -> Figure:
-    tasks = values_by(runs, "task")
-    figure = new_figure(len(tasks), 2, width=7.4, height=2.9 * len(tasks), sharey=True)
+    tasks = values_by(runs, "task_words")
+    figure = new_figure(len(tasks), 2, width=7.4, height=2.6 * len(tasks), sharey=True)
     colors = scale_colors(sorted(by_scale(runs)))
     for row, (task, mine) in enumerate(tasks.items()):
         fractions = values_by(mine, "task_train_fraction")
@@ -34,12 +34,17 @@ def _draw(runs: Sequence[Run]) -> Figure:
                 axes.plot(list(shares), list(shares.values()), "o-", color=color, markersize=3, label=f"{w0:g}")
             best = {f: largest_shares(members)[k] for f, members in fractions.items()}
             axes.fill_between(
-                list(best), [b.low for b in best.values()], [b.high for b in best.values()], color="grey", alpha=0.2
+                list(best),
+                [b.low for b in best.values()],
+                [b.high for b in best.values()],
+                color=NEUTRAL,
+                alpha=0.2,
+                linewidth=0,
             )
-            axes.axhline(0.5, color="black", linewidth=0.5, linestyle=":")
+            axes.axhline(0.5, color=NEUTRAL, linewidth=0.6, linestyle=":")
             axes.set(title=f"{task}: {label}", xlabel="train fraction", ylim=(-0.03, 1.03))
     figure.axes[0].set_ylabel("share of seeds")
-    figure.axes[0].legend(title="$w_0$", fontsize="small")
+    scale_legend(figure, colors, "o")
     return figure
 
 

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 
+import numpy as np
 from matplotlib.figure import Figure
-from matplotlib.lines import Line2D
 
 from grokfast.figures.choose import by_scale
 from grokfast.figures.grouping import values_by
 from grokfast.figures.kept import values_of
 from grokfast.figures.spec import WHOLE, FigureSpec, register_figure
-from grokfast.figures.style import new_figure, scale_colors
+from grokfast.figures.style import headline, new_figure, scale_colors, scale_legend
 from grokfast.runs import Run
 
 _SUPERPOSITION = {
@@ -21,6 +22,7 @@ _SUPERPOSITION = {
     "activation_rank_per_neuron": "activation rank per neuron",
     "gini_weights": "Gini of |w|",
 }
+_COLUMNS = 3
 _FLATNESS = {
     "fisher_trace": "trace, softmax Fisher",
     "fisher_largest": "largest, softmax Fisher",
@@ -41,11 +43,14 @@ def draw_rows(runs: Sequence[Run], panels: Mapping[str, str], title: str, xscale
         xscale: ``"linear"`` or ``"log"``.
     """
     rows = values_by(runs, "weight_decay")
-    figure = new_figure(
-        len(rows), len(panels), width=2.3 * len(panels) + 0.8, height=2.4 * len(rows) + 0.5, sharey="row"
-    )
+    deep = math.ceil(len(panels) / _COLUMNS)
+    figure = new_figure(deep * len(rows), _COLUMNS, width=7.2, height=1.9 * deep * len(rows) + 0.5)
     colors = scale_colors(sorted(by_scale(runs)))
-    grid = list(figure.axes)
+    grid, every = [], iter(np.array(figure.axes).reshape(len(rows), deep * _COLUMNS))
+    for mine in every:
+        grid += list(mine[: len(panels)])
+        for axes in mine[len(panels) :]:
+            axes.remove()
     for row, (decay, mine) in enumerate(rows.items()):
         for k, (name, label) in enumerate(panels.items()):
             axes = grid[row * len(panels) + k]
@@ -54,13 +59,13 @@ def draw_rows(runs: Sequence[Run], panels: Mapping[str, str], title: str, xscale
                     values_of(members, name), values_of(members, "compressibility"), s=12, color=colors[w0], zorder=3
                 )
             axes.set_xscale(xscale)
-            if row == len(rows) - 1:
-                axes.set_xlabel(label)
-            if k == 0:
+            axes.set_xlabel(label)
+            if xscale == "linear":
+                axes.locator_params(nbins=4)
+            if k % _COLUMNS == 0:
                 axes.set_ylabel(f"$c$, weight decay {decay:g}")
-    dots = [Line2D([], [], color=color, marker="o", linestyle="") for color in colors.values()]
-    figure.legend(dots, [f"{w0:g}" for w0 in colors], title="$w_0$", loc="outside right upper")
-    figure.suptitle(title)
+    scale_legend(figure, colors, "o")
+    headline(figure, title)
     return figure
 
 

@@ -7,39 +7,45 @@ from collections.abc import Sequence
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from grokfast.figures.choose import by_scale, scale_of
+from grokfast.figures.choose import by_scale, scale_of, title_of
 from grokfast.figures.curves import loss_label
 from grokfast.figures.kept import still_rising, values_of
 from grokfast.figures.overlay import Digitised
 from grokfast.figures.spec import FigureSpec, register_figure
-from grokfast.figures.style import GROKKING, LEARNING, NEUTRAL, new_figure
+from grokfast.figures.style import FEATURE_COLORS, NEUTRAL, headline, new_figure
 from grokfast.runs import Run
 
 _TIMES = (
-    ("t_train", LEARNING, "o", "$t_{train}$"),
-    ("t_test", GROKKING, "s", "$t_{test}$"),
+    ("t_train", FEATURE_COLORS[0], "o", "$t_{train}$"),
+    ("t_test", FEATURE_COLORS[1], "s", "$t_{test}$"),
     ("t_grok", NEUTRAL, "^", "$t_{grok}$"),
 )
 _AS_TIMES = frozenset(name for name, *_ in _TIMES)
-_SPLITS = (("train", LEARNING, "o"), ("test", GROKKING, "s"))
+_SPLITS = (("train", FEATURE_COLORS[0], "o"), ("test", FEATURE_COLORS[1], "s"))
 
 
 def _scatter(axes: Axes, runs: Sequence[Run], name: str, color: str, marker: str, label: str) -> None:
-    """Every seed as a point, the mean as a line; times of runs that still rise are hollow, and no part of the mean."""
+    """Every seed as a point, the mean as a line with bars over the range of the seeds.
+
+    Times of runs that still rise are hollow, and no part of either.
+    """
     rising = [run for run in runs if name in _AS_TIMES and still_rising(run)]
     known = [run for run in runs if run not in rising]
     scales = [scale_of(run) for run in known]
-    axes.scatter(scales, values_of(known, name), color=color, marker=marker, s=14, alpha=0.6, linewidth=0)
+    axes.scatter(scales, values_of(known, name), color=color, marker=marker, s=6, alpha=0.5, linewidth=0)
     if rising:
         at, least = [scale_of(run) for run in rising], [run.summary[name] for run in rising]
         axes.scatter(at, least, facecolors="none", edgecolors=color, marker=marker, s=18, linewidth=0.8)
     groups = by_scale(known)
-    means = [values_of(members, name).mean() for members in groups.values()]
-    axes.plot(list(groups), means, color=color, label=label)
+    values = [values_of(members, name) for members in groups.values()]
+    means = [found.mean() for found in values]
+    axes.plot(list(groups), means, color=color, marker=marker, markersize=3, label=label)
+    for w0, found in zip(groups, values, strict=True):
+        axes.vlines(w0, found.min(), found.max(), color=color, linewidth=0.9)
 
 
 def _draw(runs: Sequence[Run]) -> Figure:
-    figure = new_figure(1, 3, width=10, height=3.2)
+    figure = new_figure(1, 3, width=7.2, height=2.8)
     times, accuracy, loss = figure.axes
     for axes, name in ((times, "times"), (accuracy, "accuracy"), (loss, "loss")):
         axes.set_label(name)
@@ -54,7 +60,9 @@ def _draw(runs: Sequence[Run]) -> Figure:
     loss.set(ylabel=loss_label(runs), yscale="log", title="at the last epoch")
     for axes in figure.axes:
         axes.set(xscale="log", xlabel="$w_0$")
-        axes.legend()
+    names = ["$t_{train}$, train", "$t_{test}$, test", "$t_{grok}$"]
+    figure.legend(times.get_legend_handles_labels()[0], names, loc="outside lower left", ncols=3)
+    headline(figure, f"{title_of(runs)}: a small point a seed, the line their mean, bars their range")
     return figure
 
 

@@ -88,20 +88,20 @@ def _whole(spec: FigureSpec, table: RunTable) -> Choice:
     runs: list[Run] = []
     left_out: dict[str, str] = {}
     lacks: list[str] = []
-    there = []
+    there, missing = [], []
     for name in spec.studies:
         try:
             there.append(stored_runs(table, name))
-        except MissingRunsError:
-            if not there and name == spec.studies[-1]:
-                raise
-    for stored in there:
-        for run in stored.runs:
-            lacks = [*lacking(run, spec.columns, spec.curves), *lacking_kept(run, spec.kept)]
-            if lacks:
-                left_out[run.key] = f"without {', '.join(lacks)}"
-            else:
-                runs.append(run)
+        except MissingRunsError as error:
+            missing.append(error)
+    if missing and not there:
+        raise missing[0]
+    for run in {run.key: run for stored in there for run in stored.runs}.values():
+        lacks = [*lacking(run, spec.columns, spec.curves), *lacking_kept(run, spec.kept)]
+        if lacks:
+            left_out[run.key] = f"without {', '.join(lacks)}"
+        else:
+            runs.append(run)
     if not runs:
         raise MissingRunsError(
             f"{spec.name} needs {', '.join(lacks)}, which the runs in {table.store.root} do not have; make them with\n"

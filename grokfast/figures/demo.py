@@ -19,20 +19,23 @@ def _draw(runs: Sequence[Run], features: Sequence[tuple[str, str]], floor: float
     """Three panels; ``features`` are columns of the history with their dashes."""
     groups = by_scale(runs)
     colors = scale_colors(list(groups))
-    figure = new_figure(1, 3, width=11, height=3.4)
+    figure = new_figure(1, 3, width=7.2, height=3.0)
     accuracy, feature, pruning = figure.axes
     for w0, members in groups.items():
         for split, dashes in (("train", "--"), ("test", "-")):
             curve(accuracy, members, f"{split}_accuracy", color=colors[w0], linestyle=dashes)
         for k, (name, dashes) in enumerate(features):
             label = f"$w_0$ = {w0:g}: {regime(members)}" if k == 0 else None
-            curve(feature, members, name, color=colors[w0], linestyle=dashes, marker=".", label=label)
+            curve(feature, members, name, color=colors[w0], linestyle=dashes, marker=".", markersize=3, label=label)
     curves_by_scale(pruning, runs)
     accuracy.set(xlabel="epoch", ylabel="accuracy", xscale="log", ylim=(floor, 1.04), title="train dashed, test solid")
     feature.set(xlabel="epoch", xscale="log")
-    feature.legend(loc="upper left")
-    pruning.set(xlabel="share of weights pruned, each layer", ylabel="test accuracy", title="compressibility")
-    pruning.legend(title="$w_0$", loc="lower left")
+    pruning.set(xlabel="share pruned, each layer by itself", ylabel="test accuracy", title="compressibility")
+    # Both say the same colours: one legend below, with the regime and c of each.
+    regimes = feature.get_legend_handles_labels()[1]
+    lines, sizes = pruning.get_legend_handles_labels()
+    words = [f"{found}, {label.split('   ')[1].strip('()')}" for found, label in zip(regimes, sizes, strict=True)]
+    figure.legend(lines, words, loc="outside lower center", ncols=min(len(lines), 4))
     return figure, feature
 
 

@@ -1,4 +1,4 @@
-"""What the methods ``plot`` of runs, tables, Fisher diagonals and pruning curves draw."""
+"""What the methods ``plot`` of runs, tables, Fisher diagonals, pruning curves and learning coefficients draw."""
 
 from __future__ import annotations
 
@@ -9,8 +9,10 @@ from matplotlib.figure import Figure
 
 from grokfast.errors import InputError, MissingRunsError
 from grokfast.figures.listing import draw, suggested
-from grokfast.figures.style import LEARNING, NEUTRAL, new_figure, style
+from grokfast.figures.style import GROKKING, LEARNING, NEUTRAL, new_figure, style
+from grokfast.figures.ticks import tidy_ticks
 from grokfast.fisher import FisherDiagonal
+from grokfast.learning_coefficient import LLC
 from grokfast.pruning import PruningCurve
 from grokfast.runs import RunTable
 
@@ -54,6 +56,7 @@ def plot_fisher(fisher: FisherDiagonal) -> Figure:
         axes.set(xlabel="rank", ylabel=f"Fisher diagonal, {per}", xscale="log", yscale="log")
         axes.set_title(f"{fisher.kind}, {fisher.likelihood}, {fisher.n} samples")
         axes.legend()
+        tidy_ticks(drawn)
     return drawn
 
 
@@ -79,5 +82,26 @@ def plot_pruning_curve(curve: PruningCurve) -> Figure:
         axes.set(xlabel="share of parameters removed", ylabel="accuracy", xlim=(0, 1), ylim=(-0.02, 1.04))
         axes.set_title("Pruning curve")
         if len(curves) <= _LABELLED:
-            axes.legend(loc="lower left")
+            axes.legend()
+    return drawn
+
+
+def plot_llc(found: LLC) -> Figure:
+    """The trace of each chain of a local learning coefficient, the estimate and two standard errors around it."""
+    with style():
+        drawn = new_figure(1, 1, width=5.6, height=4.0)
+        (axes,) = drawn.axes
+        chains, steps = found.trace.shape
+        for k, trace in enumerate(found.trace):
+            label = f"chain {k}" if chains <= _LABELLED else None
+            axes.plot(np.arange(1, steps + 1), trace, color=f"C{k % 10}", linewidth=0.8, label=label)
+        low, high = (found.value + sign * 2 * found.standard_error for sign in (-1, 1))
+        axes.axhspan(low, high, color=GROKKING, alpha=0.25, linewidth=0)
+        axes.axhline(found.value, color=GROKKING, label=rf"$\hat\lambda$ = {found.value:.4g}")
+        if found.below:  # samples better than w*
+            axes.axhline(0, color=NEUTRAL, linewidth=0.8)
+        axes.set(xlabel="step after the warm-up", ylabel=r"$n\beta\,(L_n(w_t) - L_n(w^*))$", xlim=(1, max(2, steps)))
+        rho = "" if found.rho is None else rf", $\rho$ = {found.rho:g}"
+        axes.set_title(f"{found.status}{rho}, R-hat {found.r_hat:.3f}, {found.effective_samples:.0f} effective samples")
+        axes.legend()
     return drawn

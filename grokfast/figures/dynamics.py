@@ -7,6 +7,8 @@ from collections.abc import Iterable, Mapping, Sequence
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from numpy.typing import NDArray
 
 from grokfast.errors import InputError
 from grokfast.figures.choose import counted, ends, regime
@@ -14,7 +16,7 @@ from grokfast.figures.curves import curve, loss_label
 from grokfast.figures.kept import described, history_names, still_rising
 from grokfast.figures.overlay import Digitised
 from grokfast.figures.spec import FigureSpec, register_figure
-from grokfast.figures.style import FEATURE_COLORS, GROKKING, LEARNING, NEUTRAL, new_figure, note
+from grokfast.figures.style import FEATURE_COLORS, FEATURE_MARKERS, GROKKING, LEARNING, NEUTRAL, new_figure, note
 from grokfast.measures import plateau_from
 from grokfast.runs import Run
 
@@ -37,7 +39,7 @@ def plateau_of(run: Run) -> tuple[int, int]:
     return start, plateau_from(start, *run.seen("test_accuracy"))
 
 
-def mark_times(panels: Iterable[Axes], members: Sequence[Run], labelled: Axes | None = None) -> None:
+def mark_times(panels: Iterable[Axes], members: Sequence[Run]) -> dict[str, str]:
     """Vertical lines at the medians over seeds of t_train, the end of the plateau and t_test.
 
     Runs that do not grok have no plateau; those that still rise at the end have no learning times yet.
@@ -45,7 +47,9 @@ def mark_times(panels: Iterable[Axes], members: Sequence[Run], labelled: Axes | 
     Args:
         panels: Where.
         members: Runs of one w0.
-        labelled: The panel whose legend has them.
+
+    Returns:
+        Dashes of those that there are, by name with the epoch.
     """
     found: dict[str, list[float]] = {"$t_{train}$": [], "plateau ends": [], "$t_{test}$": []}
     for run in members:
@@ -54,10 +58,13 @@ def mark_times(panels: Iterable[Axes], members: Sequence[Run], labelled: Axes | 
         bounds = (run.summary["t_train"], plateau_of(run)[1] if run.summary["groks"] else None, run.summary["t_test"])
         for values, bound in zip(found.values(), bounds, strict=True):
             values += [] if bound is None else [bound]
+    marked = {}
     for (name, values), dashes in zip(found.items(), (":", "-.", "--"), strict=True):
+        if values:
+            marked[f"{name} {np.median(values):.0f}"] = dashes
         for axes in panels if values else ():
-            text = f"{name}: {np.median(values):.0f}" if axes is labelled else None
-            axes.axvline(float(np.median(values)), color=NEUTRAL, linestyle=dashes, linewidth=0.9, label=text)
+            axes.axvline(float(np.median(values)), color=NEUTRAL, linestyle=dashes, linewidth=0.9)
+    return marked
 
 
 def draw_dynamics(runs: Sequence[Run], features: Features, ylabel: str) -> Figure:
@@ -69,7 +76,7 @@ def draw_dynamics(runs: Sequence[Run], features: Features, ylabel: str) -> Figur
         ylabel: Of the row of features.
     """
     sides = list(ends(runs).items())
-    figure = new_figure(4, len(sides), width=4.2 * len(sides), height=8.4, sharex=True, sharey="row")
+    figure = new_figure(4, len(sides), width=3.5 * len(sides), height=7.6, sharex=True, sharey="row")
     grid = np.array(figure.axes).reshape(4, len(sides))
     for column, (w0, members), color, side in zip(
         grid.T, sides, (LEARNING, GROKKING), ("learning", "grokking"), strict=False
@@ -78,16 +85,27 @@ def draw_dynamics(runs: Sequence[Run], features: Features, ylabel: str) -> Figur
         for axes, row in zip(column, ("features", "compressibility", "accuracy", "loss"), strict=True):
             axes.set_label(f"{row} {side}")
         column[0].set_title(f"$w_0$ = {w0:g}: {regime(members)} ({counted(len(members))})")
+    _legend(figure, grid)
     labels = (ylabel, "compressibility $c$", "accuracy", f"{loss_label(runs)},\ngeometric mean")
     for axes, name in zip(grid[:, 0], labels, strict=True):
         axes.set_ylabel(name)
     return figure
 
 
+def _legend(figure: Figure, grid: NDArray[np.object_]) -> None:
+    """Below all panels: the features, which split is dashed, and what the upright lines are."""
+    handles, names = grid[0, 0].get_legend_handles_labels()
+    looks = {"train": "--", "test": "-", "$t_{train}$": ":", "plateau ends": "-.", "$t_{test}$": "--"}
+    for name, dashes in looks.items():
+        handles.append(Line2D([], [], color=NEUTRAL, linestyle=dashes, linewidth=0.9 if "t_" in name else None))  # type: ignore[arg-type]
+        names.append(f"{name} (upright)" if "t_" in name or "plateau" in name else name)
+    figure.legend(handles, names, loc="outside lower left", ncols=4)
+
+
 def _column(column: Sequence[Axes], members: Sequence[Run], features: Features, color: str) -> None:
     feature, pruning, accuracy, loss = column
-    for (label, name), shade in zip(features.items(), FEATURE_COLORS, strict=False):
-        curve(feature, members, name, color=shade, label=label, marker=".", markersize=3)
+    for (label, name), shade, marker in zip(features.items(), FEATURE_COLORS, FEATURE_MARKERS, strict=False):
+        curve(feature, members, name, color=shade, label=label, marker=marker, markersize=2.5)
     _curves(pruning, members, {"compressibility": {"color": color, "marker": ".", "markersize": 3}})
     for axes, metric in ((accuracy, "accuracy"), (loss, "loss")):
         wanted = {
@@ -95,11 +113,9 @@ def _column(column: Sequence[Axes], members: Sequence[Run], features: Features, 
             for split, dashes in (("train", "--"), ("test", "-"))
         }
         _curves(axes, members, wanted)
-    mark_times(column, members, pruning)
+    marked = mark_times(column, members)
+    pruning.set_title(", ".join(marked), fontsize="small")
     loss.set(xlabel="epoch", yscale="log", xscale="log")
-    for axes in (feature, pruning, accuracy):
-        if axes.get_legend_handles_labels()[0]:
-            axes.legend(fontsize=7)
 
 
 def _curves(axes: Axes, members: Sequence[Run], wanted: Mapping[str, Mapping[str, object]]) -> None:

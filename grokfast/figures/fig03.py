@@ -18,7 +18,7 @@ BINS = [k / 40 for k in range(41)]
 
 def _draw(runs: Sequence[Run]) -> Figure:
     groups = ends(runs)
-    figure = new_figure(1, 3, width=10, height=3.3)
+    figure = new_figure(1, 3, width=7.2, height=2.6)
     scatters, histogram = figure.axes[:2], figure.axes[2]
     for axes, (w0, members), color in zip(scatters, groups.items(), (LEARNING, GROKKING), strict=True):
         layer = last_hidden(members[0])
@@ -27,8 +27,8 @@ def _draw(runs: Sequence[Run]) -> Figure:
         r = np.corrcoef(energies, strongest)[0, 1] if strongest.std() > 0 else np.nan
         axes.scatter(strongest, energies, s=5, color=color, alpha=0.5, linewidth=0, rasterized=True)
         axes.set(
-            title=f"$w_0$ = {w0:g}: {regime(members)} (seed {seed_of(members[0])}), r = {r:.3f}",
-            xlabel="pre-activation of the strongest hidden neuron",
+            title=f"$w_0$ = {w0:g}: {regime(members)}\n(seed {seed_of(members[0])}), r = {r:.3f}",
+            xlabel="pre-activation of\nthe strongest hidden neuron",
             ylabel="energy per site [J]" if axes is scatters[0] else "",
         )
         found = np.abs(np.concatenate([run.arrays[f"r_{layer}"][:, 0] for run in members]))
@@ -42,6 +42,7 @@ def _draw(runs: Sequence[Run]) -> Figure:
     counts = dict.fromkeys(counted(len(members)) for members in groups.values())
     histogram.set_title(f"all neurons of {' and '.join(counts)}")
     histogram.legend(loc="upper left")
+    histogram.set_ylim(0, histogram.get_ylim()[1] * 1.3)  # room for the legend
     return figure
 
 

@@ -18,14 +18,14 @@ BINS = [k / 40 for k in range(41)]
 
 def _draw(runs: Sequence[Run]) -> Figure:
     groups = ends(runs)
-    figure = new_figure(1, 3, width=10, height=3.4)
+    figure = new_figure(1, 3, width=7.2, height=3.0)
     maps, histogram = figure.axes[:2], figure.axes[2]
     for axes, (w0, members), color in zip(maps, groups.items(), (LEARNING, GROKKING), strict=True):
         share = frequency_shares(members[0])
         image = axes.imshow(share.T, aspect="auto", origin="lower", cmap="viridis", vmin=0, vmax=1)
         axes.grid(False)
         axes.set(
-            title=f"$w_0$ = {w0:g}: {regime(members)} (seed {seed_of(members[0])})",
+            title=f"$w_0$ = {w0:g}: {regime(members)}\n(seed {seed_of(members[0])})",
             xlabel=f"neuron, sorted ({share.shape[0]} live)",
             ylabel="frequency" if axes is maps[0] else "",
         )
@@ -43,10 +43,10 @@ def _draw(runs: Sequence[Run]) -> Figure:
             label=label,
             linewidth=1.3,
         )
-    figure.colorbar(image, ax=maps, label="share of the neuron's squared norm", pad=0.01)
-    histogram.set(xlabel="IPR of the output weights (real basis)", ylabel="density")
+    figure.colorbar(image, ax=maps, label="share of the neuron's squared norm", location="bottom", aspect=40, pad=0.04)
+    histogram.set(xlabel="IPR of the output weights\n(real basis)", ylabel="density")
     histogram.legend(loc="upper left")
-    histogram.set_ylim(0, histogram.get_ylim()[1] * 1.25)
+    histogram.set_ylim(0, histogram.get_ylim()[1] * 1.3)
     counts = dict.fromkeys(counted(len(members)) for members in groups.values())
     histogram.set_title(f"all neurons of {' and '.join(counts)}")
     return figure

@@ -16,6 +16,7 @@ from grokfast.figures.geometry import (
     metric_title,
     panel_label,
     panels,
+    side_legend,
     sides,
     title,
     zero_line,
@@ -28,7 +29,7 @@ from grokfast.runs import Run
 
 def _draw(runs: Sequence[Run]) -> Figure:
     columns = panels(runs)
-    figure = new_figure(2, len(columns), width=3.6 * len(columns) + 0.6, height=5.4, sharey=True)
+    figure = new_figure(2, len(columns), width=3.6 * len(columns), height=4.6, sharey=True)
     for k, (mine, metric) in enumerate(columns):
         for row, what in enumerate(("cosine", "origin")):
             axes = figure.axes[row * len(columns) + k]
@@ -41,10 +42,10 @@ def _draw(runs: Sequence[Run]) -> Figure:
             axes.set(ylim=(-1.05, 1.05), xlabel="epoch")
             if row == 0:
                 axes.set_title(f"{title_of(mine)}\n{metric_title(metric)}")
-        figure.axes[k].legend(loc="lower right")
-    figure.axes[0].set_ylabel("cosine of consecutive steps")
-    figure.axes[len(columns)].set_ylabel("cosine with the way to the origin")
-    title(figure, "Cosines in the Fisher metric (dashed: Euclidean; dotted: $t_{test}$)", runs)
+    figure.axes[0].set_ylabel("cosine of\nconsecutive steps")
+    figure.axes[len(columns)].set_ylabel("cosine with\nthe way to the origin")
+    side_legend(figure, runs, {"Fisher metric": "-", "Euclidean": "--", "$t_{test}$": ":"})
+    title(figure, "Cosines of steps", runs)
     return figure
 
 

@@ -16,6 +16,7 @@ from grokfast.figures.geometry import (
     metric_title,
     panel_label,
     shown_metrics,
+    side_legend,
     sides,
 )
 from grokfast.figures.overlay import Digitised
@@ -30,8 +31,9 @@ def _draw(runs: Sequence[Run]) -> Figure:
         for mine in by_task(runs).values()
         for metric in dict.fromkeys(name.removesuffix("-full") for name in shown_metrics(mine))
     ]
-    figure = new_figure(1, len(panels), width=3.6 * len(panels) + 0.6, height=3.4)
+    figure = new_figure(1, len(panels), width=3.4 * len(panels), height=3.3)
     for axes, (mine, metric) in zip(figure.axes, panels, strict=True):
+        stiff = []
         for side in sides(mine):
             ranks = side.runs[0].arrays["spectrum_ranks"] + 1
             name = f"spectrum_{metric.replace('-', '_')}"
@@ -41,13 +43,19 @@ def _draw(runs: Sequence[Run]) -> Figure:
             # What is exactly zero (dead neurons) has no place on a logarithmic axis.
             shown = (spectra > 0).all(0)
             label = f"{side.label}, {share:.1%} from {start:g}"
+            stiff.append(f"{share:.1%}")
             band(axes, ranks[shown], spectra[:, shown], color=side.color, label=label)
         axes.set_label(panel_label(mine, metric, "spectrum"))
         axes.axhline(0.1, color=NEUTRAL, linestyle="--", linewidth=0.8)
-        axes.set(xscale="log", yscale="log", xlabel="rank", title=f"{title_of(mine)}\n{metric_title(metric)}")
+        axes.set(
+            xscale="log",
+            yscale="log",
+            xlabel="rank",
+            title=f"{title_of(mine)}\n{metric_title(metric)}\n≥ {start:g}: {', '.join(stiff)}",
+        )
         low, high = axes.get_ylim()
         axes.set_ylim(max(low, 1e-12 * high), max(high, 0.2))
-        axes.legend(loc="lower left")
+    side_legend(figure, runs, {})
     figure.axes[0].set_ylabel("Fisher diagonal $g_{ii}$")
     return figure
 

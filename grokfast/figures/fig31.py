@@ -15,6 +15,7 @@ from grokfast.figures.geometry import (
     mark_learning,
     metric_title,
     shown_metrics,
+    side_legend,
     sides,
     title,
 )
@@ -26,7 +27,7 @@ from grokfast.runs import Run
 def _draw(runs: Sequence[Run]) -> Figure:
     tasks = by_task(runs)
     columns = 1 + max(len(shown_metrics(mine)) for mine in tasks.values())
-    figure = new_figure(len(tasks), columns, width=3.6 * columns, height=2.9 * len(tasks) + 0.3)
+    figure = new_figure(len(tasks), columns, width=3.6 * columns, height=2.4 * len(tasks) + 0.6)
     for row, mine in enumerate(tasks.values()):
         metrics = [*shown_metrics(mine), "euclidean"]
         for k in range(columns):
@@ -40,8 +41,8 @@ def _draw(runs: Sequence[Run]) -> Figure:
             name = "Euclidean" if metrics[k] == "euclidean" else metric_title(metrics[k])
             axes.set(yscale="log", xlabel="epoch", title=f"{title_of(mine)}\n{name}")
         figure.axes[row * columns].set_ylabel("step length $|s|$")
-        figure.axes[row * columns].legend()
-    title(figure, "Step length (dotted: $t_{test}$)", runs, shown="geometric mean and standard deviation")
+    side_legend(figure, runs, {"$t_{test}$": ":"})
+    title(figure, "Step length", runs, "geometric mean")
     return figure
 
 

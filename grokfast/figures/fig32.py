@@ -16,6 +16,7 @@ from grokfast.figures.geometry import (
     metric_title,
     panel_label,
     panels,
+    side_legend,
     sides,
     title,
 )
@@ -27,31 +28,23 @@ from grokfast.runs import Run
 
 def _draw(runs: Sequence[Run]) -> Figure:
     columns = panels(runs)
-    figure = new_figure(2, len(columns), width=3.6 * len(columns) + 0.6, height=5.6)
+    figure = new_figure(2, len(columns), width=3.6 * len(columns), height=4.8)
     for k, (mine, metric) in enumerate(columns):
         whole, split = figure.axes[k], figure.axes[len(columns) + k]
         for side in sides(mine):
             draw_curves(whole, side, column(metric, "length"), side.label, geometric=True)
-            draw_curves(split, side, column(metric, "stiff_length"), f"{side.name}: stiff", geometric=True)
-            draw_curves(
-                split, side, column(metric, "sloppy_length"), f"{side.name}: sloppy", geometric=True, linestyle="--"
-            )
+            draw_curves(split, side, column(metric, "stiff_length"), "stiff", geometric=True)
+            draw_curves(split, side, column(metric, "sloppy_length"), "sloppy", geometric=True, linestyle="--")
             for axes in (whole, split):
                 mark_learning(axes, side)
         whole.set_label(panel_label(mine, metric, "whole"))
         split.set_label(panel_label(mine, metric, "split"))
         whole.set(yscale="log", xlabel="epoch", title=f"{title_of(mine)}\n{metric_title(metric)}")
         split.set(yscale="log", xlabel="epoch")
-        whole.legend()
-        split.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=2, fontsize=7)
     figure.axes[0].set_ylabel("$|s|$, all parameters")
     figure.axes[len(columns)].set_ylabel("$|s|$, stiff and sloppy")
-    title(
-        figure,
-        "Step length in the Fisher metric (dotted: $t_{test}$)",
-        runs,
-        shown="geometric mean and standard deviation",
-    )
+    side_legend(figure, runs, {"all, stiff": "-", "sloppy": "--", "$t_{test}$": ":"})
+    title(figure, "Step length in the Fisher metric", runs, "geometric mean")
     return figure
 
 

@@ -8,7 +8,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from grokfast.figures.choose import title_of
+from grokfast.figures.choose import counted, title_of
 from grokfast.figures.geometry import (
     PAPERS_METRIC,
     STUDIES,
@@ -18,21 +18,22 @@ from grokfast.figures.geometry import (
     panel_label,
     panels,
     sides,
-    title,
     zero_line,
 )
 from grokfast.figures.overlay import Digitised
 from grokfast.figures.spec import FigureSpec, register_figure
-from grokfast.figures.style import new_figure
+from grokfast.figures.style import headline, new_figure
 from grokfast.measures import discrete_gradient, largest_bump
 from grokfast.runs import Run
+
+_FRAME = 2.5  # times the steepest slope in the bump
 
 
 def _panel(axes: Axes, side: Side, metric: str) -> None:
     epochs, curves = side.curves(column(metric, "length"))
     axes.set(xlabel="epoch")
     if epochs.size < 3:
-        axes.set_title(f"{side.name}: too few looks", fontsize=8)
+        axes.set_title(f"{side.name}: too few looks", fontsize="small")
         return
     mean = curves.mean(0)
     gradient = discrete_gradient(epochs, mean)
@@ -40,24 +41,23 @@ def _panel(axes: Axes, side: Side, metric: str) -> None:
     zero_line(axes)
     bump = largest_bump(epochs, mean)
     if bump is None:
-        axes.set_title(f"{side.label}: $|s|$ has no bump", fontsize=8)
+        axes.set_title(f"{side.label}: $|s|$ has no bump", fontsize="small")
         return
     start, end = bump
     for crossing in bump:
         axes.axvline(crossing.epoch, color=side.color, linestyle=":", linewidth=0.9)
-    axes.set_title(f"{side.label}: zeros at {start.epoch:.0f} and {end.epoch:.0f}", fontsize=8)
-    margin = max(0.3 * (end.epoch - start.epoch), 3 * float(np.diff(epochs).min()))
+    axes.axvspan(start.epoch, end.epoch, color=side.color, alpha=0.1, linewidth=0)
+    axes.set_title(f"{side.label},\nzeros at {start.epoch:.0f} and {end.epoch:.0f}", fontsize="small")
     inside = np.abs(gradient[(epochs >= start.epoch) & (epochs <= end.epoch)])
-    size = 1.8 * float(inside.max()) if inside.size else None
-    axes.set_xlim(max(start.epoch - margin, epochs[0]), end.epoch + margin)
-    if size:
-        axes.set_ylim(-size, size)
+    if inside.size and inside.max() > 0:
+        # The whole path, so that the bump is seen beside the noise; the steep first steps leave the frame.
+        axes.set_ylim(-_FRAME * float(inside.max()), _FRAME * float(inside.max()))
 
 
 def _draw(runs: Sequence[Run]) -> Figure:
     columns = panels(runs)
     rows = max(len(sides(mine)) for mine, _ in columns)
-    figure = new_figure(rows, len(columns), width=3.6 * len(columns) + 0.6, height=2.7 * rows + 0.6)
+    figure = new_figure(rows, len(columns), width=3.6 * len(columns), height=2.4 * rows + 0.6)
     for k, (mine, metric) in enumerate(columns):
         # Grokking first: it is what the paper shows.
         for row, side in enumerate(reversed(sides(mine))):
@@ -65,13 +65,14 @@ def _draw(runs: Sequence[Run]) -> Figure:
             axes.set_label(panel_label(mine, metric, side.name))
             _panel(axes, side, metric)
             if row == 0:
-                head = f"{title_of(mine)}, {metric_title(metric)}"
-                axes.set_title(f"{head}\n{axes.get_title()}", fontsize=8)
+                head = f"{title_of(mine)}\n{metric_title(metric)}"
+                axes.set_title(f"{head}\n{axes.get_title()}", fontsize="small")
         for row in range(len(sides(mine)), rows):
             figure.axes[row * len(columns) + k].set_axis_off()
     for row in range(rows):
         figure.axes[row * len(columns)].set_ylabel("gradient of the mean $|s|$ per epoch")
-    title(figure, "Where the step length turns", runs, shown="mean")
+    seeds = max(len(side.runs) for mine, _ in columns for side in sides(mine))
+    headline(figure, f"Where the step length turns: gradient of the mean over {counted(seeds)}")
     return figure
 
 

@@ -16,6 +16,7 @@ from grokfast.figures.geometry import (
     metric_title,
     panel_label,
     panels,
+    side_legend,
     sides,
     title,
     zero_line,
@@ -29,7 +30,7 @@ from grokfast.runs import Run
 def _draw(runs: Sequence[Run]) -> Figure:
     columns = panels(runs)
     rows = max(len(sides(mine)) for mine, _ in columns)
-    figure = new_figure(rows, len(columns), width=3.6 * len(columns) + 0.6, height=2.7 * rows + 0.6, sharey=True)
+    figure = new_figure(rows, len(columns), width=3.6 * len(columns), height=2.3 * rows + 0.6, sharey=True)
     for k, (mine, metric) in enumerate(columns):
         for row, side in enumerate(sides(mine)):
             axes = figure.axes[row * len(columns) + k]
@@ -38,15 +39,15 @@ def _draw(runs: Sequence[Run]) -> Figure:
             draw_curves(axes, side, column(metric, "sloppy_cosine"), "sloppy", linestyle="--", alpha=0.8)
             mark_learning(axes, side)
             zero_line(axes)
-            head = f"{title_of(mine)}, {metric_title(metric)}\n" if row == 0 else ""
+            head = f"{title_of(mine)}\n{metric_title(metric)}\n" if row == 0 else ""
             axes.set(ylim=(-1.05, 1.05), xlabel="epoch")
-            axes.set_title(f"{head}{side.label}", fontsize=8)
-            axes.legend(loc="lower right")
+            axes.set_title(f"{head}{side.label}", fontsize="small")
         for row in range(len(sides(mine)), rows):
             figure.axes[row * len(columns) + k].set_axis_off()
     for row in range(rows):
-        figure.axes[row * len(columns)].set_ylabel("cosine of consecutive steps")
-    title(figure, "Stiff and sloppy parameters (dotted: $t_{test}$)", runs)
+        figure.axes[row * len(columns)].set_ylabel("cosine of\nconsecutive steps")
+    side_legend(figure, runs, {"stiff": "-", "sloppy": "--", "$t_{test}$": ":"})
+    title(figure, "Stiff and sloppy parameters", runs)
     return figure
 
 

@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 from numpy.typing import NDArray
 
 from grokfast.errors import InputError
-from grokfast.figures.choose import by_scale, counted, regime, scale_of, split_by, task_of, title_of
+from grokfast.figures.choose import by_scale, regime, scale_of, split_by, task_of, title_of
 from grokfast.figures.kept import values_of
-from grokfast.figures.style import GROKKING, LEARNING, NEUTRAL, band
+from grokfast.figures.style import GROKKING, LEARNING, NEUTRAL, band, headline, over_seeds
 from grokfast.runs import Run
 
 STUDIES = ("geometry-diagonal", "geometry")
@@ -148,7 +149,7 @@ def metric_title(metric: str) -> str:
     """In words: ``logit-16`` is "logit Fisher, 16 samples"."""
     fisher, samples, *more = metric.split("-")
     of = "training samples" if "train" in more else "samples"
-    return f"{fisher} Fisher{', whole matrix' if 'full' in more else ''}, {samples} {of}"
+    return f"{fisher} Fisher{', whole matrix' if 'full' in more else ''},\n{samples} {of}"
 
 
 def draw_curves(
@@ -167,12 +168,30 @@ def mark_learning(axes: Axes, side: Side) -> None:
         axes.axvline(float(np.nanmean(times)), color=side.color, linestyle=":", linewidth=0.8)
 
 
-def title(figure: Figure, what: str, runs: Sequence[Run], shown: str = "mean and standard deviation") -> None:
+def title(figure: Figure, what: str, runs: Sequence[Run], mean: str = "mean") -> None:
     """What is shown, over how many seeds, and how long a step is."""
     seeds = max(len(side.runs) for mine in by_task(runs).values() for side in sides(mine))
     steps = [(title_of(mine), look_of(mine[0]).steps) for mine in by_task(runs).values()]
     spans = ", ".join(f"{task} f = {'/'.join(step)}" for task, step in steps)
-    figure.suptitle(f"{what}: {shown} over {counted(seeds)} ({spans})")
+    headline(figure, f"{what}: {over_seeds(seeds, mean)} ({spans})")
+
+
+def side_legend(figure: Figure, runs: Sequence[Run], looks: Mapping[str, str]) -> None:
+    """One legend below the panels: the regimes of each task by colour, and what each kind of line is.
+
+    Args:
+        figure: The figure.
+        runs: Of one task or several.
+        looks: Line styles by what they mean.
+    """
+    tasks = by_task(runs).values()
+    named = [
+        (Line2D([], [], color=side.color), f"{title_of(mine)}, {side.label}" if len(tasks) > 1 else side.label)
+        for mine in tasks
+        for side in sides(mine)
+    ]
+    named += [(Line2D([], [], color=NEUTRAL, linestyle=dashes), words) for words, dashes in looks.items()]  # type: ignore[arg-type]
+    figure.legend(*zip(*named, strict=True), loc="outside lower left", ncols=2 if len(tasks) > 1 else len(named))
 
 
 def zero_line(axes: Axes) -> None:

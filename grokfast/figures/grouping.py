@@ -16,7 +16,10 @@ ABOVE = 1.0
 
 
 def having(runs: Sequence[Run], **fields: Any) -> list[Run]:
-    """Runs whose configuration has these values; ``task`` is the task's name, ``noise`` its label noise.
+    """Runs whose configuration has these values.
+
+    ``task`` is the task's name, ``task_words`` what :func:`task_words` calls it, ``noise`` its label noise, ``loss``
+    its loss.
 
     Args:
         runs: Runs.
@@ -29,9 +32,20 @@ def _value(run: Run, name: str) -> Any:
     config = run.record["config"]
     if name == "task":
         return task_of(run)
+    if name == "task_words":
+        return task_words(run)
     if name == "noise":
         return config["task"].get("label_noise", 0.0)
+    if name == "loss":  # of a run from before a task had one it is the one that all had
+        return config["task"].get("loss", "cross-entropy")
     return config["task"][name.removeprefix("task_")] if name.startswith("task_") else config[name]
+
+
+def task_words(run: Run) -> str:
+    """What a run's task is called where several are told apart: its name, with what is done or lowered if it says."""
+    fields = run.record["config"]["task"]
+    name = f"{fields['operation']} mod {fields['P']}" if "operation" in fields else task_of(run)
+    return f"{name}, {fields['loss']}" if task_of(run) == "mnist" else name
 
 
 def values_by(runs: Sequence[Run], name: str) -> dict[Any, list[Run]]:

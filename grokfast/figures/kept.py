@@ -14,9 +14,10 @@ from numpy.typing import NDArray
 
 from grokfast.endmodel import has_curve
 from grokfast.errors import InputError
+from grokfast.kept import kept_measures
 from grokfast.measures import Column
 from grokfast.observe import FULL_TIMES, TIMES
-from grokfast.runs import Run, kept_measures
+from grokfast.runs import Run
 
 _LEARNING_TIMES = frozenset(column.name for column in (*TIMES, *FULL_TIMES) if column.unit == "epochs")
 

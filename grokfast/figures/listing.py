@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 from matplotlib.figure import Figure
 from rich import box
@@ -12,12 +12,15 @@ from grokfast.errors import InputError, MissingRunsError
 from grokfast.figures.choose import choose, condition, groups_of
 from grokfast.figures.overlay import lay_over
 from grokfast.figures.spec import FIGURES, FigureSpec, find_figure
-from grokfast.figures.style import NEUTRAL, style
+from grokfast.figures.style import headline, style
+from grokfast.figures.ticks import tidy_ticks
 from grokfast.runs import Run, RunTable, load
 from grokfast.studies import STUDIES, find_study, setting_of
 
 
-def draw(name: str, table: RunTable, where: str | None = None) -> Figure:
+def draw(
+    name: str, table: RunTable, where: str | None = None, *, size: str = "page", sheet: str | None = None
+) -> Figure:
     """Draw one figure from a store.
 
     Nothing is computed and nothing written: measures of end models are those that ``grokfast measure`` has kept.
@@ -26,24 +29,33 @@ def draw(name: str, table: RunTable, where: str | None = None) -> Figure:
         name: As :func:`grokfast.figures.find_figure` takes it.
         table: Runs.
         where: A further SQL condition on them.
+        size: For what it is drawn: ``"page"``, ``"column"`` (85 mm) or ``"slide"``.
+        sheet: A style of Matplotlib's on top of ours, as :func:`grokfast.figures.style.style` takes it.
 
     Raises:
-        InputError: If there is no figure of this name, or several settings could be shown.
+        InputError: If there is no figure of this name, no such size or style, or several settings could be shown.
         MissingRunsError: If the store lacks the runs, or what was to be measured of them; the message has the command.
     """
     spec = find_figure(name)
     if not spec.needs_runs:
-        with style():
+        with style(size, sheet):
             return spec.draw([])
     choice = choose(spec, table, where)
-    with style():
+    with style(size, sheet):
         figure = spec.draw(choice.runs)
         if spec.paper and is_papers(spec, choice.runs):
             lay_over(figure, spec.paper)
         if choice.left_out:
-            reasons = ", ".join(dict.fromkeys(choice.left_out.values()))
-            figure.supxlabel(f"{len(choice.left_out)} runs left out: {reasons}", fontsize=6, color=NEUTRAL)
+            _say_left_out(figure, choice.left_out)
+        tidy_ticks(figure)
     return figure
+
+
+def _say_left_out(figure: Figure, left_out: Mapping[str, str]) -> None:
+    reasons = ", ".join(dict.fromkeys(left_out.values()))
+    text = f"{len(left_out)} run{'s' * (len(left_out) > 1)} left out: {reasons}"
+    # Above the panels: below them may be legends.
+    headline(figure, "\n".join(filter(None, (figure.get_suptitle(), text))))
 
 
 def is_papers(spec: FigureSpec, runs: Sequence[Run]) -> bool:
@@ -52,16 +64,25 @@ def is_papers(spec: FigureSpec, runs: Sequence[Run]) -> bool:
     return {setting_of(run.record["config"]).of_any_length for run in runs} <= known
 
 
-def draw_all(table: RunTable, where: str | None = None) -> Iterator[tuple[str, Figure | str]]:
+def draw_all(
+    table: RunTable, where: str | None = None, *, size: str = "page", sheet: str | None = None
+) -> Iterator[tuple[str, Figure | str]]:
     """Every figure in turn: its name, and the figure or the reason why it cannot be drawn.
 
     Args:
         table: Runs.
         where: A further SQL condition on them.
+        size: As of :func:`draw`.
+        sheet: As of :func:`draw`.
+
+    Raises:
+        InputError: If there is no such size or style.
     """
+    with style(size, sheet):
+        pass  # a name that does not exist is no figure's fault
     for name in FIGURES:
         try:
-            yield name, draw(name, table, where)
+            yield name, draw(name, table, where, size=size, sheet=sheet)
         except (InputError, MissingRunsError) as error:
             yield name, str(error)
 

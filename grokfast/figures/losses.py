@@ -13,7 +13,7 @@ from grokfast.figures.curves import loss_label
 from grokfast.figures.kept import values_of
 from grokfast.figures.overlay import Digitised
 from grokfast.figures.spec import FigureSpec, register_figure
-from grokfast.figures.style import draw_fit, new_figure, scale_colors
+from grokfast.figures.style import draw_fit, headline, new_figure, scale_colors
 from grokfast.measures import LinearFit
 from grokfast.runs import Run
 
@@ -76,7 +76,7 @@ def _draw_below_onset(runs: Sequence[Run]) -> Figure:
         axes.set_title("fewer than three runs below the onset: no fit")
     _finish(axes, runs, "train")
     axes.set_ylabel(_C)
-    axes.legend(title="$w_0$ (▲ groks)", loc="lower right", ncols=2)
+    _legend(figure)
     return figure
 
 
@@ -91,23 +91,29 @@ def _draw_all(runs: Sequence[Run]) -> Figure:
         axes.set_title("fewer than three different losses: no fit")
     _finish(axes, runs, "train")
     axes.set_ylabel(_C)
-    axes.legend(title="$w_0$ (▲ groks)", ncols=2)
+    _legend(figure)
     return figure
 
 
 def _draw_both(runs: Sequence[Run]) -> Figure:
-    figure = new_figure(1, 2, width=8.4, height=3.8, sharey=True)
+    figure = new_figure(1, 2, width=7.2, height=3.2, sharey=True)
     for axes, split in zip(figure.axes, ("train", "test"), strict=True):
         name = f"end_{split}_loss"
         _points(axes, runs, name, _not_grokking(runs))
         fit = _fit(axes, runs, name)
         found = "too few different losses: no fit"
-        axes.set_title(found if fit is None else f"slope {_slope(fit)}, $R^2$ = {fit.r_squared:.2f}", fontsize=8)
+        axes.set_title(found if fit is None else f"slope {_slope(fit)}, $R^2$ = {fit.r_squared:.2f}")
         _finish(axes, runs, split)
     figure.axes[0].set_ylabel(_C)
-    figure.axes[1].legend(title="$w_0$ (▲ groks)", ncols=2)
-    figure.suptitle(f"{title_of(runs)}: {len(runs)} runs")
+    _legend(figure)
+    headline(figure, f"{title_of(runs)}: {len(runs)} runs")
     return figure
+
+
+def _legend(figure: Figure) -> None:
+    """What each point is, beside the panels."""
+    handles, names = figure.axes[0].get_legend_handles_labels()
+    figure.legend(handles, names, title="$w_0$\n(▲ groks)", loc="outside right center")
 
 
 def _not_grokking(runs: Sequence[Run]) -> set[str]:

@@ -81,7 +81,7 @@ def lay_over(figure: Figure, overlays: Overlays) -> list[str]:
             drawn[digitised.panel] = None
     if drawn:
         line = Line2D([], [], color=PAPER_COLOR, linewidth=0.9)
-        figure.legend([line], [PAPER], loc="outside lower right", fontsize=7)
+        figure.legend([line], [PAPER], loc="outside lower right")
     return list(drawn)
 
 

@@ -8,11 +8,11 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from grokfast.figures.choose import by_scale, counted, split_by, title_of
+from grokfast.figures.choose import by_scale, split_by, title_of
 from grokfast.figures.kept import values_of
 from grokfast.figures.overlay import Digitised
 from grokfast.figures.spec import FigureSpec, register_figure
-from grokfast.figures.style import NEUTRAL, band, new_figure, scale_colors
+from grokfast.figures.style import NEUTRAL, band, new_figure, over_seeds, scale_colors
 from grokfast.runs import Run
 
 _SHARE = "share of weights pruned, each layer by itself"
@@ -48,9 +48,9 @@ def draw_pruning(runs: Sequence[Run], floor: float = -0.02, chance: float | None
 def _panel(axes: Axes, runs: Sequence[Run], floor: float = -0.02) -> None:
     curves_by_scale(axes, runs)
     axes.set(xlabel=_SHARE, ylabel="test accuracy", ylim=(floor, 1.04))
-    axes.legend(title="$w_0$", loc="lower left")
+    axes.legend(title="$w_0$")
     seeds = max(len(members) for members in by_scale(runs).values())
-    axes.set_title(f"{title_of(runs)}, mean and standard deviation over {counted(seeds)}")
+    axes.set_title(f"{title_of(runs)}, {over_seeds(seeds)}")
 
 
 def _draw_ising(runs: Sequence[Run]) -> Figure:
@@ -76,22 +76,21 @@ def _draw_with_inset(runs: Sequence[Run]) -> Figure:
         inset = axes.inset_axes((0.12, 0.44, 0.4, 0.42))  # left of where the curves fall
         inset.set_label("inset")
         curves_by_scale(inset, members)
-        inset.set_title(f"weight decay {float(decay):g}", fontsize=8)
-        inset.tick_params(labelsize=7)
+        inset.set_title(f"weight decay {float(decay):g}", fontsize="small")
+        inset.tick_params(labelsize="small")
     else:
-        missing = "no inset: the store has no runs\nat another weight decay"
-        axes.text(0.98, 0.97, missing, transform=axes.transAxes, ha="right", va="top", fontsize=6, color=NEUTRAL)
+        axes.set_title(f"{axes.get_title()}\n(no inset: no runs at another weight decay)")
     return figure
 
 
 def _draw_batches(runs: Sequence[Run]) -> Figure:
     parts = sorted(split_by(runs, "batch_size").items(), key=lambda part: int(part[0]))
-    figure = new_figure(1, len(parts), width=4.2 * len(parts) + 0.4, height=3.6)
+    figure = new_figure(1, len(parts), width=3.5 * len(parts), height=3.0)
     for axes, (batch, members) in zip(figure.axes, parts, strict=True):
         curves_by_scale(axes, members)
         axes.set_label(f"batch {batch}")
         axes.set(title=f"batch {batch}", xlabel=_SHARE, ylim=(-0.02, 1.04))
-        axes.legend(title="$w_0$", loc="lower left")
+        axes.legend(title="$w_0$")
     figure.axes[0].set_ylabel("test accuracy")
     return figure
 

@@ -1,4 +1,4 @@
-"""Cells of a phase diagram: runs of equal w0, weight decay and batch size, and the regime their seeds vote for."""
+"""Cells of a phase diagram: runs that differ in the seed alone, and the regime that their seeds vote for."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from grokfast.figures.choose import scale_of
 from grokfast.figures.kept import measured
 from grokfast.runs import Run
 
-Place: TypeAlias = tuple[float, float, int]
-"""w0, weight decay and batch size."""
+Place: TypeAlias = tuple[float, float, int, float]
+"""w0, weight decay, batch size and train fraction."""
 
 _LEARNED, _COLLAPSED = 0.95, 0.5
 _COMPRESSIVE = 1.25
@@ -37,7 +37,7 @@ class Cell:
     """Runs of one place.
 
     Attributes:
-        place: w0, weight decay, batch size.
+        place: w0, weight decay, batch size, train fraction.
         runs: One a seed.
         votes: Runs by regime; c counts for the cell as a whole.
         regime: That of most runs; of ties the first in the order of :class:`Regime`.
@@ -56,11 +56,12 @@ class Cell:
 def place_of(run: Run) -> Place:
     """Where a run lies."""
     config = run.record["config"]
-    return scale_of(run), float(config["weight_decay"]), int(config["batch_size"])
+    fraction = float(config["task"]["train_fraction"])
+    return scale_of(run), float(config["weight_decay"]), int(config["batch_size"]), fraction
 
 
 def cells_of(runs: Sequence[Run]) -> dict[Place, Cell]:
-    """Cells by place, rising; which are compressive is judged by those of the same weight decay and batch size."""
+    """Cells by place, rising; which are compressive is judged by those that differ in w0 alone."""
     groups: dict[Place, list[Run]] = {}
     for run in runs:
         groups.setdefault(place_of(run), []).append(run)

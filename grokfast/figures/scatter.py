@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import math
+import textwrap
 from collections.abc import Mapping, Sequence
 
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.lines import Line2D
 
 from grokfast.figures.choose import by_scale, scale_of, task_of, title_of
 from grokfast.figures.kept import described, measured, values_of
 from grokfast.figures.overlay import Digitised
 from grokfast.figures.spec import FigureSpec, register_figure
-from grokfast.figures.style import draw_fit, new_figure, note, scale_colors
+from grokfast.figures.style import draw_fit, headline, new_figure, note, scale_colors, scale_legend
 from grokfast.observe import is_llc_diagnostic
 from grokfast.runs import Run
 
@@ -37,6 +37,7 @@ _FEATURES = {
     },
 }
 _COLUMNS = 4
+_TESTED = 10
 _MOST = 24
 """Panels of a figure of all measures, at most."""
 
@@ -49,7 +50,7 @@ def draw_scatter(runs: Sequence[Run], panels: Mapping[str, str]) -> Figure:
         panels: What is on the abscissa, with its label.
     """
     rows = math.ceil(len(panels) / _COLUMNS)
-    figure = new_figure(rows, _COLUMNS, width=11.5, height=2.6 * rows + 0.4)
+    figure = new_figure(rows, _COLUMNS, width=7.2, height=1.75 * rows + 0.4)
     colors = scale_colors(list(by_scale(runs)))
     grid = list(figure.axes)
     for k, (axes, (name, label)) in enumerate(zip(grid, panels.items(), strict=False)):
@@ -58,13 +59,12 @@ def draw_scatter(runs: Sequence[Run], panels: Mapping[str, str]) -> Figure:
         axes.set_xlabel(label)
         if k % _COLUMNS == 0:
             axes.set_ylabel("compressibility $c$")
-    dots = [Line2D([], [], color=color, marker="o", linestyle="") for color in colors.values()]
     for axes in grid[len(panels) :]:
         axes.remove()
-    figure.legend(dots, [f"{w0:g}" for w0 in colors], title="$w_0$", loc="outside right center")
+    scale_legend(figure, colors, "o")
     config = runs[0].record["config"]
     setting = f"batch {config['batch_size']}, weight decay {config['weight_decay']:g}"
-    figure.suptitle(f"{title_of(runs)}, {setting}: {len(runs)} runs, last epoch", fontsize=10)
+    headline(figure, f"{title_of(runs)}, {setting}: {len(runs)} runs, last epoch")
     return figure
 
 
@@ -76,11 +76,13 @@ def _panel(axes: Axes, runs: Sequence[Run], colors: Mapping[float, object], name
         axes.set(xticks=[], yticks=[])
         return
     tones = np.array([colors[scale_of(run)] for run in runs])
-    axes.scatter(x[known], c[known], c=tones[known], s=22, edgecolor="white", linewidth=0.4)
+    axes.scatter(x[known], c[known], c=tones[known], s=14, edgecolor="white", linewidth=0.3)
     fit = draw_fit(axes, x[known], c[known], alpha=0.15, linewidth=1)
     if fit is not None:
-        axes.set_title(f"$R^2$ = {fit.r_squared:.2f}, p = {fit.p_value:.1g}", fontsize=8)
-    axes.locator_params(axis="x", nbins=4)
+        # Of a handful of runs a p-value says less than their number.
+        more = f"p = {fit.p_value:.1g}" if known.sum() >= _TESTED else f"n = {known.sum()}"
+        axes.set_title(f"$R^2$ = {fit.r_squared:.2f}, {more}", fontsize="small")
+    axes.locator_params(axis="both", nbins=3)
 
 
 def panels_of(runs: Sequence[Run]) -> dict[str, str]:
@@ -96,7 +98,7 @@ def _draw_any(runs: Sequence[Run]) -> Figure:
     panels = every_measure(runs)
     figure = draw_scatter(runs, dict(list(panels.items())[:_MOST]))
     if len(panels) > _MOST:
-        figure.suptitle(f"{figure.get_suptitle()}; {_MOST} of {len(panels)} measures", fontsize=10)
+        headline(figure, f"{figure.get_suptitle()}; {_MOST} of {len(panels)} measures")
     return figure
 
 
@@ -114,7 +116,12 @@ def every_measure(runs: Sequence[Run]) -> dict[str, str]:
     names = [name for name in names if len({values[name] for values in found}) > 1]
     headlines = [name for name in names if name in declared and declared[name].headline]
     ordered = dict.fromkeys([*(name for name in _LOSSES if name in names), *headlines, *names])
-    return {name: declared[name].heading if name in declared else name.replace("_", " ") for name in ordered}
+    return {name: _words(declared[name].heading if name in declared else name) for name in ordered}
+
+
+def _words(name: str) -> str:
+    """A column's name in short lines."""
+    return textwrap.fill(name.replace("_", " "), 20)
 
 
 _NEEDED = ("compressibility", *_LOSSES, "gini_weights", "gini_fisher")

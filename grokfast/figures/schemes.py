@@ -7,20 +7,31 @@ from collections.abc import Sequence
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 
 from grokfast.endmodel import curve_name, kept_pruning, layers
 from grokfast.figures.choose import by_scale, ends, split_by, task_of, title_of
 from grokfast.figures.overlay import Digitised
 from grokfast.figures.spec import FigureSpec, register_figure
-from grokfast.figures.style import GROKKING, LEARNING, NEUTRAL, band, new_figure, scale_colors
+from grokfast.figures.style import (
+    FEATURE_COLORS,
+    GROKKING,
+    LEARNING,
+    NEUTRAL,
+    band,
+    headline,
+    new_figure,
+    scale_colors,
+    scale_legend,
+)
 from grokfast.pruning import Scheme, layers_of, weight_names
 from grokfast.runs import Run
 from grokfast.tasks import fresh_module
 
 _LOOKS = {
-    Scheme.LAYERWISE: (LEARNING, "-"),
-    Scheme.GLOBAL: (GROKKING, "--"),
-    Scheme.GLOBAL_BY_NORM: ("#009E73", "-."),
+    Scheme.LAYERWISE: (FEATURE_COLORS[0], "-"),
+    Scheme.GLOBAL: (FEATURE_COLORS[1], "--"),
+    Scheme.GLOBAL_BY_NORM: (FEATURE_COLORS[2], "-."),
     Scheme.RANDOM: (NEUTRAL, ":"),
 }
 
@@ -58,7 +69,7 @@ def curves_by_w0(
 def _one_layer_at_a_time(runs: Sequence[Run], quantities: Sequence[str]) -> Figure:
     """Fisher pruning: a column for each layer, a row for each quantity (accuracy, loss), colours for w0."""
     names = layers(runs[0])
-    figure = new_figure(len(quantities), len(names), width=3.1 * len(names) + 0.8, height=2.7 * len(quantities) + 0.4)
+    figure = new_figure(len(quantities), len(names), width=3.1 * len(names) + 0.8, height=2.3 * len(quantities) + 0.4)
     for k, axes in enumerate(figure.axes):
         quantity, layer = quantities[k // len(names)], names[k % len(names)]
         curves_by_w0(axes, runs, Scheme.FISHER_LAYERWISE, layer, loss=quantity == "loss")
@@ -67,8 +78,8 @@ def _one_layer_at_a_time(runs: Sequence[Run], quantities: Sequence[str]) -> Figu
         axes.set_xlabel("share of the layer pruned" if k >= len(figure.axes) - len(names) else "")
         unit = " [nats]" if quantity == "loss" else ""
         axes.set_ylabel(f"test {quantity}{unit}" if k % len(names) == 0 else "")
-    figure.axes[0].legend(title="$w_0$", loc="lower left", ncols=2 if len(by_scale(runs)) > 4 else 1)
-    figure.suptitle(f"{title_of(runs)}: Fisher pruning, one layer at a time", fontsize=10)
+    scale_legend(figure, scale_colors(list(by_scale(runs))))
+    headline(figure, f"{title_of(runs)}: Fisher pruning, one layer at a time")
     return figure
 
 
@@ -87,31 +98,32 @@ def _draw_loss(runs: Sequence[Run]) -> Figure:
 def _draw_magnitude(runs: Sequence[Run]) -> Figure:
     """Magnitude pruning one layer at a time, at the smallest and the largest w0."""
     names = layers(runs[0])
-    figure = new_figure(1, len(names), width=3.1 * len(names) + 0.8, height=3.1)
+    figure = new_figure(1, len(names), width=3.1 * len(names) + 0.8, height=2.6)
     for axes, layer in zip(figure.axes, names, strict=True):
         for (w0, members), color in zip(ends(runs).items(), (LEARNING, GROKKING), strict=False):
             scheme_curve(axes, members, Scheme.LAYERWISE, layer, color=color, label=f"$w_0$ = {w0:g}")
         axes.set(title=layer_title(runs[0], layer), xlabel="share of the layer pruned")
     figure.axes[0].set_ylabel("test accuracy")
-    figure.axes[0].legend(loc="lower left")
-    figure.suptitle(f"{title_of(runs)}: magnitude pruning, one layer at a time", fontsize=10)
+    figure.axes[0].legend()
+    headline(figure, f"{title_of(runs)}: magnitude pruning, one layer at a time")
     return figure
 
 
 def _draw_global_fisher(runs: Sequence[Run]) -> Figure:
     """Accuracy and loss, a row for each task."""
     parts = list(split_by(runs, "task").values())
-    figure = new_figure(len(parts), 2, width=8.4, height=3.2 * len(parts))
+    figure = new_figure(len(parts), 2, width=7.2, height=2.9 * len(parts))
     for row, members in enumerate(parts):
         accuracy, loss = figure.axes[2 * row : 2 * row + 2]
         accuracy.set_label(f"{task_of(members[0])} accuracy")
         curves_by_w0(accuracy, members, Scheme.FISHER_GLOBAL)
         curves_by_w0(loss, members, Scheme.FISHER_GLOBAL, loss=True)
-        accuracy.set(ylabel="test accuracy", title=f"{title_of(members)}: Fisher pruning, all layers together")
+        accuracy.set(ylabel="test accuracy", title=f"{title_of(members)}: Fisher pruning,\nall layers together")
         loss.set_ylabel("test loss [nats]")
-        accuracy.legend(title="$w_0$", loc="lower left", ncols=2)
         for axes in (accuracy, loss):
             axes.set_xlabel("share of parameters pruned")
+        # Beside its row, since tasks have their own scales.
+        loss.legend(*accuracy.get_legend_handles_labels(), title="$w_0$", loc="center left", bbox_to_anchor=(1.02, 0.5))
     return figure
 
 
@@ -119,18 +131,22 @@ def _draw_schemes(runs: Sequence[Run]) -> Figure:
     """A row for each task, a column for the smallest and the largest w0."""
     parts = list(split_by(runs, "task").values())
     columns = max(len(ends(members)) for members in parts)
-    figure = new_figure(len(parts), columns, width=4.2 * columns, height=3.2 * len(parts))
+    figure = new_figure(len(parts), columns, width=3.6 * columns, height=2.9 * len(parts))
     for row, members in enumerate(parts):
         panels = figure.axes[columns * row : columns * (row + 1)]
         for axes, (w0, group) in zip(panels, ends(members).items(), strict=False):
+            sizes = []
             for scheme, look in _LOOKS.items():
                 c = scheme_curve(axes, group, scheme, color=look[0], linestyle=look[1])
                 axes.get_lines()[-1].set_label(f"{scheme.value} ($c$ = {c:.2f})")
-            axes.set(title=f"{title_of(group)}, $w_0$ = {w0:g}", xlabel="share of weights pruned")
-            axes.legend(loc="lower left", fontsize=7)
+                sizes.append(f"{c:.2f}")
+            title = f"{title_of(group)}, $w_0$ = {w0:g}\n$c$ = {', '.join(sizes)}"
+            axes.set(title=title, xlabel="share of weights pruned")
         panels[0].set_ylabel("test accuracy")
         for axes in panels[len(ends(members)) :]:
             axes.set_axis_off()
+    lines = [Line2D([], [], color=color, linestyle=dashes) for color, dashes in _LOOKS.values()]  # type: ignore[arg-type]
+    figure.legend(lines, [scheme.value for scheme in _LOOKS], loc="outside lower left", ncols=len(_LOOKS))
     return figure
 
 

@@ -10,7 +10,7 @@ from matplotlib.colors import ListedColormap
 from matplotlib.figure import Figure
 
 from grokfast.figures.spec import FigureSpec, register_figure
-from grokfast.figures.style import new_figure
+from grokfast.figures.style import headline, new_figure
 from grokfast.ising import IsingDataset, find_stripes, ising_dataset
 from grokfast.ising.exact import critical_temperature
 from grokfast.ising.pictures import DOWN, UP
@@ -20,7 +20,7 @@ SNAPSHOTS = 4
 WALLS = 3
 
 
-def _show(axes: Axes, data: IsingDataset, index: int, size: float | None = None) -> None:
+def _show(axes: Axes, data: IsingDataset, index: int, size: str | None = None) -> None:
     axes.imshow(data.spins[index].numpy(), cmap=ListedColormap([DOWN, UP]), vmin=-1, vmax=1)
     axes.set(xticks=[], yticks=[])
     text = f"E/N = {data.energies[index]:.2f}, M/N = {data.magnetizations[index]:.2f}"
@@ -34,16 +34,16 @@ def _draw_temperatures(runs: Sequence[Run]) -> Figure:
     rows = {"$T = T_c - 0.8$": Tc - 0.8, "$T = T_c$": Tc, "$T = T_c + 0.8$": Tc + 0.8}
     data = ising_dataset(16, list(rows.values()), 200, 40, seed=0)
     # The snapshots of median energy at each temperature: typical ones, without a choice by eye.
-    figure = new_figure(len(rows), SNAPSHOTS, width=1.25 * SNAPSHOTS + 0.6, height=1.35 * len(rows) + 0.3)
+    figure = new_figure(len(rows), SNAPSHOTS, width=1.6 * SNAPSHOTS + 0.5, height=1.7 * len(rows) + 0.3)
     grid = np.array(figure.axes).reshape(len(rows), SNAPSHOTS)
     for axes, (label, T) in zip(grid, rows.items(), strict=True):
         members = np.flatnonzero(np.isclose(data.temperatures.numpy(), T))
         ranked = members[np.argsort(data.energies.numpy()[members], kind="stable")]
         first = len(ranked) // 2 - SNAPSHOTS // 2
         for k, (axis, index) in enumerate(zip(axes, ranked[first : first + SNAPSHOTS], strict=True)):
-            _show(axis, data, int(index), 6)
+            _show(axis, data, int(index), "small")
             axis.set_ylabel(label if k == 0 else "")
-    figure.suptitle("Metropolis, 40 sweeps from a random start")
+    headline(figure, "Metropolis, 40 sweeps from a random start")
     return figure
 
 
@@ -60,7 +60,7 @@ def _draw_walls(runs: Sequence[Run]) -> Figure:
     for axis, index in zip(figure.axes, chosen, strict=True):
         _show(axis, data, int(index))
         axis.set_title(f"T = {data.temperatures[index]:.2f}")
-    figure.suptitle(f"{found.size / cold.sum():.1%} of the snapshots at T < Tc - 0.4 have straight walls", fontsize=9)
+    headline(figure, f"{found.size / cold.sum():.1%} of the snapshots at T < $T_c$ − 0.4 have straight walls")
     return figure
 
 

@@ -8,16 +8,16 @@ import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from grokfast.figures.choose import by_scale, counted, title_of
+from grokfast.figures.choose import by_scale, title_of
 from grokfast.figures.curves import curve, loss_label
 from grokfast.figures.kept import values_of
 from grokfast.figures.spec import FigureSpec, register_figure
-from grokfast.figures.style import NEUTRAL, new_figure, note, scale_colors
+from grokfast.figures.style import NEUTRAL, headline, new_figure, note, over_seeds, scale_colors, scale_legend
 from grokfast.runs import Run
 
 
 def draw_training(runs: Sequence[Run], floor: float = -0.02) -> Figure:
-    """Train dashed, test solid, mean and standard deviation over seeds; of a loss the geometric ones.
+    """Train dashed, test solid, mean and range over seeds; of a loss the geometric mean.
 
     Args:
         runs: Runs of one setting.
@@ -37,16 +37,13 @@ def draw_training(runs: Sequence[Run], floor: float = -0.02) -> Figure:
                 curve(axes, members, f"{split}_{metric}", color=colors[w0], linestyle=dashes, label=label)
     accuracy.set(ylabel="accuracy", xscale="log", ylim=(floor, 1.04))
     loss.set(ylabel=f"{loss_label(runs)},\ngeometric mean", xlabel="epoch", xscale="log", yscale="log")
-    first = (accuracy if has_accuracy else loss).legend(title="$w_0$", loc="upper left", ncols=2)
-    if has_accuracy:
-        accuracy.add_artist(first)
-    else:
+    scale_legend(figure, colors)
+    if not has_accuracy:
         note(accuracy, "this task has no accuracy")
-        loss.add_artist(first)
     styles = [Line2D([], [], color=NEUTRAL, linestyle=dashes) for dashes in ("--", "-")]
-    loss.legend(styles, ["train (running)", "test"], loc="lower left")
+    loss.legend(styles, ["train (running)", "test"])
     seeds = max(len(members) for members in groups.values())
-    figure.suptitle(f"{title_of(runs)}: mean and standard deviation over {counted(seeds)}")
+    headline(figure, f"{title_of(runs)}: {over_seeds(seeds)}")
     return figure
 
 

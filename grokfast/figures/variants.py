@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from grokfast.figures.grouping import having
+from grokfast.figures.kept import still_rising
 from grokfast.runs import Run
 
 METRICS = {"logit_16": "logit Fisher", "softmax_all": "softmax Fisher"}
@@ -16,20 +17,24 @@ METRICS = {"logit_16": "logit Fisher", "softmax_all": "softmax Fisher"}
 
 def variants_of(runs: Sequence[Run]) -> dict[str, list[Run]]:
     """Runs by how they were trained, in words; those without any are left out."""
-    adam = having(runs, optimizer="adam", precision="float32")
+    plain = having(runs, loss="cross-entropy")
+    adam = having(plain, optimizer="adam", precision="float32")
     found = {
         "Adam, L2 decay": [run for run in having(adam, noise=0.0) if run.record["config"]["weight_decay"] > 0],
-        "AdamW": having(runs, optimizer="adamw"),
+        "AdamW": having(plain, optimizer="adamw"),
         "no decay": having(adam, weight_decay=0.0),
-        "no decay, float64": having(runs, weight_decay=0.0, precision="float64"),
-        "SGD, L2 decay": having(runs, optimizer="sgd"),
+        "no decay, float64": having(plain, weight_decay=0.0, precision="float64"),
+        "no decay, StableMax": having(runs, loss="stablemax"),
+        "SGD, L2 decay": having(plain, optimizer="sgd"),
         "10 % label noise": having(adam, noise=0.1),
     }
     return {name: members for name, members in found.items() if members}
 
 
 def plateau_of(run: Run) -> tuple[int, int] | None:
-    """From t_train to t_test; None if test accuracy does not follow later."""
+    """From t_train to t_test; None if test accuracy does not follow later, or still rises at the end."""
+    if still_rising(run):
+        return None
     first, last = run.summary.get("t_train"), run.summary.get("t_test")
     return (int(first), int(last)) if first is not None and last is not None and last > first else None
 

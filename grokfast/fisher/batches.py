@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from grokfast.errors import InputError
 from grokfast.fisher.randomness import undisturbed
+from grokfast.fisher.refusals import mark
 
 Labels = Tensor | str | None
 
@@ -48,7 +49,11 @@ class Inputs:
     def call(self, model: nn.Module) -> Any:
         """What the model returns for them."""
         pairs = list(zip(self.names, self.tensors, strict=True))
-        return model(*(t for name, t in pairs if not name), **{name: t for name, t in pairs if name})
+        try:
+            return model(*(t for name, t in pairs if not name), **{name: t for name, t in pairs if name})
+        except Exception as error:  # whatever a model may raise
+            mark(error, self.tensors)
+            raise
 
 
 @dataclass(frozen=True)

@@ -6,13 +6,14 @@ Each says what the fused operation of torch says, in operations that can be foll
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 from torch.nn import functional
 
 from grokfast.errors import InputError
+from grokfast.fisher.arguments import EmbeddingBag, taking
 
 # weight, bias, shape, like -> weight and bias to use, zeros to add to the products, taker of the inputs
 Watch = Callable[[Tensor, Tensor | None, tuple[int, ...], Tensor], tuple[Tensor, Tensor | None, Tensor | None, Any]]
@@ -85,17 +86,36 @@ def _direction(
     return out, last
 
 
+class _Layers(NamedTuple):
+    """The weights of a recurrent module: for each layer and direction of the input, of the state, and their biases."""
+
+    params: Sequence[Tensor]
+    has_biases: bool
+    layers: int
+    bidirectional: bool
+
+    @property
+    def per(self) -> int:
+        """Tensors of one layer in one direction."""
+        return 4 if self.has_biases else 2
+
+    @property
+    def directions(self) -> int:
+        """Of each layer."""
+        return 1 + int(self.bidirectional)
+
+
 def _layers(
     watch: Watch, step: _Step, inputs: Tensor, sizes: list[int] | None, states: tuple[Tensor, ...],
-    params: Sequence[Tensor], has_biases: bool, num_layers: int, bidirectional: bool, axis: int | None,
+    of: _Layers, axis: int | None,
 ) -> tuple[Tensor, tuple[Tensor, ...]]:  # fmt: skip
-    directions, per = 1 + int(bidirectional), 4 if has_biases else 2
+    directions, per = of.directions, of.per
     lasts: list[tuple[Tensor, ...]] = []
-    for layer in range(num_layers):
+    for layer in range(of.layers):
         outs = []
         for k in range(directions):
             place = layer * directions + k
-            inner, recurrent, *biases = params[place * per : (place + 1) * per]
+            inner, recurrent, *biases = of.params[place * per : (place + 1) * per]
             b_inner, b_recurrent = biases if biases else (None, None)
             products = functional.linear(inputs, inner, b_inner)
             steps = torch.split(products, sizes or []) if axis is None else products.unbind(axis)
@@ -113,67 +133,63 @@ def _recurrent(step: _Step) -> Callable[..., Any]:
     def run(watch: Watch, func: Any, first: Tensor, second: Any, third: Any, *rest: Any) -> Any:
         if isinstance(rest[0], tuple | list):  # packed: data, sizes of the steps, states, parameters
             sizes, hx, params = second, third, rest[0]
-            has_biases, num_layers, dropout, train, bidirectional = rest[1:]
+            has_biases, count, dropout, train, bidirectional = rest[1:]
             batch_first = None
         else:
             sizes, hx, params = None, second, third
-            has_biases, num_layers, dropout, train, bidirectional, batch_first = rest
+            has_biases, count, dropout, train, bidirectional, batch_first = rest
         states = tuple(hx) if isinstance(hx, tuple | list) else (hx,)
         if dropout and train:
             raise InputError("dropout in training mode gives the Fisher diagonal of one random mask; call model.eval()")
         unusual = first.dim() != (2 if batch_first is None else 3) or not first.numel()
-        projected = len(params) != num_layers * (1 + int(bidirectional)) * (4 if has_biases else 2)
+        layers = _Layers(params, has_biases, count, bidirectional)
+        projected = len(params) != count * layers.directions * layers.per
         if unusual or projected:
             return _fused(func, first, second, third, *rest)
         axis = None if batch_first is None else int(batch_first)
         counts = None if sizes is None else sizes.tolist()
-        out, last = _layers(watch, step, first, counts, states, params, has_biases, num_layers, bidirectional, axis)
+        out, last = _layers(watch, step, first, counts, states, layers, axis)
         return (out, *last)
 
     return run
 
 
-def _embedding_bag(
-    watch: Watch, func: Any, input: Tensor, weight: Tensor, offsets: Tensor | None = None,  # noqa: A002
-    max_norm: float | None = None, norm_type: float = 2.0, scale_grad_by_freq: bool = False, mode: str = "mean",
-    sparse: bool = False, per_sample_weights: Tensor | None = None, include_last_offset: bool = False,
-    padding_idx: int | None = None,
-) -> Any:  # fmt: skip
-    if max_norm is not None:
+@taking(EmbeddingBag)
+def _embedding_bag(_: Watch, func: Any, of: EmbeddingBag) -> Any:
+    if of.max_norm is not None:
         raise InputError("an embedding with max_norm rewrites its weights when it runs; set max_norm=None")
-    if scale_grad_by_freq:
+    if of.scale_grad_by_freq:
         raise InputError(
             "scale_grad_by_freq divides gradients by counts over the batch, which has no meaning for one sample; set "
             "it to False"
         )
-    if mode == "max" and input.dim() != 2:
-        return _fused(
-            func, input, weight, offsets, None, norm_type, False, mode, False, per_sample_weights,
-            include_last_offset, padding_idx,
-        )  # fmt: skip
-    rows = functional.embedding(input, weight)
-    keep = torch.ones_like(input, dtype=torch.bool)
-    if padding_idx is not None:
-        keep = input != padding_idx % weight.shape[0]
+    flat, offsets = of.input.dim() != 2, of.offsets
+    if of.mode == "max" and flat:
+        return _fused(func, *of._replace(sparse=False))
+    rows = functional.embedding(of.input, of.weight)
+    keep = torch.ones_like(of.input, dtype=torch.bool)
+    if of.padding_idx is not None:
+        keep = of.input != of.padding_idx % of.weight.shape[0]
     kept = keep.unsqueeze(-1)
-    if per_sample_weights is not None:
-        rows = rows * per_sample_weights.unsqueeze(-1)
+    if of.per_sample_weights is not None:
+        rows = rows * of.per_sample_weights.unsqueeze(-1)
     rows = torch.where(kept, rows, rows.new_zeros(()))
-    if input.dim() == 2:
-        if mode == "max":
+    if not flat:
+        if of.mode == "max":
             top = torch.where(kept, rows, rows.new_full((), -torch.inf)).amax(1)
             return torch.where(torch.isfinite(top), top, top.new_zeros(()))
         total, counts = rows.sum(1), keep.sum(1, keepdim=True)
     else:
         assert offsets is not None
-        ends = offsets[1:] if include_last_offset else torch.cat([offsets[1:], offsets.new_tensor([len(input)])])
-        starts = offsets[:-1] if include_last_offset else offsets
-        bag = torch.repeat_interleave(torch.arange(len(starts), device=input.device), ends - starts)
+        last = offsets.new_tensor([len(of.input)])
+        ends = offsets[1:] if of.include_last_offset else torch.cat([offsets[1:], last])
+        starts = offsets[:-1] if of.include_last_offset else offsets
+        bag = torch.repeat_interleave(torch.arange(len(starts), device=of.input.device), ends - starts)
         inside = rows[int(starts[0]) :] if len(starts) else rows[:0]
         total = rows.new_zeros(len(starts), rows.shape[-1]).index_add(0, bag, inside)
         counts = keep.new_zeros(len(starts), dtype=torch.long).index_add(0, bag, keep[int(starts[0]) :].long())
         counts = counts.unsqueeze(-1)
-    return total / counts.clamp(min=1) if mode == "mean" else total
+    return total / counts.clamp(min=1) if of.mode == "mean" else total
 
 
 def _fused(func: Any, *args: Any) -> Any:

@@ -2,40 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from typing import Unpack
 
-import torch
 from torch import Tensor, nn
 
-from grokfast._checks import parse_choice
+from grokfast._options import takes_options
 from grokfast.errors import InputError
 from grokfast.fisher.batches import Labels, batches
-from grokfast.fisher.job import check_stack, make_job
-from grokfast.fisher.likelihoods import IGNORE
-from grokfast.fisher.outputs import Pick
-from grokfast.fisher.plan import check_run, finish, first_samples, prepare
+from grokfast.fisher.options import Call, DiagonalOptions, asked_job
+from grokfast.fisher.plan import finish, first_samples, prepare
+from grokfast.fisher.refusals import told
 from grokfast.fisher.result import FisherDiagonal
-from grokfast.fisher.variants import Kind, Likelihood, Reduction
+from grokfast.fisher.variants import Kind
 
 
+@takes_options
+@told
 def fisher_diag(
-    model: nn.Module,
-    inputs: object,
-    targets: Labels = None,
-    *,
-    kind: str | Kind = Kind.EXACT,
-    likelihood: str | Likelihood = Likelihood.CATEGORICAL,
-    mask: Labels = None,
-    logits: Pick = None,
-    class_axis: int | None = None,
-    ignore_index: int = IGNORE,
-    params: Mapping[str, Tensor] | None = None,
-    reduction: str | Reduction = Reduction.MEAN,
-    batch_size: int | None = None,
-    samples: int = 1,
-    generator: torch.Generator | None = None,
-    progress: bool = False,
-    explain: bool = False,
+    model: nn.Module, inputs: object, targets: Labels = None, **options: Unpack[DiagonalOptions]
 ) -> FisherDiagonal:
     r"""Diagonal of the Fisher information of a network, exact, for every trainable parameter.
 
@@ -109,16 +93,14 @@ def fisher_diag(
     Source:
         arXiv 2502.01739, eq. 14.
     """
-    job, leaves = make_job(model, kind, likelihood, logits, class_axis, ignore_index)
-    reduction = parse_choice("reduction", reduction, Reduction)
-    check_run(batch_size, samples)
-    members = None if params is None else check_stack(model, params)
+    job, leaves = asked_job(model, options)
+    call = Call.parse(model, options)
     if job.kind is not Kind.EMPIRICAL and isinstance(targets, Tensor):
         raise InputError(f"targets are for kind='empirical', got kind='{job.kind}'; leave them out")
-    first, stream = first_samples(batches(inputs, targets, job.device, mask))
+    first, stream = first_samples(batches(inputs, targets, job.device, options["mask"]))
     if first is None:
-        return finish(job, leaves, None, 0, reduction, members, None)
-    plan = prepare(job, params, first)
-    if explain:
+        return finish(job, leaves, None, 0, call, None)
+    plan = prepare(job, call.params, first)
+    if options["explain"]:
         print(plan)
-    return plan.run(leaves, stream, inputs, params, members, reduction, batch_size, samples, generator, progress)
+    return plan.run(leaves, stream, call, inputs)

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterator, Sequence
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -48,6 +49,32 @@ class _Sums:
         self.squares[name] += flat.square_().sum(0).view_as(self.squares[name])
 
 
+class _Asked(NamedTuple):
+    """Of which gradients the squares are wanted.
+
+    Attributes:
+        job: The model and what is asked of it.
+        state: The parameters it has instead of its own.
+        double: Whether float32 is float64 here.
+        names: Parameters.
+        inputs: The block's.
+        outputs: What the model gives for them.
+        columns: The cotangents.
+    """
+
+    job: Job
+    state: State
+    double: bool
+    names: Sequence[str]
+    inputs: Inputs
+    outputs: Tensor
+    columns: Columns
+
+    def world(self) -> World:
+        """A new copy of the model."""
+        return self.job.world(self.state, self.double)
+
+
 def per_sample_squares(
     job: Job, findings: Findings, state: State, double: bool, names: Sequence[str], inputs: Inputs, outputs: Tensor,
     columns: Columns,
@@ -69,6 +96,7 @@ def per_sample_squares(
         side += column * weights[k].view(-1, *[1] * (side.dim() - 1))
     whole = dict(zip(names, gradients(again, [world.leaves[name] for name in names], side), strict=True))
     del world, again
+    of = _Asked(job, state, double, names, inputs, outputs, columns)
     ways = {Single.VMAP: _by_vmap, Single.ALONE: _alone, Single.PAIR: _paired, Single.WHOLE: _from_the_whole}
     for way, run in ways.items():
         if way < findings.single:
@@ -77,7 +105,7 @@ def per_sample_squares(
         zeros = {name: p.detach().double() if double else p.detach() for name, p in leaves.items()}
         sums = _Sums(zeros, weights, findings.sample_bytes)
         try:
-            run(job, state, double, names, inputs, outputs, columns, sums)
+            run(of, sums)
         except _FailedError:
             continue
         except InputError:
@@ -109,26 +137,23 @@ def _parts(columns: Columns, size: int) -> Iterator[tuple[slice, Tensor]]:
         yield slice(start, stop), torch.stack([columns.column(k) for k in range(start, stop)])
 
 
-def _by_vmap(
-    job: Job, state: State, double: bool, names: Sequence[str], inputs: Inputs, outputs: Tensor, columns: Columns,
-    sums: _Sums,
-) -> None:  # fmt: skip
+def _by_vmap(of: _Asked, sums: _Sums) -> None:
     # A pair of sample and column holds its gradients, and about what a pass over the sample holds.
-    width = sum(sums.mixed[name].numel() for name in names)
-    width += int(sums.sample_bytes / outputs.element_size()) + outputs[0].numel()
+    width = sum(sums.mixed[name].numel() for name in of.names)
+    width += int(sums.sample_bytes / of.outputs.element_size()) + of.outputs[0].numel()
     held = max(1, _CHUNK // max(1, width))
-    for some, sides in _parts(columns, outputs.numel()):
+    for some, sides in _parts(of.columns, of.outputs.numel()):
         per = min(len(sides), held)
         step = max(1, held // per)
-        for start in range(0, inputs.n, step):
+        for start in range(0, of.inputs.n, step):
             rows = slice(start, start + step)
             for first in range(0, len(sides), per):
                 part = sides[first : first + per, rows]
-                values, grads = per_sample_vmap(job, job.world(state, double), names, inputs.rows(rows), part)
-                if not agree(values, outputs[rows]):
+                values, grads = per_sample_vmap(of.job, of.world(), of.names, of.inputs.rows(rows), part)
+                if not agree(values, of.outputs[rows]):
                     raise _FailedError
                 weights = sums.weights[some][first : first + per, rows].T.reshape(-1)
-                for name in names:
+                for name in of.names:
                     sums.add(name, grads.pop(name), weights)
 
 
@@ -174,34 +199,25 @@ def per_sample_vmap(
         return _without_warnings(lambda: vmap(one)(inputs.tensors, columns.movedim(0, 1)))
 
 
-def _alone(
-    job: Job, state: State, double: bool, names: Sequence[str], inputs: Inputs, outputs: Tensor, columns: Columns,
-    sums: _Sums,
-) -> None:  # fmt: skip
-    _one_by_one(job, state, double, names, inputs, outputs, columns, sums, lambda n: [n])
+def _alone(of: _Asked, sums: _Sums) -> None:
+    _one_by_one(of, sums, lambda n: [n])
 
 
-def _paired(
-    job: Job, state: State, double: bool, names: Sequence[str], inputs: Inputs, outputs: Tensor, columns: Columns,
-    sums: _Sums,
-) -> None:  # fmt: skip
-    if inputs.n < 2:
+def _paired(of: _Asked, sums: _Sums) -> None:
+    if of.inputs.n < 2:
         raise _FailedError
-    _one_by_one(job, state, double, names, inputs, outputs, columns, sums, lambda n: [n, (n + 1) % inputs.n])
+    _one_by_one(of, sums, lambda n: [n, (n + 1) % of.inputs.n])
 
 
-def _one_by_one(
-    job: Job, state: State, double: bool, names: Sequence[str], inputs: Inputs, outputs: Tensor, columns: Columns,
-    sums: _Sums, rows: Callable[[int], list[int]],
-) -> None:  # fmt: skip
+def _one_by_one(of: _Asked, sums: _Sums, rows: Callable[[int], list[int]]) -> None:
     """Each sample first in a small batch of its own, on a fresh copy of the model."""
-    for some, sides in _parts(columns, outputs.numel()):
-        for n in range(inputs.n):
+    for some, sides in _parts(of.columns, of.outputs.numel()):
+        for n in range(of.inputs.n):
             index = rows(n)
-            world = job.world(state, double)
+            world = of.world()
             with Plain():
-                out = job.run(world.model, inputs.rows(index))
-                if not agree(out.detach()[:1], outputs[n : n + 1]):
+                out = of.job.run(world.model, of.inputs.rows(index))
+                if not agree(out.detach()[:1], of.outputs[n : n + 1]):
                     if len(index) > 1:
                         raise InputError(
                             "the outputs of a sample change when others are left out of its batch, so the samples are "
@@ -211,21 +227,18 @@ def _one_by_one(
                 side = torch.zeros_like(out)
                 for k in range(len(sides)):
                     side[0] = sides[k, n]
-                    _take(sums, names, world, out, side, sums.weights[some][k, n])
+                    _take(sums, of.names, world, out, side, sums.weights[some][k, n])
 
 
-def _from_the_whole(
-    job: Job, state: State, double: bool, names: Sequence[str], inputs: Inputs, outputs: Tensor, columns: Columns,
-    sums: _Sums,
-) -> None:  # fmt: skip
-    world = job.world(state, double)
+def _from_the_whole(of: _Asked, sums: _Sums) -> None:
+    world = of.world()
     with Plain():
-        out = job.run(world.model, inputs)
-        for k, column in enumerate(columns):
-            for n in range(inputs.n):
+        out = of.job.run(world.model, of.inputs)
+        for k, column in enumerate(of.columns):
+            for n in range(of.inputs.n):
                 side = torch.zeros_like(out)
                 side[n] = column[n]
-                _take(sums, names, world, out, side, sums.weights[k, n])
+                _take(sums, of.names, world, out, side, sums.weights[k, n])
 
 
 def _take(sums: _Sums, names: Sequence[str], world: World, out: Tensor, side: Tensor, weight: Tensor) -> None:

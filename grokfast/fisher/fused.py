@@ -16,8 +16,7 @@ from grokfast.fisher.job import Job, State, member
 from grokfast.fisher.likelihoods import check_targets, draw_labels
 from grokfast.fisher.threads import one_thread
 from grokfast.fisher.variants import Kind, Likelihood, Way
-from grokfast.ops import LabelMode, fisher_two_layer
-from grokfast.ops._native import kernel
+from grokfast.ops import LabelMode, fisher_two_layer, kernel
 from grokfast.ops.fisher_chain import CONV, LINEAR, MAXPOOL, RELU, fisher_chain_compiled
 
 # So few samples of so small a network are done in float64 in any case: it costs nothing.

@@ -10,6 +10,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from grokfast.errors import InputError
+from grokfast.fisher.arguments import BatchNorm, Conv, ConvTranspose, Embedding, taking
 from grokfast.fisher.rules import (
     AffineRule,
     ConvRule,
@@ -46,82 +47,57 @@ def _pair(value: Any, spatial: int) -> tuple[int, ...]:
     return tuple(int(v) for v in (values * spatial if len(values) == 1 else values))
 
 
-def _conv(
-    tracer: Tracer,
-    func: Any,
-    input: Tensor,  # noqa: A002
-    weight: Tensor,
-    bias: Tensor | None = None,
-    stride: Any = 1,
-    padding: Any = 0,
-    dilation: Any = 1,
-    groups: int = 1,
-) -> Tensor:
-    names = tracer.roles(weight=weight, bias=bias)
-    spatial = weight.dim() - 2
-    if not names or id(input) in tracer.names or input.dim() != spatial + 2:
-        return func(input, weight, bias, stride, padding, dilation, groups)  # type: ignore[no-any-return]
-    steps, spread = _pair(stride, spatial), _pair(dilation, spatial)
-    if isinstance(padding, str):
-        total = [d * (k - 1) if padding == "same" else 0 for d, k in zip(spread, weight.shape[2:], strict=True)]
+@taking(Conv)
+def _conv(tracer: Tracer, func: Any, of: Conv) -> Tensor:
+    names = tracer.roles(weight=of.weight, bias=of.bias)
+    spatial = of.weight.dim() - 2
+    if not names or id(of.input) in tracer.names or of.input.dim() != spatial + 2:
+        return func(*of)  # type: ignore[no-any-return]
+    steps, spread = _pair(of.stride, spatial), _pair(of.dilation, spatial)
+    if isinstance(of.padding, str):
+        total = [d * (k - 1) if of.padding == "same" else 0 for d, k in zip(spread, of.weight.shape[2:], strict=True)]
         sides = tuple((t // 2, t - t // 2) for t in total)
     else:
-        sides = tuple((p, p) for p in _pair(padding, spatial))
-    out = func(input, tracer.hide(weight), tracer.hide(bias), stride, padding, dilation, groups)
-    rule = ConvRule(steps, sides, spread, groups, False, **_shapes(names, weight=weight, bias=bias))
-    return tracer.record(rule, names, input, out)
+        sides = tuple((p, p) for p in _pair(of.padding, spatial))
+    rule = ConvRule(steps, sides, spread, of.groups, False, **_shapes(names, weight=of.weight, bias=of.bias))
+    return tracer.record(rule, names, of.input, func(*_hidden(tracer, of)))
 
 
-def _conv_transpose(
-    tracer: Tracer,
-    func: Any,
-    input: Tensor,  # noqa: A002
-    weight: Tensor,
-    bias: Tensor | None = None,
-    stride: Any = 1,
-    padding: Any = 0,
-    output_padding: Any = 0,
-    groups: int = 1,
-    dilation: Any = 1,
-) -> Tensor:
-    names = tracer.roles(weight=weight, bias=bias)
-    spatial = weight.dim() - 2
-    if not names or id(input) in tracer.names or input.dim() != spatial + 2:
-        return func(input, weight, bias, stride, padding, output_padding, groups, dilation)  # type: ignore[no-any-return]
-    out = func(input, tracer.hide(weight), tracer.hide(bias), stride, padding, output_padding, groups, dilation)
-    sides = tuple((p, p) for p in _pair(padding, spatial))
+@taking(ConvTranspose)
+def _conv_transpose(tracer: Tracer, func: Any, of: ConvTranspose) -> Tensor:
+    names = tracer.roles(weight=of.weight, bias=of.bias)
+    spatial = of.weight.dim() - 2
+    if not names or id(of.input) in tracer.names or of.input.dim() != spatial + 2:
+        return func(*of)  # type: ignore[no-any-return]
+    sides = tuple((p, p) for p in _pair(of.padding, spatial))
     rule = ConvRule(
-        _pair(stride, spatial), sides, _pair(dilation, spatial), groups, True,
-        **_shapes(names, weight=weight, bias=bias),
+        _pair(of.stride, spatial), sides, _pair(of.dilation, spatial), of.groups, True,
+        **_shapes(names, weight=of.weight, bias=of.bias),
     )  # fmt: skip
-    return tracer.record(rule, names, input, out)
+    return tracer.record(rule, names, of.input, func(*_hidden(tracer, of)))
 
 
-def _embedding(
-    tracer: Tracer,
-    func: Any,
-    input: Tensor,  # noqa: A002
-    weight: Tensor,
-    padding_idx: int | None = None,
-    max_norm: float | None = None,
-    norm_type: float = 2.0,
-    scale_grad_by_freq: bool = False,
-    sparse: bool = False,
-) -> Tensor:
-    names = tracer.roles(weight=weight)
-    if max_norm is not None:
+def _hidden(tracer: Tracer, of: Conv | ConvTranspose) -> tuple[Any, ...]:
+    return of._replace(weight=tracer.hide(of.weight), bias=tracer.hide(of.bias))  # type: ignore[arg-type]
+
+
+@taking(Embedding)
+def _embedding(tracer: Tracer, func: Any, of: Embedding) -> Tensor:
+    names = tracer.roles(weight=of.weight)
+    if of.max_norm is not None:
         raise InputError("an embedding with max_norm rewrites its weights when it runs; set max_norm=None")
-    if names and scale_grad_by_freq:
+    if names and of.scale_grad_by_freq:
         raise InputError(
             f"{names['weight']}: scale_grad_by_freq divides gradients by counts over the batch, which has no "
             "meaning for one sample; set it to False"
         )
     if not names:
-        return func(input, weight, padding_idx, max_norm, norm_type, scale_grad_by_freq, sparse)  # type: ignore[no-any-return]
-    out = func(input, tracer.hide(weight), padding_idx)
-    if padding_idx is not None and padding_idx < 0:
-        padding_idx += weight.shape[0]
-    return tracer.record(EmbeddingRule(padding_idx, weight=weight.shape), names, input, out)
+        return func(*of)  # type: ignore[no-any-return]
+    padding = of.padding_idx
+    out = func(of.input, tracer.hide(of.weight), padding)
+    if padding is not None and padding < 0:
+        padding += of.weight.shape[0]
+    return tracer.record(EmbeddingRule(padding, weight=of.weight.shape), names, of.input, out)
 
 
 def _affine(
@@ -184,22 +160,16 @@ def _group_norm(
     )  # fmt: skip
 
 
-def _batch_norm(
-    tracer: Tracer, func: Any, input: Tensor, running_mean: Tensor | None, running_var: Tensor | None,  # noqa: A002
-    weight: Tensor | None = None, bias: Tensor | None = None, training: bool = False, momentum: float = 0.1,
-    eps: float = 1e-5,
-) -> Tensor:  # fmt: skip
-    if training:
+@taking(BatchNorm)
+def _batch_norm(tracer: Tracer, func: Any, of: BatchNorm) -> Tensor:
+    if of.training:
         raise InputError(
-            "batch normalisation with batch statistics couples the samples, so a per-sample "
-            "gradient has no meaning; "
+            "batch normalisation with batch statistics couples the samples, so a per-sample gradient has no meaning; "
             "call model.eval() (and give the layer running statistics)"
         )
     return _affine(
-        tracer, "batch norm", True,
-        lambda: func(input, running_mean, running_var, None, None, False, momentum, eps),
-        lambda: func(input, running_mean, running_var, weight, bias, False, momentum, eps),
-        input, weight, bias,
+        tracer, "batch norm", True, lambda: func(*of._replace(weight=None, bias=None)), lambda: func(*of),
+        of.input, of.weight, of.bias,
     )  # fmt: skip
 
 

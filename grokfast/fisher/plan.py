@@ -6,27 +6,28 @@ import itertools
 import math
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Unpack
 
 import torch
 from torch import Tensor, nn
 
-from grokfast._checks import check_at_least, parse_choice
 from grokfast._html import heading, table
+from grokfast._options import takes_options
 from grokfast.errors import InputError
 from grokfast.fisher.batches import Block, Labels, batches
 from grokfast.fisher.engine import block_squares
 from grokfast.fisher.findings import Findings, Single
 from grokfast.fisher.fused import Fused, recognise
 from grokfast.fisher.guards import check_modes, plain_torch
-from grokfast.fisher.job import Job, State, check_stack, make_job, member
-from grokfast.fisher.likelihoods import IGNORE
-from grokfast.fisher.outputs import Pick
+from grokfast.fisher.job import Job, State, check_stack, member
+from grokfast.fisher.options import Call, CallOptions, PlanOptions, asked_job
 from grokfast.fisher.probe import probe
 from grokfast.fisher.progress import shown
+from grokfast.fisher.refusals import told
 from grokfast.fisher.result import FisherDiagonal
 from grokfast.fisher.threads import one_thread
-from grokfast.fisher.variants import Kind, Likelihood, Reduction, Way
+from grokfast.fisher.variants import Kind, Reduction, Way
 
 _WHOLE = 32
 _BLOCK_BYTES = 32 << 20  # with 64 MB, fresh pages made the wide CNN's empirical diagonal a tenth slower
@@ -72,52 +73,37 @@ class FisherPlan:
             ("parameter", "way", "why"), rows
         )
 
-    def __call__(
-        self,
-        inputs: object,
-        targets: Labels = None,
-        *,
-        mask: Labels = None,
-        params: Mapping[str, Tensor] | None = None,
-        reduction: str | Reduction = Reduction.MEAN,
-        batch_size: int | None = None,
-        samples: int = 1,
-        generator: torch.Generator | None = None,
-        progress: bool = False,
-    ) -> FisherDiagonal:
+    @takes_options
+    @told
+    def __call__(self, inputs: object, targets: Labels = None, **options: Unpack[CallOptions]) -> FisherDiagonal:
         """The diagonal for these inputs; arguments as in :func:`grokfast.fisher.fisher_diag`.
 
         Raises:
             InputError: As there; and if the model's parameters, modes or the shape of the inputs are no
                 longer those that were planned for.
         """
-        reduction = parse_choice("reduction", reduction, Reduction)
-        check_run(batch_size, samples)
         check_modes(self._job.model)
-        members = None if params is None else check_stack(self._job.model, params)
-        leaves, stream = self._job.leaves, batches(inputs, targets, self._job.device, mask)
-        return self.run(leaves, stream, inputs, params, members, reduction, batch_size, samples, generator, progress)
+        call = Call.parse(self._job.model, options)
+        stream = batches(inputs, targets, self._job.device, options["mask"])
+        return self.run(self._job.leaves, stream, call, inputs)
 
-    def run(
-        self, leaves: Mapping[str, Tensor], stream: Iterable[Block], inputs: object,
-        params: Mapping[str, Tensor] | None, members: int | None, reduction: Reduction, batch_size: int | None,
-        samples: int, generator: torch.Generator | None, progress: bool,
-    ) -> FisherDiagonal:  # fmt: skip
+    def run(self, leaves: Mapping[str, Tensor], stream: Iterable[Block], call: Call, inputs: object) -> FisherDiagonal:
         """The same for the batches of ``inputs``, arguments that have been checked, and the trainable parameters."""
         names = self._job.names
-        if self.kind is Kind.MC and generator is None:
+        if self.kind is Kind.MC and call.generator is None:
             generator = torch.Generator(self._job.device)
             generator.seed()
+            call = replace(call, generator=generator)
         n = 0
         total: dict[str, Tensor] | None = None
         with nullcontext() if self._fused is not None else plain_torch(self._job.device):
-            for block in shown(self._blocks(stream, batch_size), progress, inputs):
+            for block in shown(self._blocks(stream, call.batch_size), call.progress, inputs):
                 n += block.n
-                part = self._block(block, leaves, params, members, samples, generator)
+                part = self._block(block, leaves, call)
                 with one_thread():
                     total = part if total is None else {name: total[name].double().add_(part[name]) for name in names}
         with one_thread():
-            return finish(self._job, leaves, total, n, reduction, members, self)
+            return finish(self._job, leaves, total, n, call, self)
 
     def _blocks(self, stream: Iterable[Block], batch_size: int | None) -> Iterator[Block]:
         for batch in stream:
@@ -132,18 +118,15 @@ class FisherPlan:
                     size = min(size, _WHOLE)  # every sample is pulled back through all of its block
             yield from batch.cut(size)
 
-    def _block(
-        self, block: Block, leaves: Mapping[str, Tensor], params: Mapping[str, Tensor] | None, members: int |
-        None,
-        samples: int, generator: torch.Generator | None,
-    ) -> dict[str, Tensor]:  # fmt: skip
+    def _block(self, block: Block, leaves: Mapping[str, Tensor], call: Call) -> dict[str, Tensor]:
+        params, samples, generator = call.params, call.samples, call.generator
         if self._fused is not None:
             return self._fused.squares(self._job, leaves, params, block, samples, generator)
-        if members is None or params is None:
+        if call.members is None or params is None:
             return self._one(None, block, samples, generator)
         start = None if generator is None else generator.get_state()
         parts: list[dict[str, Tensor]] = []
-        for index in range(members):
+        for index in range(call.members):
             if generator is not None and start is not None:
                 generator.set_state(start)  # every member meets the same draws, so none depends on its neighbours
             parts.append(self._one(member(params, index), block, samples, generator))
@@ -162,17 +145,16 @@ def finish(
     leaves: Mapping[str, Tensor],
     total: Mapping[str, Tensor] | None,
     n: int,
-    reduction: Reduction,
-    members: int | None,
+    call: Call,
     plan: FisherPlan | None,
 ) -> FisherDiagonal:
     """Sums as a result: reduced, in the dtype of the model."""
-    if n == 0 and reduction is Reduction.MEAN:
+    if n == 0 and call.reduction is Reduction.MEAN:
         raise InputError("the mean over no samples is undefined; give at least one, or use reduction='sum'")
     if total is None:
-        lead = () if members is None else (members,)
+        lead = () if call.members is None else (call.members,)
         total = {name: leaf.new_zeros(*lead, *leaf.shape) for name, leaf in leaves.items()}
-    scale = 1 / n if reduction is Reduction.MEAN else 1
+    scale = 1 / n if call.reduction is Reduction.MEAN else 1
     entries = {name: (value * scale).to(job.dtype) for name, value in total.items()}
     largest = {name: float(value.max()) if value.numel() else 0.0 for name, value in entries.items()}
     bad = [name for name, value in largest.items() if not math.isfinite(value)]
@@ -194,18 +176,11 @@ def finish(
         entries,
         kind=job.kind,
         likelihood=job.likelihood,
-        reduction=reduction,
+        reduction=call.reduction,
         n=n,
-        stacked=members is not None,
+        stacked=call.members is not None,
         plan=plan,
     )
-
-
-def check_run(batch_size: int | None, samples: int) -> None:
-    """Raise unless block size and number of drawn labels are positive integers."""
-    if batch_size is not None:
-        check_at_least("batch_size", batch_size, 1)
-    check_at_least("samples", samples, 1)
 
 
 def prepare(job: Job, params: Mapping[str, Tensor] | None, first: Block) -> FisherPlan:
@@ -228,19 +203,9 @@ def first_samples(stream: Iterator[Block]) -> tuple[Block | None, Iterator[Block
     return None, iter(())
 
 
-def fisher_plan(
-    model: nn.Module,
-    inputs: object,
-    *,
-    kind: str | Kind = Kind.EXACT,
-    likelihood: str | Likelihood = Likelihood.CATEGORICAL,
-    params: Mapping[str, Tensor] | None = None,
-    targets: str | None = None,
-    mask: str | None = None,
-    logits: Pick = None,
-    class_axis: int | None = None,
-    ignore_index: int = IGNORE,
-) -> FisherPlan:
+@takes_options
+@told
+def fisher_plan(model: nn.Module, inputs: object, **options: Unpack[PlanOptions]) -> FisherPlan:
     """How :func:`grokfast.fisher.fisher_diag` would go about this model, parameter by parameter; print it, call it.
 
     Args:
@@ -261,10 +226,11 @@ def fisher_plan(
     Raises:
         InputError: As :func:`fisher_diag`; and if there are no samples to look at.
     """
-    job, _ = make_job(model, kind, likelihood, logits, class_axis, ignore_index)
+    job, _ = asked_job(model, options)
+    params = options["params"]
     if params is not None:
         check_stack(model, params)
-    first, _ = first_samples(batches(inputs, targets, job.device, mask))
+    first, _ = first_samples(batches(inputs, options["targets"], job.device, options["mask"]))
     if first is None:
         raise InputError("inputs must hold at least one sample to plan with")
     return prepare(job, params, first)

@@ -2,31 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
+from typing import Unpack
 
 import torch
 from torch import Tensor, nn
 
+from grokfast._edge import said
+from grokfast._options import takes_options
 from grokfast.errors import InputError
-from grokfast.fisher.batches import Labels
-from grokfast.fisher.outputs import Pick
+from grokfast.fisher.options import ProductOptions
 from grokfast.fisher.pushes import Direction, Pushes
-from grokfast.fisher.variants import Likelihood, Reduction
+from grokfast.fisher.refusals import told
+from grokfast.fisher.variants import Likelihood
 
 
+@takes_options
+@told
 def fisher_inner(
     model: nn.Module,
     inputs: object,
     u: Direction,
     v: Direction,
-    *,
-    likelihood: str | Likelihood = Likelihood.CATEGORICAL,
-    params: Mapping[str, Tensor] | None = None,
-    reduction: str | Reduction = Reduction.MEAN,
-    batch_size: int | None = None,
-    mask: Labels = None,
-    logits: Pick = None,
-    class_axis: int | None = None,
+    **options: Unpack[ProductOptions],
 ) -> Tensor:
     r"""The inner product ``u^T F v`` in the exact Fisher metric, without the diagonal assumption.
 
@@ -64,22 +62,17 @@ def fisher_inner(
         arXiv 2502.01739, eq. 8, 9 and 14, with the full metric.
     """
     directions = [("u", u)] if v is u else [("u", u), ("v", v)]
-    work = Pushes(model, inputs, likelihood, params, reduction, batch_size, mask, logits, class_axis)
+    work = Pushes(model, inputs, options)
     return _gram(work, directions)[..., 0, -1]
 
 
+@takes_options
+@told
 def fisher_gram(
     model: nn.Module,
     inputs: object,
     directions: Sequence[Direction],
-    *,
-    likelihood: str | Likelihood = Likelihood.CATEGORICAL,
-    params: Mapping[str, Tensor] | None = None,
-    reduction: str | Reduction = Reduction.MEAN,
-    batch_size: int | None = None,
-    mask: Labels = None,
-    logits: Pick = None,
-    class_axis: int | None = None,
+    **options: Unpack[ProductOptions],
 ) -> Tensor:
     r"""All inner products :math:`u_i^\top F u_j` of several directions in the exact Fisher metric.
 
@@ -107,10 +100,10 @@ def fisher_gram(
     Source:
         arXiv 2502.01739, eq. 8, 9 and 14, with the full metric.
     """
-    if not directions:
-        raise InputError("directions must hold at least one direction, got none")
+    if not isinstance(directions, Sequence) or not directions:
+        raise InputError(f"directions must be a list of at least one direction, got {said(directions)}")
     named = [(f"directions[{k}]", direction) for k, direction in enumerate(directions)]
-    work = Pushes(model, inputs, likelihood, params, reduction, batch_size, mask, logits, class_axis)
+    work = Pushes(model, inputs, options)
     return _gram(work, named)
 
 
@@ -127,18 +120,13 @@ def _gram(work: Pushes, directions: Sequence[tuple[str, Direction]]) -> Tensor:
     return total if work.params is not None else total[0]
 
 
+@takes_options
+@told
 def fisher_vector_product(
     model: nn.Module,
     inputs: object,
     v: Direction,
-    *,
-    likelihood: str | Likelihood = Likelihood.CATEGORICAL,
-    params: Mapping[str, Tensor] | None = None,
-    reduction: str | Reduction = Reduction.MEAN,
-    batch_size: int | None = None,
-    mask: Labels = None,
-    logits: Pick = None,
-    class_axis: int | None = None,
+    **options: Unpack[ProductOptions],
 ) -> dict[str, Tensor]:
     r"""Product of the exact Fisher matrix with a vector, :math:`\frac1N \sum_n J_n^\top M_n J_n v`.
 
@@ -167,7 +155,7 @@ def fisher_vector_product(
         arXiv 2502.01739, eq. 14; Pearlmutter, Neural Computation 6, 147 (1994) and Schraudolph, ibid. 14,
         1723 (2002).
     """
-    work = Pushes(model, inputs, likelihood, params, reduction, batch_size, mask, logits, class_axis)
+    work = Pushes(model, inputs, options)
     right = work.directions("v", v)
     totals = [{n: torch.zeros_like(p, dtype=torch.float64) for n, p in work.leaves.items()} for _ in range(work.count)]
     for block in work.blocks():
@@ -178,7 +166,9 @@ def fisher_vector_product(
                 totals[e][name] += part
     scale = work.scale()
     found = [{name: (value * scale).to(work.job.dtype) for name, value in total.items()} for total in totals]
-    return found[0] if params is None else {name: torch.stack([one[name] for one in found]) for name in work.leaves}
+    return (
+        found[0] if work.params is None else {name: torch.stack([one[name] for one in found]) for name in work.leaves}
+    )
 
 
 def _metric(f: Tensor, t: Tensor, likelihood: Likelihood) -> Tensor:

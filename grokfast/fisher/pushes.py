@@ -9,16 +9,16 @@ import torch
 from torch import Tensor, nn
 
 from grokfast._checks import parse_choice
+from grokfast._edge import check_tensor, check_tensors
 from grokfast.errors import InputError
-from grokfast.fisher.batches import Block, Labels, batches
+from grokfast.fisher.batches import Block, batches
 from grokfast.fisher.cutting import check_cut, separable
 from grokfast.fisher.derivatives import by_forward_mode, by_two_backward_passes, run_model
 from grokfast.fisher.gradients import gradients
 from grokfast.fisher.guards import plain_torch
 from grokfast.fisher.job import State, World, check_stack, make_job, member
-from grokfast.fisher.outputs import Pick
+from grokfast.fisher.options import ProductOptions, check_run
 from grokfast.fisher.passes import check_finite, trace
-from grokfast.fisher.plan import check_run
 from grokfast.fisher.randomness import States, deterministic
 from grokfast.fisher.samples import random_column
 from grokfast.fisher.tracing import Plain
@@ -35,16 +35,15 @@ _FORWARD = threading.RLock()
 class Pushes:
     """What the products share: checked arguments, blocks, and derivatives of one member."""
 
-    def __init__(
-        self, model: nn.Module, inputs: object, likelihood: str | Likelihood, params: Mapping[str, Tensor] | None,
-        reduction: str | Reduction, batch_size: int | None, mask: Labels, logits: Pick, class_axis: int | None,
-    ) -> None:  # fmt: skip
-        self.job, self.leaves = make_job(model, Kind.EXACT, likelihood, logits, class_axis)
-        self.params = params
-        self.count = 1 if params is None else check_stack(model, params)
-        self.reduction = parse_choice("reduction", reduction, Reduction)
-        check_run(batch_size, 1)
-        self._inputs, self._size, self._mask = inputs, batch_size or _BLOCK, mask
+    def __init__(self, model: nn.Module, inputs: object, options: ProductOptions) -> None:
+        self.job, self.leaves = make_job(
+            model, Kind.EXACT, options["likelihood"], options["logits"], options["class_axis"]
+        )
+        self.params = options["params"]
+        self.count = 1 if self.params is None else check_stack(model, self.params)
+        self.reduction = parse_choice("reduction", options["reduction"], Reduction)
+        check_run(options["batch_size"], 1)
+        self._inputs, self._size, self._mask = inputs, options["batch_size"] or _BLOCK, options["mask"]
         self._n = 0
         self._backward_only = self._checked = False
         self._separable: bool | None = None
@@ -54,6 +53,7 @@ class Pushes:
         lead = () if self.params is None else (self.count,)
         sizes = [leaf.numel() for leaf in self.leaves.values()]
         if isinstance(given, Tensor):
+            check_tensor(label, given)
             expected = (*lead, sum(sizes))
             if tuple(given.shape) != expected:
                 raise InputError(f"{label} must have shape {list(expected)}, got {list(given.shape)}")
@@ -62,10 +62,11 @@ class Pushes:
                 name: part.reshape(*lead, *leaf.shape)
                 for (name, leaf), part in zip(self.leaves.items(), parts, strict=True)
             }
+        check_tensors(label, given)
         if set(given) != set(self.leaves):
             raise InputError(
                 f"{label} must have one tensor per trainable parameter; these differ: "
-                f"{sorted(set(given) ^ set(self.leaves))}"
+                f"{sorted(map(str, set(given) ^ set(self.leaves)))}"
             )
         for name, leaf in self.leaves.items():
             if given[name].shape != (*lead, *leaf.shape):

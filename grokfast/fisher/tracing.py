@@ -16,6 +16,7 @@ from torch import Tensor
 from torch.autograd.graph import GradientEdge, get_gradient_edge
 from torch.overrides import TorchFunctionMode
 
+from grokfast.fisher.arguments import Attention, Embedding, taking
 from grokfast.fisher.composites import COMPOSITES, separate
 from grokfast.fisher.handlers import HANDLERS
 from grokfast.fisher.reads import harmless
@@ -206,24 +207,21 @@ def _as_it_is(
     return weight, bias, None, lambda x: None
 
 
-def _attention(
-    _: Any, func: Any, query: Tensor, key: Tensor, value: Tensor, attn_mask: Tensor | None = None,
-    dropout_p: float = 0.0, is_causal: bool = False, scale: float | None = None, enable_gqa: bool = False,
-) -> Any:  # fmt: skip
-    if attn_mask is not None and attn_mask.dtype == torch.bool:  # which the operation below would add as 0 and 1
-        hidden = attn_mask.logical_not()
-        attn_mask = torch.zeros_like(attn_mask, dtype=query.dtype).masked_fill(hidden, -torch.inf)
+@taking(Attention)
+def _attention(_: Any, func: Any, of: Attention) -> Any:
+    mask = of.attn_mask
+    if mask is not None and mask.dtype == torch.bool:  # which the operation below would add as 0 and 1
+        mask = torch.zeros_like(mask, dtype=of.query.dtype).masked_fill(mask.logical_not(), -torch.inf)
     with torch._C.DisableTorchFunctionSubclass():
         return torch.ops.aten._scaled_dot_product_attention_math(
-            query, key, value, attn_mask, dropout_p, is_causal, scale=scale, enable_gqa=enable_gqa
+            of.query, of.key, of.value, mask, of.dropout_p, of.is_causal, scale=of.scale, enable_gqa=of.enable_gqa
         )[0]
 
 
-def _dense_embedding(
-    _: Any, func: Any, input: Tensor, weight: Tensor, padding_idx: int | None = None,  # noqa: A002
-    max_norm: float | None = None, norm_type: float = 2.0, scale_grad_by_freq: bool = False, sparse: bool = False,
-) -> Any:  # fmt: skip
-    return torch.embedding(weight, input, -1 if padding_idx is None else padding_idx % weight.shape[0])
+@taking(Embedding)
+def _dense_embedding(_: Any, func: Any, of: Embedding) -> Any:
+    padding = -1 if of.padding_idx is None else of.padding_idx % of.weight.shape[0]
+    return torch.embedding(of.weight, of.input, padding)
 
 
 def _multi_head(_: Any, func: Any, *args: Any, **kwargs: Any) -> Any:

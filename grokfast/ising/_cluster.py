@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from grokfast.ising._jit import kernel
 from grokfast.ising._rng import WordArray, next_uniform, next_word
+from grokfast.ising.jit import kernel
 
 SpinArray = npt.NDArray[np.int8]
 IntArray = npt.NDArray[np.int64]

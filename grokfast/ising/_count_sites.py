@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from grokfast.ising._jit import kernel
 from grokfast.ising._rng import ONE, ZERO, WordArray
+from grokfast.ising.jit import kernel
 
 _ALL = np.uint64(2**64 - 1)
 _S1, _S2, _S4, _S56 = np.uint64(1), np.uint64(2), np.uint64(4), np.uint64(56)

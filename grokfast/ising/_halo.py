@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from grokfast.ising._jit import kernel
 from grokfast.ising._rng import ONE, WordArray
+from grokfast.ising.jit import kernel
 
 
 @kernel

@@ -13,8 +13,8 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from grokfast.ising._jit import kernel
 from grokfast.ising._rng import ONE, ZERO, WordArray, geometric_gap, next_uniform
+from grokfast.ising.jit import kernel
 
 FloatArray = npt.NDArray[np.float64]
 

@@ -6,8 +6,8 @@ import numpy as np
 import numpy.typing as npt
 
 from grokfast.ising._halo import refresh_halo
-from grokfast.ising._jit import kernel
 from grokfast.ising._rng import ONE, ZERO, WordArray
+from grokfast.ising.jit import kernel
 
 SpinArray = npt.NDArray[np.int8]
 IntArray = npt.NDArray[np.int64]

@@ -10,7 +10,7 @@ import numpy.typing as npt
 from numba.core import cgutils, types
 from numba.extending import intrinsic
 
-from grokfast.ising._jit import kernel
+from grokfast.ising.jit import kernel
 
 
 def _data_of(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:

@@ -11,7 +11,7 @@ import math
 import numpy as np
 import numpy.typing as npt
 
-from grokfast.ising._jit import kernel
+from grokfast.ising.jit import kernel
 
 WordArray = npt.NDArray[np.uint64]
 

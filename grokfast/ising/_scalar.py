@@ -7,9 +7,9 @@ import math
 import numpy as np
 import numpy.typing as npt
 
-from grokfast.ising._jit import kernel
 from grokfast.ising._ladder import local_field
 from grokfast.ising._rng import WordArray, advance, next_uniform, to_uniform
+from grokfast.ising.jit import kernel
 
 SpinArray = npt.NDArray[np.int8]
 FloatArray = npt.NDArray[np.float64]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TypeAlias
+from typing import Annotated, Required, TypeAlias, TypedDict, Unpack
 
 import numpy as np
 import numpy.typing as npt
@@ -14,10 +14,11 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from grokfast._checks import check_at_least, check_positive, parse_choice
+from grokfast._options import takes_options
 from grokfast.errors import InputError
 from grokfast.ising.exact import critical_temperature
 from grokfast.ising.inputs import Shape, parse_shape
-from grokfast.ising.kinds import Dynamics, Phase, Seeding
+from grokfast.ising.kinds import Dynamics, Order, Phase, Seeding
 from grokfast.ising.sampler import IsingSampler
 
 Parameter: TypeAlias = str | int | float | list[int] | list[float]
@@ -91,16 +92,23 @@ class IsingDataset(Dataset[tuple[Tensor, Tensor]]):
         )
 
 
+class DatasetOptions(TypedDict, total=False):
+    """The keyword options of :func:`ising_dataset`."""
+
+    seed: Required[int]
+    order: Annotated[str | Order, "checkerboard"]
+    J: Annotated[float, 1.0]
+    threads: Annotated[int | None, None]
+
+
+@takes_options
 def ising_dataset(
     L: Shape = 16,
     temperatures: int | npt.ArrayLike = 50,
     snapshots: int = 1000,
     sweeps: int = 40,
     dynamics: str | Dynamics = Dynamics.METROPOLIS,
-    *,
-    seed: int,
-    J: float = 1.0,
-    threads: int | None = None,
+    **options: Unpack[DatasetOptions],
 ) -> IsingDataset:
     """Snapshots after a fixed number of sweeps from a random start, labelled by phase.
 
@@ -115,6 +123,8 @@ def ising_dataset(
         sweeps: Sweeps from the random start to the snapshot.
         dynamics: ``"metropolis"`` or ``"glauber"``; clusters would leave no domain walls.
         seed: Integer of at least 0.
+        order: ``"checkerboard"`` or ``"random"``: sites drawn at random, as the paper's authors had them; see
+            :class:`Order`.
         J: Ferromagnetic coupling, greater than 0.
         threads: At most this many; the snapshots do not depend on it.
 
@@ -127,6 +137,7 @@ def ising_dataset(
     Source:
         arXiv 2502.01739; the defaults of ``sweeps`` and ``dynamics`` are this package's.
     """
+    J, seed = options["J"], options["seed"]
     parse_shape("L", L)
     check_positive("J", J)
     check_at_least("snapshots", snapshots, 1)
@@ -134,12 +145,21 @@ def ising_dataset(
     dynamics = parse_choice("dynamics", dynamics, Dynamics)
     if not dynamics.is_local:
         raise InputError(f"dynamics must be 'metropolis' or 'glauber' for a data set, got '{dynamics}'")
+    order = parse_choice("order", options["order"], Order)
     Tc = critical_temperature(J)
     if isinstance(temperatures, int | np.integer):
         check_at_least("temperatures", int(temperatures), 1)
         temperatures = np.linspace(Tc - J, Tc + J, int(temperatures))
     sampler = IsingSampler(
-        L, temperatures, snapshots, dynamics=dynamics, J=J, seed=seed, threads=threads, seeding=Seeding.SEED
+        L,
+        temperatures,
+        snapshots,
+        dynamics=dynamics,
+        order=order,
+        J=J,
+        seed=seed,
+        threads=options["threads"],
+        seeding=Seeding.SEED,
     )
     sampler.sweep(sweeps)
     repeated = np.repeat(sampler.temperatures, snapshots)
@@ -156,6 +176,7 @@ def ising_dataset(
             "snapshots": int(snapshots),
             "sweeps": int(sweeps),
             "dynamics": dynamics.value,
+            "order": order.value,
             "J": float(J),
             "seed": int(seed),
         },

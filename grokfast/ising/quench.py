@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import TypeAlias
+from typing import Annotated, TypeAlias, TypedDict, Unpack
 
 import numpy as np
 import numpy.typing as npt
 
 from grokfast._checks import check_at_least, parse_choice
+from grokfast._options import takes_options
 from grokfast.errors import InputError
 from grokfast.ising.exact import critical_temperature, onsager_energy
 from grokfast.ising.inputs import Shape, is_finite
@@ -48,19 +49,21 @@ class Quench:
     dynamics: str
 
 
-def quench(
-    L: Shape = 256,
-    temperature: float = 0.0,
-    *,
-    sweeps: int = 1000,
-    replicas: int = 16,
-    dynamics: str | Dynamics = Dynamics.GLAUBER,
-    order: str | Order = Order.CHECKERBOARD,
-    J: float = 1.0,
-    seed: int = 0,
-    threads: int | None = None,
-    pictures: int = 6,
-) -> Quench:
+class QuenchOptions(TypedDict, total=False):
+    """The keyword options of :func:`quench`."""
+
+    sweeps: Annotated[int, 1000]
+    replicas: Annotated[int, 16]
+    dynamics: Annotated[str | Dynamics, "glauber"]
+    order: Annotated[str | Order, "checkerboard"]
+    J: Annotated[float, 1.0]
+    seed: Annotated[int, 0]
+    threads: Annotated[int | None, None]
+    pictures: Annotated[int, 6]
+
+
+@takes_options
+def quench(L: Shape = 256, temperature: float = 0.0, **options: Unpack[QuenchOptions]) -> Quench:
     """Sweep random spins below Tc and follow their domains, whose size grows as t^(1/2) (Allen and Cahn).
 
     Args:
@@ -84,17 +87,21 @@ def quench(
     Source:
         Allen and Cahn, Acta Metall. 27, 1085 (1979); Bray, Adv. Phys. 43, 357 (1994).
     """
+    sweeps, replicas, pictures = options["sweeps"], options["replicas"], options["pictures"]
+    J = options["J"]
     check_at_least("sweeps", sweeps, 8)
     check_at_least("replicas", replicas, 2)
     check_at_least("pictures", pictures, 1)
-    dynamics, order = parse_choice("dynamics", dynamics, Dynamics), parse_choice("order", order, Order)
+    dynamics = parse_choice("dynamics", options["dynamics"], Dynamics)
+    order = parse_choice("order", options["order"], Order)
     Tc = critical_temperature(J)
     if not dynamics.is_local:
         raise InputError(f"dynamics must be 'glauber' or 'metropolis' for a quench, got '{dynamics}'")
     if not is_finite(temperature) or not 0.0 <= temperature < Tc:
         raise InputError(f"temperature must lie in [0, Tc = {Tc:.4g}) for a quench, got {temperature!r}")
-    options = {"dynamics": dynamics, "order": order, "J": J, "seed": seed, "threads": threads}
-    sampler = IsingSampler(L, temperature, replicas, **options)  # type: ignore[arg-type]
+    sampler = IsingSampler(
+        L, temperature, replicas, dynamics=dynamics, order=order, J=J, seed=options["seed"], threads=options["threads"]
+    )
     times = np.unique(np.geomspace(1, sweeps, 40).round().astype(np.int64))
     shown = times[np.unique(np.linspace(0, times.size - 1, min(pictures, times.size)).round().astype(int))]
     ground = -2.0 * J if temperature == 0.0 else float(onsager_energy(temperature, J))

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Iterable, Mapping
+from typing import Annotated, Required, TypedDict, Unpack
 
 import numpy as np
 import numpy.typing as npt
 
 from grokfast._checks import check_at_least
+from grokfast._options import takes_options
 from grokfast.errors import InputError
 from grokfast.ising._notebook import sampler_html
 from grokfast.ising._signals import HeldSignals
@@ -20,6 +22,21 @@ from grokfast.ising.measure import Measurements
 from grokfast.ising.parameters import EXCHANGE_STREAM, Parameters
 from grokfast.ising.state import check_arrays, decode_config, encode_config
 from grokfast.ising.tempering import exchange
+
+
+class SamplerOptions(TypedDict, total=False):
+    """The keyword options of :class:`IsingSampler`."""
+
+    dynamics: Annotated[str | Dynamics, "metropolis"]
+    J: Annotated[float, 1.0]
+    field: Annotated[float, 0.0]
+    boundary: Annotated[str | Boundary, "periodic"]
+    init: Annotated[str | Start | npt.ArrayLike, "random"]
+    seed: Required[int]
+    threads: Annotated[int | None, None]
+    layout: Annotated[str | Layout | None, None]
+    order: Annotated[str | Order, "checkerboard"]
+    seeding: Annotated[str | Seeding, "parameters"]
 
 
 class IsingSampler(Lattices):
@@ -72,28 +89,16 @@ class IsingSampler(Lattices):
         (2, 64)
     """
 
+    @takes_options
     def __init__(
         self,
         L: Shape,
         temperatures: npt.ArrayLike,
         replicas: int = 1,
-        *,
-        dynamics: str | Dynamics = Dynamics.METROPOLIS,
-        J: float = 1.0,
-        field: float = 0.0,
-        boundary: str | Boundary = Boundary.PERIODIC,
-        init: str | Start | npt.ArrayLike = Start.RANDOM,
-        seed: int,
-        threads: int | None = None,
-        layout: str | Layout | None = None,
-        order: str | Order = Order.CHECKERBOARD,
-        seeding: str | Seeding = Seeding.PARAMETERS,
+        **options: Unpack[SamplerOptions],
     ) -> None:
-        parameters = Parameters.parse(
-            L, temperatures, replicas, dynamics=dynamics, J=J, field=field, boundary=boundary, order=order,
-            seeding=seeding, seed=seed,
-        )  # fmt: skip
-        super().__init__(parameters, init, layout, threads)
+        init, layout, threads = options.pop("init"), options.pop("layout"), options.pop("threads")
+        super().__init__(Parameters.parse(L, temperatures, replicas, **options), init, layout, threads)
         self._rounds = 0
 
     def _repr_html_(self) -> str:

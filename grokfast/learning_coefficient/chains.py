@@ -146,7 +146,7 @@ class Chains:
         """Halve each chain's step until a first proposal would be taken as often as not."""
         momentum = self._normal()
         for _ in range(_HALVINGS):
-            bold = self._propose(momentum)[0] < 0.5
+            bold = self._propose(momentum.clone())[0] < 0.5
             if not bool(bold.any()):
                 break
             self._step = torch.where(bold, self._step - math.log(2), self._step)
@@ -159,14 +159,16 @@ class Chains:
         """
         nets, size = self._posterior.nets, self._posterior.size
         losses, accepted = [], torch.zeros(len(self._z), dtype=torch.float64)
-        squares = torch.zeros(nets, size, dtype=torch.float64)
+        squares = torch.zeros_like(self._scale)  # of z, which is about 1
         for _ in range(steps):
             accepted += self._move()
             losses.append(self._loss.clone())
-            away = self._z.view(nets, -1, size) * self._scale[:, None]
-            squares += away.double().square().mean(1)
+            for own, rows in zip(squares, self._z.view(nets, -1, size), strict=True):
+                for row in rows:
+                    own.addcmul_(row, row)
         trace = torch.stack(losses, dim=1).view(nets, -1, steps)
-        return list(zip(trace, (accepted / steps).view(nets, -1), squares / steps, strict=True))
+        means = squares.double() * self._scale.double().square() / (steps * len(self._z) / nets)
+        return list(zip(trace, (accepted / steps).view(nets, -1), means, strict=True))
 
     def keep(self, nets: Sequence[int]) -> None:
         """Go on with some of the networks alone."""
@@ -181,23 +183,30 @@ class Chains:
         chance, z, loss, energy, kick = self._propose(self._normal())
         drawn = torch.stack([torch.rand((), generator=g, dtype=torch.float64) for g in self._generators])
         taken = drawn.repeat(self._posterior.nets) < chance
-        self._z = torch.where(taken[:, None], z, self._z)
-        self._kick = torch.where(taken[:, None], kick, self._kick)
+        for row in (~taken).nonzero().flatten().tolist():
+            z[row], kick[row] = self._z[row], self._kick[row]
+        self._z, self._kick = z, kick
         self._loss = torch.where(taken, loss, self._loss)
         self._energy = torch.where(taken, energy, self._energy)
         return chance
 
     def _propose(self, momentum: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
-        """Probability of acceptance ``[R]``, position, loss, energy and kick of each chain after a step."""
+        """Probability of acceptance ``[R]``, position, loss, energy and kick of each chain after a step.
+
+        The momentum is overwritten: fresh memory of its size costs more than what is done with it.
+        """
         angle = self._step.exp()
         half, cos, sin = (part.to(momentum.dtype)[:, None] for part in (angle / 2, angle.cos(), angle.sin()))
         before = self._energy + 0.5 * squared_norms(momentum)
         z, loss, energy, kick = self._z, self._loss, self._energy, self._kick
+        part = torch.empty_like(z)
         for _ in range(self._leapfrog):
-            momentum = momentum - half * kick
-            z, momentum = cos * z + sin * momentum, cos * momentum - sin * z
+            momentum.sub_(torch.mul(kick, half, out=part))
+            turned = (z * cos).add_(torch.mul(momentum, sin, out=part))
+            momentum.mul_(cos).sub_(torch.mul(z, sin, out=part))
+            z = turned
             loss, energy, kick = self._look(z)
-            momentum = momentum - half * kick
+            momentum.sub_(torch.mul(kick, half, out=part))
         after = energy + 0.5 * squared_norms(momentum)
         # A state of infinite or undefined energy is never accepted.
         return (before - after).nan_to_num(nan=-math.inf).clamp(max=0).exp(), z, loss, energy, kick
@@ -211,9 +220,7 @@ class Chains:
         return loss, energy, slope.sub_(z)
 
     def _normal(self) -> Tensor:
-        size, dtype = self._posterior.size, self._scale.dtype
-        drawn = [torch.randn(size, generator=generator, dtype=dtype) for generator in self._generators]
-        return torch.stack(drawn).repeat(self._posterior.nets, 1)
+        return normal(self._generators, self._posterior.nets, self._scale)
 
 
 def run_mala(posterior: Posterior, scale: Tensor, how: Mala, enough: Callable[[Tensor], bool]) -> list[Drawn]:
@@ -249,3 +256,11 @@ def chain_generator(seed: int, chain: int) -> torch.Generator:
     """The random numbers of one chain, from the seed and its number alone."""
     mixed = np.random.SeedSequence([seed, zlib.crc32(b"llc"), chain]).generate_state(1, np.uint64)
     return torch.Generator().manual_seed(int(mixed[0]) & (2**63 - 1))
+
+
+def normal(generators: Sequence[torch.Generator], nets: int, like: Tensor) -> Tensor:
+    """Standard normal rows ``[E * C, d]`` in the type of ``like`` ``[E, d]``: each chain's own, the same for all E."""
+    drawn = torch.empty(len(generators), like.shape[1], dtype=like.dtype)
+    for row, generator in zip(drawn, generators, strict=True):
+        row.normal_(generator=generator)
+    return drawn if nets == 1 else drawn.repeat(nets, 1)

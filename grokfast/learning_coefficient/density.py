@@ -17,6 +17,7 @@ LossFunction = Callable[[Tensor, Tensor], Tensor]
 """Takes outputs ``[N, ...]`` and targets ``[N, ...]`` and returns the mean over samples, a scalar."""
 
 _SAMPLES_AT_ONCE = 4096
+_TRIED = 16  # samples on which the loss is checked
 
 
 class Density(Protocol):
@@ -67,8 +68,8 @@ class ModuleDensity:
 
     Raises:
         InputError: If there are fewer than two samples, samples and targets do not match, a parameter or the loss is
-            not finite, the loss is no mean over samples, or the module uses batch statistics or dropout in training
-            mode.
+            not finite, parameters are not all float32 or all float64 in the CPU's memory, the loss is no mean over
+            samples, or the module is in training mode and acts differently there, or at random.
     """
 
     def __init__(self, model: nn.Module, loss_fn: LossFunction, inputs: Tensor, targets: Tensor) -> None:
@@ -83,10 +84,10 @@ class ModuleDensity:
         self._center = {name: p.detach().clone() for name, p in parameters.items() if p.requires_grad}
         if not self._center:
             raise InputError("the module has no trainable parameter")
-        bad = [name for name, p in parameters.items() if not bool(p.isfinite().all())]
-        if bad:
-            raise InputError(f"the parameters must be finite, but {bad[0]} holds NaN or infinity")
-        self._check_mean()
+        _check_parameters(parameters)
+        tried = torch.linspace(0, len(inputs) - 1, min(_TRIED, len(inputs))).long()
+        self._check_outputs(model, inputs[tried])
+        self._check_mean(inputs[tried], targets[tried])
 
     @property
     def samples(self) -> int:
@@ -135,23 +136,47 @@ class ModuleDensity:
             total += loss.detach().double().cpu() * share
         return total
 
-    def _check_mean(self) -> None:
-        with torch.no_grad():
-            outputs = self._model(self._inputs[:2])
+    def _check_outputs(self, model: nn.Module, inputs: Tensor) -> None:
+        """A function of inputs and parameters, and the one that the module is as it was given."""
+        with torch.no_grad(), torch.random.fork_rng(devices=()):
+            outputs, again = self._model(inputs), self._model(inputs)
             if not isinstance(outputs, Tensor):
                 raise InputError(f"the model must return a tensor, got {type(outputs).__name__}")
-            parts = (slice(0, 2), slice(0, 1), slice(1, 2))
-            both, one, other = (self._loss_fn(outputs[part], self._targets[:2][part]) for part in parts)
-        if not isinstance(both, Tensor) or both.numel() != 1:
-            raise InputError("the loss must be one number, the mean over samples")
-        mean = (one.double() + other.double()) / 2
-        if not torch.isfinite(both):
-            raise InputError(f"the loss at w* must be finite, got {both.item()}")
-        if not torch.isclose(both.double(), mean, rtol=1e-3, atol=1e-6):
+            if not outputs.equal(again) and bool(outputs.isfinite().all()):
+                raise InputError("the model must be a function of its inputs, but gives other outputs at a second call")
+            if any(module.training for module in model.modules()):
+                given = copy.deepcopy(model)(inputs)
+                if not torch.allclose(given, outputs, equal_nan=True):
+                    raise InputError("the model acts differently in training mode: call model.eval() first")
+
+    def _check_mean(self, inputs: Tensor, targets: Tensor) -> None:
+        with torch.no_grad():
+            outputs = self._model(inputs)
+            whole = self._loss_fn(outputs, targets)
+            if not isinstance(whole, Tensor) or whole.numel() != 1:
+                raise InputError("the loss must be one number, the mean over samples")
+            parts = [self._loss_fn(outputs[k : k + 1], targets[k : k + 1]) for k in range(len(inputs))]
+        alone = torch.stack([part.double().flatten()[0] for part in parts])
+        if not torch.isfinite(whole):
+            raise InputError(f"the loss at w* must be finite, got {whole.item()}")
+        if not torch.isclose(whole.double().flatten()[0], alone.mean(), rtol=1e-3, atol=1e-6):
             raise InputError(
-                f"the loss must be the mean over samples: of two samples it is {both.item():.6g}, of each alone "
-                f"{one.item():.6g} and {other.item():.6g}"
+                f"the loss must be the mean over samples: of {len(alone)} samples it is {whole.item():.6g}, the mean "
+                f"of each alone is {alone.mean().item():.6g}"
             )
+
+
+def _check_parameters(parameters: Mapping[str, Tensor]) -> None:
+    for name, p in parameters.items():
+        if p.device.type != "cpu" or p.dtype not in (torch.float32, torch.float64):
+            raise InputError(
+                f"the parameters must be float32 or float64 on the CPU, but {name} is {p.dtype} on {p.device}"
+            )
+        if not bool(p.isfinite().all()):
+            raise InputError(f"the parameters must be finite, but {name} holds NaN or infinity")
+    kinds = {p.dtype for p in parameters.values()}
+    if len(kinds) > 1:
+        raise InputError(f"the parameters must be of one type, got {sorted(map(str, kinds))}")
 
 
 def _members(params: Params) -> list[Params]:

@@ -145,6 +145,8 @@ def estimate_curve(
     Raises:
         InputError: As in :func:`llc`.
     """
+    if settings is None or settings.gamma is None:
+        _check_rhos(rhos)
     with flushed_denormals():
         return _curve(density, curvature, tuple(rhos), sampling or Mala(), settings or Settings())
 
@@ -176,6 +178,13 @@ def _curve(
     return found
 
 
+def _check_rhos(rhos: Sequence[float]) -> None:
+    if not isinstance(rhos, Sequence) or not rhos or len(set(rhos)) < len(rhos):
+        raise InputError(f"rhos must be one or more different numbers, got {rhos!r}")
+    for rho in rhos:
+        check_positive("rho", rho)
+
+
 def _decays(given: float | Sequence[float], density: Density) -> Tensor:
     nets = next(iter(density.center.values())).shape[0]
     values = [float(given)] * nets if isinstance(given, int | float) else [float(value) for value in given]
@@ -197,7 +206,11 @@ def _polish(
 
 def _scale(posterior: Posterior, diagonal: Params) -> Tensor:
     """The posterior's width along each parameter ``[E, d]``, one over the root of n beta (F + lambda) + gamma."""
-    steep = flat(diagonal).double()
+    shapes = {name: tensor.shape[1:] for name, tensor in posterior.density.center.items()}
+    found = {name: tensor.shape[1:] for name, tensor in diagonal.items()}
+    if found != shapes:
+        raise InputError(f"the curvature must have the names and shapes of the parameters {shapes}, got {found}")
+    steep = flat({name: diagonal[name] for name in shapes}).double()
     if not bool(steep.isfinite().all()) or bool((steep < 0).any()):
         raise InputError("the curvature must be finite and not negative")
     precision = posterior.nbeta * (steep + posterior.weight_decay[:, None]) + posterior.gamma

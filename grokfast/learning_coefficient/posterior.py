@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from grokfast._checks import check_non_negative, check_positive
+from grokfast._edge import rows
 from grokfast.errors import InputError
 from grokfast.learning_coefficient.density import Density
 from grokfast.models import Params, zeros_together
@@ -80,14 +81,18 @@ class Posterior:
         for name, part, _ in self._parts():
             gradient = self._gradients[name]
             slope[:, part].view(gradient.shape).copy_(gradient)
-        slope.view_as(where).add_(self._decay * where).mul_(self.nbeta).add_(away * self._gamma[:, None])
         decay = squared_norms(where.flatten(0, 1)).view(self.nets, -1) * (0.5 * self.weight_decay[:, None])
-        return loss, self.nbeta * (loss + decay.flatten()) + self.pull(displacement), slope
+        # In the memory of one tensor: a fresh one of this size costs more than what is done with it.
+        slope.view_as(where).add_(where.mul_(self._decay)).mul_(self.nbeta)
+        force = torch.mul(away, self._gamma[:, None], out=where)
+        slope.view_as(where).add_(force)
+        pull = 0.5 * row_sums(force.mul_(away).flatten(0, 1))
+        return loss, self.nbeta * (loss + decay.flatten()) + pull, slope
 
     def pull(self, displacement: Tensor) -> Tensor:
         """The pull's part of the energy ``[R]``, float64."""
-        away = displacement.view(self.nets, -1, self.size).double()
-        return 0.5 * row_sums((away.square() * self.gamma[:, None]).flatten(0, 1))
+        away = displacement.view(self.nets, -1, self.size)
+        return 0.5 * row_sums((away * self._gamma[:, None]).mul_(away).flatten(0, 1))
 
     def loss(self, displacement: Tensor) -> Tensor:
         """The data term ``[R]``, float64, on all samples."""
@@ -118,20 +123,18 @@ class Posterior:
 
 
 def row_sums(values: Tensor) -> Tensor:
-    """Sums of rows ``[R, d]``, each by itself: its bits do not depend on how many there are."""
-    return torch.stack([row.sum() for row in values])
+    """Sums of rows ``[R, d]`` in float64, each by itself: its bits do not depend on how many there are."""
+    return torch.stack([row.sum(dtype=torch.float64) for row in values])
 
 
 def squared_norms(values: Tensor) -> Tensor:
     """Sums of the squares of rows ``[R, d]``, in float64, each by itself."""
-    return torch.stack([row.double().square().sum() for row in values])
+    return torch.stack([torch.linalg.vector_norm(row, dtype=torch.float64) for row in values]).square()
 
 
 def flat(params: Params) -> Tensor:
     """All parameters of each network of a stack as one vector, ``[E, d]``, in their order."""
-    return torch.cat(
-        [tensor.detach().flatten(1) if tensor.dim() > 1 else tensor.detach()[:, None] for tensor in params.values()], 1
-    )
+    return torch.cat([rows(tensor.detach()) for tensor in params.values()], 1)
 
 
 def unflat(vectors: Tensor, like: Params) -> Params:

@@ -6,14 +6,19 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from grokfast._plots import plot_with
 from grokfast.learning_coefficient.chains import Drawn
 from grokfast.learning_coefficient.diagnostics import drift, effective_sample_size, split_r_hat, standard_error
 from grokfast.models import Params
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 LOCAL = 0.35
 """From this mean |w - w*| / |w*| of a weight tensor on, the samples do not say anything about w*."""
@@ -60,7 +65,7 @@ class LLC:
         effective_samples: Of the loss, over all chains.
         acceptance: Mean probability of acceptance; NaN for SGLD.
         displacement: Root mean square of |w - w*| over |w*|, by tensor; infinite where w* is zero.
-        weights: Which of the tensors are matrices or kernels, by which ``not local`` is told.
+        weights: Which of the tensors are matrices or kernels, by which ``not local`` is told; all where none is.
         drift: z of the later half's mean minus the earlier's.
         below: Share of the samples whose loss is below that of w*.
         polish_change: n beta times the loss at w* minus that at the parameters as given.
@@ -89,6 +94,10 @@ class LLC:
         """The largest displacement of a weight tensor, of those that are not zero."""
         found = [self.displacement[name] for name in self.weights]
         return max((value for value in found if math.isfinite(value)), default=0.0)
+
+    def plot(self) -> Figure:
+        """The trace of every chain, with the estimate and its standard error."""
+        return plot_with("plot_llc", self)
 
     def __str__(self) -> str:
         where = "gamma given" if self.rho is None else f"rho = {self.rho:g}"
@@ -128,7 +137,8 @@ def summarised(drawn: Drawn, around: Around) -> LLC:
     acceptance = float(drawn.acceptance.mean())
     finite = bool(np.isfinite(trace).all())
     displacement = _displacement(drawn.squares, around.center)
-    weights = tuple(name for name, tensor in around.center.items() if tensor.dim() > 1)
+    matrices = tuple(name for name, tensor in around.center.items() if tensor.dim() > 1)
+    weights = matrices or tuple(around.center)
     value = float(trace.mean()) if finite else math.nan
     error = standard_error(trace) if finite else math.nan
     r_hat = split_r_hat(trace) if finite else math.nan

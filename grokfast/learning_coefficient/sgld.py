@@ -15,7 +15,7 @@ from dataclasses import dataclass
 import torch
 
 from grokfast._checks import check_at_least, check_positive
-from grokfast.learning_coefficient.chains import Drawn, chain_generator
+from grokfast.learning_coefficient.chains import Drawn, chain_generator, normal
 from grokfast.learning_coefficient.posterior import Posterior
 
 
@@ -69,8 +69,8 @@ def run_sgld(posterior: Posterior, how: Sgld) -> list[Drawn]:
             drawn = torch.stack([torch.randint(samples, (how.batch_size,), generator=g) for g in generators])
             batch = drawn.repeat(nets, 1)
         slope = posterior.energy(where, batch)[2]
-        noise = torch.stack([torch.randn(size, generator=g, dtype=dtype) for g in generators]).repeat(nets, 1)
-        where = where - 0.5 * how.step * slope + math.sqrt(how.step) * noise
+        noise = normal(generators, nets, posterior.center)
+        where.sub_(slope.mul_(0.5 * how.step)).add_(noise.mul_(math.sqrt(how.step)))
         if t > how.warmup and (t - how.warmup) % how.every == 0:
             losses = posterior.loss(where).view(nets, -1, 1)
             away = where.view(nets, -1, size).double().square().mean(1)

@@ -109,12 +109,12 @@ class StackedDensity:
             return self._stack.gradients(params, inputs, labels, out)[0].detach().double().cpu()
 
     def _rows(self, params: Params) -> tuple[Tensor, Tensor]:
-        """The data of each row: of one network seen many times without a copy."""
+        """The data of each row, laid out as kernels read them."""
         rows, nets = next(iter(params.values())).shape[0], len(self._inputs)
         if self._rows_of[0] != rows:
             both = (self._inputs, self._labels)
             if nets == 1:
-                inputs, labels = (data.expand(rows, *data.shape[1:]) for data in both)
+                inputs, labels = (data.expand(rows, *data.shape[1:]).contiguous() for data in both)
             else:
                 inputs, labels = (data.repeat_interleave(rows // nets, 0) for data in both)
             self._rows_of = (rows, inputs, labels)

@@ -50,7 +50,7 @@ from grokfast.measures.progress import ProgressLosses, cosine_logits, key_freque
 from grokfast.measures.rank_correlation import rank_correlation
 from grokfast.measures.ranks import activation_rank, effective_rank, entropy_count
 from grokfast.measures.resampling import bootstrap, proportion, regression_slope
-from grokfast.measures.statistics import Estimate, LinearFit, grokking_onset, linear_fit, mean_interval
+from grokfast.measures.statistics import Estimate, LinearFit, grokking_onset, linear_fit, mean_interval, share_interval
 from grokfast.measures.superposition import (
     feature_dimensionality,
     fourier_directions,
@@ -131,6 +131,7 @@ __all__ = [
     "regression_slope",
     "restrict",
     "settled",
+    "share_interval",
     "sign_losses",
     "size_that_keeps",
     "step_between",

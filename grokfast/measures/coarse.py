@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from grokfast._checks import check_at_least, check_fraction
+from grokfast._edge import rows
 from grokfast.errors import InputError
 
 
@@ -27,9 +28,11 @@ def quantised(weights: Tensor, levels: int) -> Tensor:
     check_at_least("levels", levels, 3)
     if levels % 2 == 0:
         raise InputError(f"levels must be odd, so that zero is one of them, got {levels}")
+    if not weights.numel() or not weights.dim():
+        raise InputError(f"expected weights [E, ...], got shape {list(weights.shape)}")
     if not bool(weights.isfinite().all()):
         raise InputError("the weights to quantise must be finite")
-    flat = weights.flatten(1).double()
+    flat = rows(weights).double()
     step = flat.abs().amax(1, keepdim=True) * 2 / (levels - 1)
     rounded = torch.where(step > 0, (flat / step.where(step > 0, 1.0)).round() * step, 0.0)
     return rounded.view(weights.shape).to(weights.dtype)

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from grokfast._checks import check_non_negative
-from grokfast._edge import check_members, edge
+from grokfast._edge import check_members, computable, edge, rows
 from grokfast.errors import InputError
 from grokfast.models import Params
 
@@ -45,7 +45,7 @@ def inner_product(u: Stack, v: Stack, metric: Stack | None = None) -> Tensor:
         product = value.double() * v[name].double()
         if metric is not None:
             product = product * metric[name].double()
-        parts.append(_rows(product).sum(1))
+        parts.append(rows(product).sum(1))
     return torch.stack(parts).sum(0)
 
 
@@ -132,7 +132,7 @@ def origin_similarity(step: Stack, params: Stack, metric: Stack | None = None) -
     Source:
         arXiv 2502.01739, sec. 6 and fig. 8 (c, d).
     """
-    return cosine(step, {name: -value for name, value in params.items()}, metric)
+    return cosine(step, {name: -computable(value) for name, value in params.items()}, metric)
 
 
 @dataclass(frozen=True)
@@ -160,7 +160,9 @@ def lengths_and_angles(products: Tensor) -> StepMeasures:
     Returns:
         Measures ``[...]``.
     """
-    ss, pp, oo, sp, so = products.unbind(-1)
+    if products.dim() == 0 or products.shape[-1] != 5:
+        raise InputError(f"products must be [..., 5], got {list(products.shape)}")
+    ss, pp, oo, sp, so = computable(products).unbind(-1)
     return StepMeasures(ss.sqrt(), _cosine(sp, ss, pp), _cosine(so, ss, oo))
 
 
@@ -204,7 +206,7 @@ def stiffest_parameters(final: Stack, counts: Tensor) -> dict[str, Tensor]:
         InputError: If a count does not lie in 0 .. P, or there is nothing or something not finite.
     """
     _check(final)
-    flat = torch.cat([_rows(value) for value in final.values()], 1)
+    flat = torch.cat([rows(value) for value in final.values()], 1)
     members, size = flat.shape
     if counts.shape != (members,) or not bool(((counts >= 0) & (counts <= size)).all()):
         raise InputError(f"counts must be [{members}] numbers in 0 .. {size}, got {counts.tolist()}")
@@ -247,11 +249,7 @@ def fisher_spectrum(diagonal: Stack) -> Tensor:
         arXiv 2502.01739, fig. 20.
     """
     _check(diagonal)
-    return torch.cat([_rows(value) for value in diagonal.values()], 1).sort(1, descending=True).values
-
-
-def _rows(value: Tensor) -> Tensor:
-    return value.reshape(value.shape[0], -1)
+    return torch.cat([rows(value) for value in diagonal.values()], 1).sort(1, descending=True).values
 
 
 def _cosine(uv: Tensor, uu: Tensor, vv: Tensor) -> Tensor:

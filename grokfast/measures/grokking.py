@@ -191,6 +191,7 @@ def _first(reached: np.ndarray) -> int:
 def _whole(epochs: ArrayLike) -> NDArray[np.int64]:
     """Epochs as integers."""
     given = np.asarray(epochs)
-    if not np.isfinite(given).all() or (np.abs(given) >= 2**62).any():
-        raise InputError(f"epochs must be finite numbers below 2^62, got {given.ravel()[:5].tolist()}")
+    real = given.astype(np.float64)  # bounds do not fit into narrow types
+    if not (np.isfinite(real) & (np.abs(real) < 2**62) & (real == np.trunc(real))).all():
+        raise InputError(f"epochs must be whole numbers below 2^62, got {given.ravel()[:5].tolist()}")
     return given.astype(np.int64)

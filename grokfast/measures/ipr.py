@@ -129,7 +129,7 @@ def input_ipr(
     """
     if weight.dim() < 2 or weight.shape[-1] % 2:
         raise InputError(f"expected input weights [..., H, 2P], got {list(weight.shape)}")
-    power = fourier_power(weight.reshape(*weight.shape[:-1], 2, -1), basis, constant)
+    power = fourier_power(weight.reshape(*weight.shape[:-1], 2, weight.shape[-1] // 2), basis, constant)
     if parse_choice("blocks", blocks, InputBlocks) is InputBlocks.JOINT:
         return inverse_participation_ratio(power.flatten(-2))
     return inverse_participation_ratio(power).mean(-1)

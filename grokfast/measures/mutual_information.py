@@ -12,6 +12,7 @@ from grokfast._edge import edge
 from grokfast.errors import InputError
 
 _BLOCK = 4_000_000  # distances held at once
+_SLACK = 1e-12  # by which distances of standardised values are rounded
 
 
 @edge
@@ -21,9 +22,9 @@ def mutual_information(x: Tensor, y: Tensor, neighbours: int = 3) -> Tensor:
     .. math:: \frac1N \sum_i \psi(\tilde k_i) + \ln N - \psi(n_{x,i}) - \psi(n_{y,i})
 
     With :math:`\rho_i` the distance (largest of the two coordinates') to the k-th nearest neighbour,
-    :math:`n_{x,i}` counts the samples, itself included, nearer than that in x alone. Where :math:`\rho_i = 0`,
-    :math:`\tilde k_i`, n_x and n_y count the samples that are equal. Both variables are divided by their standard
-    deviation first.
+    :math:`n_{x,i}` counts the samples, itself included, nearer than that in x alone, and :math:`\tilde k_i = k`. Where
+    further samples than k lie no further than :math:`\rho_i`, as discrete values do, all three count the samples,
+    itself included, that lie no further. Both variables are divided by their standard deviation first.
 
     Args:
         x: ``[..., N]``.
@@ -37,17 +38,21 @@ def mutual_information(x: Tensor, y: Tensor, neighbours: int = 3) -> Tensor:
         InputError: If shapes differ in N, a value is not finite or there are too few samples.
 
     Source:
-        Gao, Kannan, Oh, Viswanath, NeurIPS 2017, arXiv 1709.06212; for continuous variables Kraskov, Stögbauer,
-        Grassberger, PRE 69, 066138 (2004), first estimator.
+        Gao, Kannan, Oh, Viswanath, NeurIPS 2017, arXiv 1709.06212, with ties counted at every distance as Mesner and
+        Shalizi do, IEEE Trans. Inf. Theory 67, 464 (2021), arXiv 1912.03387; for continuous variables Kraskov,
+        Stögbauer, Grassberger, PRE 69, 066138 (2004), first estimator.
     """
     x, y = _checked(x, y, neighbours)
     n = x.shape[-1]
+    if not x.numel():
+        return x.new_empty(x.shape[:-1])
     flat = [_standard(one).reshape(-1, n) for one in (x, y)]
     found = torch.empty(len(flat[0]), dtype=torch.float64, device=x.device)
     for e, (one, other) in enumerate(zip(*flat, strict=True)):
-        radius, equal = _neighbours(one, other, neighbours)
-        counts = [torch.where(radius > 0, _within(v, radius, open_ball=True), _within(v, radius)) for v in (one, other)]
-        near = torch.where(radius > 0, torch.full_like(radius, neighbours), equal)
+        radius, near = _neighbours(one, other, neighbours)
+        tied = (radius == 0) | (near > neighbours + 1)
+        counts = [torch.where(tied, _within(v, radius), _within(v, radius, open_ball=True)) for v in (one, other)]
+        near = torch.where(tied, near, float(neighbours))
         terms = torch.digamma(near) - torch.digamma(counts[0]) - torch.digamma(counts[1])
         constant = (one == one[0]).all() or (other == other[0]).all()
         found[e] = 0 if constant else terms.mean() + math.log(n)
@@ -130,22 +135,22 @@ def _standard(values: Tensor) -> Tensor:
 
 
 def _neighbours(x: Tensor, y: Tensor, k: int) -> tuple[Tensor, Tensor]:
-    """Distance to the k-th neighbour in the plane, and how many samples are equal, itself included: both ``[N]``."""
-    radius, equal = torch.empty_like(x), torch.empty_like(x)
+    """Distance to the k-th neighbour in the plane, and how many lie no further, itself included: both ``[N]``."""
+    radius, near = torch.empty_like(x), torch.empty_like(x)
     step = max(1, _BLOCK // len(x))
     for first in range(0, len(x), step):
         rows = slice(first, first + step)
         far = torch.maximum((x[rows, None] - x).abs(), (y[rows, None] - y).abs())
         radius[rows] = far.kthvalue(k + 1, dim=-1).values  # the sample itself is the first
-        equal[rows] = (far == 0).sum(-1).double()
-    return radius, equal
+        near[rows] = (far <= radius[rows, None] + _SLACK * (radius[rows, None] > 0)).sum(-1).double()
+    return radius, near
 
 
 def _within(values: Tensor, radius: Tensor, open_ball: bool = False) -> Tensor:
     """How many samples lie within a distance of each, itself included; strictly, for an open ball."""
     ranked = values.sort().values
     # A hair more or less than the distance: differences of doubles are rounded.
-    slack = 1e-12 * (1 + values.abs())
+    slack = _SLACK * (1 + values.abs())
     reach = radius - slack if open_ball else radius + slack
     above = torch.searchsorted(ranked, values + reach, right=True)
     below = torch.searchsorted(ranked, values - reach, right=False)

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
-from grokfast._edge import check_members, edge
+from grokfast._edge import check_members, edge, rows
 
 
 @edge
@@ -26,7 +26,7 @@ def layer_norms(params: Mapping[str, Tensor]) -> dict[str, Tensor]:
         InputError: If they are no stack.
     """
     check_members("params", params)
-    return {name: tensor.detach().double().flatten(1).norm(dim=1) for name, tensor in params.items()}
+    return {name: rows(tensor.detach().double()).norm(dim=1) for name, tensor in params.items()}
 
 
 @edge

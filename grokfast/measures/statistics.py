@@ -60,6 +60,41 @@ def mean_interval(values: ArrayLike, confidence: float = 0.95) -> Estimate:
     return Estimate(mean, mean - half, mean + half, int(sample.size))
 
 
+@edge
+def share_interval(values: ArrayLike, confidence: float = 0.95) -> Estimate:
+    """Mean of independent shares, such as accuracies, with an interval inside [0, 1].
+
+    Wilson's interval at the number of trials that the spread over the values speaks for, n = m (1 - m) n / s², with
+    Student's quantile: it holds the mean, and never leaves what a share can be. With fewer than two values it is NaN.
+
+    Args:
+        values: ``[n]``, n >= 1, in [0, 1].
+        confidence: Coverage, in (0, 1).
+
+    Returns:
+        The estimate.
+
+    Raises:
+        InputError: If there is no value or one is not in [0, 1].
+
+    Source:
+        E. B. Wilson, J. Am. Stat. Assoc. 22, 209 (1927), at an effective number of trials as for surveys: C. Franco et
+        al., J. Surv. Stat. Methodol. 7, 334 (2019).
+    """
+    plain = mean_interval(values, confidence)
+    sample = np.asarray(values, dtype=np.float64)
+    if sample.min() < 0 or sample.max() > 1:
+        raise InputError(f"expected shares in [0, 1], got {sample.tolist()}")
+    m, n = plain.mean, plain.count
+    error = float(sample.var(ddof=1)) / n if n > 1 else 0.0
+    if error == 0:
+        return Estimate(m, *((np.nan, np.nan) if n < 2 else (m, m)), n)
+    over = _student((1 + confidence) / 2, n - 1) ** 2 * error / (m * (1 - m))  # t² / trials
+    middle = (m + over / 2) / (1 + over)
+    half = float(np.sqrt(over * (m * (1 - m) + over / 4)) / (1 + over))
+    return Estimate(m, max(0.0, middle - half), min(1.0, middle + half), n)
+
+
 @dataclass(frozen=True)
 class LinearFit:
     """Ordinary least squares y = intercept + slope x.

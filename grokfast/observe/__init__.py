@@ -9,8 +9,16 @@ from grokfast.observe.features import FeaturesMeasure
 from grokfast.observe.flatness import FlatnessMeasure, hessian_product
 from grokfast.observe.geometry import PAPER_THRESHOLD, GeometryMeasure
 from grokfast.observe.gini import GiniFisherMeasure, GiniMeasure, NormsMeasure
+from grokfast.observe.given import checked_values, is_built_in, reserved_names
 from grokfast.observe.hidden import Hidden, last_hidden
-from grokfast.observe.llc import LlcMeasure, LlcPaperMeasure, LlcPopulationMeasure, fresh_snapshots, is_llc_diagnostic
+from grokfast.observe.llc import (
+    LlcMeasure,
+    LlcPaperMeasure,
+    LlcPopulationMeasure,
+    end_coefficients,
+    fresh_snapshots,
+    is_llc_diagnostic,
+)
 from grokfast.observe.logit_scale import LogitScaleMeasure
 from grokfast.observe.mutual_information import InformationMeasure
 from grokfast.observe.names import ENDS, FULL_ENDS, FULL_TIMES, FULL_TRAIN, METRICS, RESERVED, THRESHOLDS, TIMES
@@ -33,7 +41,7 @@ from grokfast.observe.schedule import canonical_schedule, check_schedule, covers
 from grokfast.observe.sign_losses import SignLossesMeasure
 from grokfast.observe.snapshot import Dated, Seen, Snapshot
 from grokfast.observe.superposition import SuperpositionMeasure
-from grokfast.observe.watch import Watch, checked_values, is_built_in, reserved_names
+from grokfast.observe.watch import Watch
 
 FEATURES = FeaturesMeasure()
 COMPRESSIBILITY = CompressibilityMeasure()
@@ -111,6 +119,7 @@ __all__ = [
     "cka",
     "covers",
     "describe",
+    "end_coefficients",
     "find_measure",
     "fresh_snapshots",
     "hessian_product",

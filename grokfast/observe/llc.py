@@ -69,7 +69,7 @@ class LlcMeasure:
         """One look."""
         rows = []
         for e in range(snapshot.members):
-            rows.append(_row("llc", _curve(snapshot, e, snapshot.splits[e], self._rhos, self._sampling)))
+            rows.append(_row("llc", end_coefficients(snapshot, e, rhos=self._rhos, sampling=self._sampling)))
         return _stacked(rows)
 
 
@@ -137,8 +137,34 @@ class LlcPopulationMeasure:
         fresh = fresh_snapshots(snapshot.task, self._fresh)
         rows = []
         for e in range(snapshot.members):
-            rows.append(_row("llc_population", _curve(snapshot, e, fresh, self._rhos, self._sampling)))
+            found = end_coefficients(snapshot, e, split=fresh, rhos=self._rhos, sampling=self._sampling)
+            rows.append(_row("llc_population", found))
         return _stacked(rows)
+
+
+def end_coefficients(
+    snapshot: Snapshot,
+    member: int = 0,
+    *,
+    split: Split | None = None,
+    rhos: Sequence[float] = RHOS,
+    sampling: Mala | None = None,
+) -> list[LLC]:
+    """The local learning coefficients of one network of a stack, with their traces.
+
+    Args:
+        snapshot: The stack; the weight decay is that of the member's training, none if it does not know it.
+        member: Which network.
+        split: Data instead of its own, of which the training part is taken.
+        rhos: The localities.
+        sampling: Other lengths of the chains than by default.
+
+    Returns:
+        One a locality.
+    """
+    density, curvature = _density(snapshot, member, split or snapshot.splits[member])
+    decay = snapshot.configs[member].weight_decay if snapshot.configs else 0.0
+    return estimate_curve(density, curvature, rhos=rhos, sampling=sampling, settings=Settings(weight_decay=decay))[0]
 
 
 def fresh_snapshots(task: Ising, count: int = 10_000) -> Split:
@@ -164,12 +190,6 @@ def fresh_snapshots(task: Ising, count: int = 10_000) -> Split:
         stratified=True,
     )
     return fresh.split(0)
-
-
-def _curve(snapshot: Snapshot, member: int, split: Split, rhos: Sequence[float], sampling: Mala | None) -> list[LLC]:
-    density, curvature = _density(snapshot, member, split)
-    decay = snapshot.configs[member].weight_decay if snapshot.configs else 0.0
-    return estimate_curve(density, curvature, rhos=rhos, sampling=sampling, settings=Settings(weight_decay=decay))[0]
 
 
 def _density(snapshot: Snapshot, member: int, split: Split) -> tuple[StackedDensity, Curvature]:

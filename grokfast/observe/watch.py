@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import copy
 import warnings
-from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, field, fields, replace
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
@@ -13,16 +13,22 @@ from torch import Tensor
 
 from grokfast.errors import ConfigError, GrokfastError, InputError
 from grokfast.measures import Column, Kind
-from grokfast.observe.names import FULL_TRAIN, METRICS, RESERVED
+from grokfast.observe.given import (
+    checked_array,
+    checked_values,
+    declared_columns,
+    is_built_in,
+    mapping,
+    reserved_names,
+    undeclared,
+)
+from grokfast.observe.names import FULL_TRAIN, METRICS
 from grokfast.observe.protocol import (
-    FunctionMeasure,
     HasArrays,
     LooksAround,
     Measure,
-    Need,
     Observer,
     Remembers,
-    checked_name,
     measure_name,
 )
 from grokfast.observe.snapshot import Dated, Seen, Snapshot
@@ -124,24 +130,24 @@ class Watch:
             return {}
         name = measure_name(measure)
         found = {}
-        for column, values in _mapping(name, measure.arrays(now)).items():
+        for column, values in mapping(name, measure.arrays(now)).items():
             kind = self.columns[column][1].kind if column in self._given[k] else None
             if kind is not Kind.ARRAY:
                 raise ConfigError(
                     f"measure {name} gives the array {column!r}, but declares no such column of kind array"
                 )
-            found[column] = _checked_array(name, column, values, now.members)
+            found[column] = checked_array(name, column, values, now.members)
         return found
 
     def _checked(self, k: int, seen: Seen, now: Snapshot) -> dict[str, tuple[int, Tensor]]:
         found = {}
         name = measure_name(self.observers[k].measure)
-        for column, value in _mapping(name, seen).items():
+        for column, value in mapping(name, seen).items():
             epoch, values = (value.epoch, value.values) if isinstance(value, Dated) else (now.epoch, value)
             values = checked_values(name, column, values, now.members)
             if column not in self._given[k]:
                 self._check_declared(k, column)
-                self._claim(_undeclared(column, name), name, reserved_names(now))
+                self._claim(undeclared(column, name), name, reserved_names(now))
                 self._given[k].append(column)
             if self.columns[column][1].kind is not Kind.END or now.epoch == self.epochs:
                 found[column] = (epoch, values)
@@ -153,7 +159,7 @@ class Watch:
         if measure is None:
             return
         try:
-            seen = _mapping(name, measure(trial))
+            seen = mapping(name, measure(trial))
             self._arrays(k, measure, trial)
         except MemoryError:
             raise
@@ -176,7 +182,7 @@ class Watch:
             checked_values(name, column, value.values if isinstance(value, Dated) else value, trial.members)
             self._check_declared(k, column)
             if not declared:
-                self._claim(_undeclared(column, name), name, taken)
+                self._claim(undeclared(column, name), name, taken)
         if not declared:
             self._given[k] = list(seen)
 
@@ -206,11 +212,6 @@ class Watch:
         warnings.warn(f"measure {name} {reason}; training goes on without it", RuntimeWarning, stacklevel=2)
 
 
-def is_built_in(measure: object) -> bool:
-    """Whether a measure is the package's own: it needs no trial, and its failure is an error."""
-    return type(measure).__module__.partition(".")[0] == "grokfast" and not isinstance(measure, FunctionMeasure)
-
-
 def _copied(snapshot: Snapshot) -> Snapshot:
     """With parameters of its own, so that a measure which writes into them does not write into the training."""
     return replace(snapshot, params={name: tensor.detach().clone() for name, tensor in snapshot.params.items()})
@@ -235,60 +236,3 @@ def _tried(measure: Any) -> Any:
         return copy.deepcopy(measure)
     except Exception:
         return None  # holds what cannot be copied: its first look is its trial
-
-
-def reserved_names(snapshot: Snapshot) -> frozenset[str]:
-    """Names that no measure may give, in lower case: of records, configurations and tasks."""
-    names = set(RESERVED)
-    for config in snapshot.configs[:1]:
-        names |= {entry.name for entry in fields(config)}
-    names |= {entry.name for entry in fields(snapshot.task)}  # type: ignore[arg-type]
-    return frozenset(name.lower() for name in names)
-
-
-def declared_columns(measure: object, snapshot: Snapshot) -> list[Column]:
-    """What a measure says that it gives for the task of a snapshot; nothing of a plain function."""
-    if not isinstance(measure, Measure):
-        return []
-    checked_name(measure.name)
-    if Need.TWO_RUNS in measure.needs:
-        raise ConfigError(f"measure {measure.name} compares two runs: it cannot be taken while one trains")
-    return list(measure.columns(snapshot.task))
-
-
-def checked_values(name: str, column: Any, values: Any, members: int) -> Tensor:
-    """One column of one look as ``[E]`` float64 on the CPU.
-
-    Raises:
-        ConfigError: If it is not a tensor of one real number a member.
-    """
-    if not isinstance(column, str):
-        raise ConfigError(f"measure {name} must name its columns by text, got {column!r}")
-    if not isinstance(values, Tensor):
-        raise ConfigError(f"measure {name} must give a tensor [{members}] as {column!r}, got {type(values).__name__}")
-    if values.shape != (members,):
-        raise ConfigError(
-            f"measure {name} must give one number a member, [{members}], as {column!r}, got {list(values.shape)}"
-        )
-    if values.is_complex() or values.is_quantized:
-        raise ConfigError(f"measure {name} must give real numbers as {column!r}, got {values.dtype}")
-    return values.detach().double().cpu().clone()
-
-
-def _checked_array(name: str, column: str, values: Any, members: int) -> Tensor:
-    if not isinstance(values, Tensor) or values.ndim == 0 or len(values) != members:
-        got = list(values.shape) if isinstance(values, Tensor) else type(values).__name__
-        raise ConfigError(f"measure {name} must give one array a member, [{members}, ...], as {column!r}, got {got}")
-    if values.is_complex() or values.is_quantized:
-        raise ConfigError(f"measure {name} must give real numbers as {column!r}, got {values.dtype}")
-    return values.detach().cpu().clone()
-
-
-def _mapping(name: str, seen: Any) -> Mapping[str, Any]:
-    if not isinstance(seen, Mapping):
-        raise ConfigError(f"measure {name} must return a mapping of columns to tensors, got {type(seen).__name__}")
-    return seen
-
-
-def _undeclared(column: str, owner: str) -> Column:
-    return Column(column, f"given by {owner}")

@@ -1,6 +1,7 @@
 """Custom torch operations, each with a slow readable reference and compiled kernels."""
 
-from grokfast.ops._native import advise_huge_pages, instruction_set
+from grokfast.ops._native import advise_huge_pages, instruction_set, kernel, native, native_mode
+from grokfast.ops.bound_adam import BoundAdam
 from grokfast.ops.cnn import cnn_cross_entropy_, cnn_cross_entropy_direct, cnn_cross_entropy_reference
 from grokfast.ops.conv_pool import conv_relu_pool
 from grokfast.ops.cross_entropy import cross_entropy, cross_entropy_direct, cross_entropy_reference
@@ -16,13 +17,14 @@ from grokfast.ops.mlp import (
     mlp_losses,
     mlp_losses_reference,
 )
-from grokfast.ops.mlp_epoch import mlp_adam_epoch_, mlp_adam_epoch_direct, mlp_adam_epoch_reference
+from grokfast.ops.mlp_epoch import AdamState, mlp_adam_epoch_, mlp_adam_epoch_direct, mlp_adam_epoch_reference
 from grokfast.ops.mlp_nested import mlp_nested_losses, mlp_nested_losses_reference
-from grokfast.ops.optimizer import BoundAdam, adam_step_, adam_step_reference, sgd_step_, sgd_step_reference
+from grokfast.ops.optimizer import adam_step_, adam_step_reference, sgd_step_, sgd_step_reference
 from grokfast.ops.two_hot import two_hot_relu, two_hot_relu_reference
 
 __all__ = [
     "GRAM",
+    "AdamState",
     "BoundAdam",
     "LabelMode",
     "adam_step_",
@@ -44,6 +46,7 @@ __all__ = [
     "fisher_two_layer",
     "fisher_two_layer_reference",
     "instruction_set",
+    "kernel",
     "metric_gram",
     "metric_gram_reference",
     "mlp_adam_epoch_",
@@ -56,6 +59,8 @@ __all__ = [
     "mlp_losses_reference",
     "mlp_nested_losses",
     "mlp_nested_losses_reference",
+    "native",
+    "native_mode",
     "sgd_step_",
     "sgd_step_reference",
     "two_hot_relu",

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from array import array
+from collections.abc import Sequence
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -11,7 +13,24 @@ from grokfast.errors import InputError
 from grokfast.ops._arguments import check_range
 from grokfast.ops._native import call, kernel, native
 from grokfast.ops.mlp import check_losses, is_laid_out, mlp_cross_entropy_
-from grokfast.ops.optimizer import adam_step_, check_adam, check_adam_memory, check_constants
+from grokfast.ops.optimizer import adam_step_
+from grokfast.ops.optimizer_checks import check_adam, check_adam_memory, check_constants
+
+
+class AdamState(NamedTuple):
+    """What a stack's optimiser has and is told, in the order of :func:`mlp_adam_epoch_`, which explains it."""
+
+    means: list[Tensor]
+    squares: list[Tensor]
+    learning_rate: Tensor
+    weight_decay: Tensor
+    active: Tensor
+    step: int
+    beta1: float
+    beta2: float
+    eps: float
+    decoupled: bool
+
 
 _AGAIN, _STOPPED = 1, 2  # what the kernels say of a member that met something that is not finite
 
@@ -101,7 +120,7 @@ def mlp_adam_epoch_(
     Source:
         Kingma & Ba 2015, algorithm 1; Loshchilov & Hutter 2019, algorithm 2.
     """
-    _check(params, means, squares, pairs, labels, batch_size, learning_rate, weight_decay, active, step)
+    _check([params, means, squares], pairs, labels, batch_size, (learning_rate, weight_decay, active), step)
     check_constants(step + 1, beta1, beta2, eps)
     return mlp_adam_epoch_reference(
         params, means, squares, pairs, labels, batch_size, learning_rate, weight_decay, active, step, beta1, beta2, eps,
@@ -127,7 +146,7 @@ def mlp_adam_epoch_direct(
     decoupled: bool,
 ) -> tuple[Tensor, Tensor]:
     """The compiled body of :func:`mlp_adam_epoch_`, without torch's dispatcher around it."""
-    _check(params, means, squares, pairs, labels, batch_size, learning_rate, weight_decay, active, step)
+    _check([params, means, squares], pairs, labels, batch_size, (learning_rate, weight_decay, active), step)
     check_constants(step + 1, beta1, beta2, eps)
     check_adam_memory([params, means, squares], learning_rate, weight_decay, active, pairs, labels)
     members, width, inputs = params[0].shape
@@ -181,23 +200,19 @@ def _fake(
     eps: float,
     decoupled: bool,
 ) -> tuple[Tensor, Tensor]:
-    _check(params, means, squares, pairs, labels, batch_size, learning_rate, weight_decay, active, step)
+    _check([params, means, squares], pairs, labels, batch_size, (learning_rate, weight_decay, active), step)
     return torch.empty_like(learning_rate), labels.new_empty(labels.shape[0])
 
 
 def _check(
-    params: list[Tensor],
-    means: list[Tensor],
-    squares: list[Tensor],
+    tensors: Sequence[list[Tensor]],
     pairs: Tensor,
     labels: Tensor,
     batch_size: int,
-    learning_rate: Tensor,
-    weight_decay: Tensor,
-    active: Tensor,
+    rows: tuple[Tensor, Tensor, Tensor],
     step: int,
 ) -> None:
-    check_losses(params, pairs, labels)
-    check_adam([params, means, squares], learning_rate, weight_decay, active)
+    check_losses(tensors[0], pairs, labels)
+    check_adam(tensors, *rows)
     if batch_size < 1 or step < 0:
         raise InputError(f"batch_size must be at least 1 and step at least 0, got {batch_size} and {step}")

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from grokfast._checks import check_fraction, parse_choice
-from grokfast._edge import check_members, edge
+from grokfast._edge import check_members, edge, rows
 from grokfast.errors import InputError
 from grokfast.models import Params, member_count
 from grokfast.pruning.schemes import Scheme, layers_of, weight_names
@@ -210,7 +210,7 @@ def pruning_order(
     ranks: Params = {}
     sizes: dict[str, int] = {}
     for group in groups:
-        together = ranks_of(torch.cat([scores[name].reshape(member_count(params), -1) for name in group], 1))
+        together = ranks_of(torch.cat([rows(scores[name]) for name in group], 1))
         parts = torch.split(together, [params[name][0].numel() for name in group], 1)
         for name, part in zip(group, parts, strict=True):
             # Ranks take the storage order of their weights, so that what is pruned by them keeps it too.
@@ -278,6 +278,6 @@ def _scores(
     found = {}
     for name, size in sizes.items():
         # In float64, or division would make ties of different weights. A layer of zeros keeps its zeros.
-        norm = size.double().flatten(1).norm(dim=1).view(-1, *[1] * (size.dim() - 1))
+        norm = rows(size.double()).norm(dim=1).view(-1, *[1] * (size.dim() - 1))
         found[name] = size.double() / torch.where(norm > 0, norm, 1.0)
     return found

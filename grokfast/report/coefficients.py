@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 
 import numpy as np
@@ -21,7 +22,7 @@ def believed(runs: Sequence[Run], column: str) -> list[Run]:
 
 def status_of(column: str) -> str:
     """The column of a coefficient's status."""
-    return column.replace("llc", "llc_status", 1)
+    return re.sub(r"^llc(_paper|_population)?", r"\g<0>_status", column)
 
 
 def counted(runs: Sequence[Run], column: str) -> str:

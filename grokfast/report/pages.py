@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from grokfast.errors import MissingRunsError
-from grokfast.report.beyond import beyond_report
+from grokfast.report.beyond import beyond_report, decide_all, ledger_rows
 from grokfast.report.claims import ClaimResult, Part, evaluate_all
 from grokfast.report.ledger import ledger_lines
 from grokfast.report.markdown import appendix_lines, claim_lines, margins_text
@@ -57,7 +57,7 @@ class Report:
             raise _nothing(self, results, table)
         lines = [f"# {self.title}", "", *_preface([result for result, _ in shown], self.name)]
         if not self.claims:
-            return "\n".join([*lines, *ledger_lines(results, _links())])
+            return "\n".join([*lines, *ledger_lines(results, _links()), *ledger_rows(decide_all(table))])
         for result, parts in shown:
             lines += claim_lines(result, parts)
         if self.scales:
@@ -76,7 +76,7 @@ class BeyondReport(Report):
 
     def write(self, table: RunTable) -> str:
         """Every experiment's answer, and what it rests on."""
-        return beyond_report(table)
+        return beyond_report(decide_all(table))
 
 
 def _links() -> dict[str, list[str]]:

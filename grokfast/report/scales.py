@@ -9,7 +9,7 @@ import numpy as np
 from grokfast.errors import InputError
 from grokfast.figures.choose import by_scale
 from grokfast.figures.kept import described, measured, still_rising
-from grokfast.measures import mean_interval
+from grokfast.measures import mean_interval, share_interval
 from grokfast.report.claims import median_range
 from grokfast.report.markdown import markdown_table
 from grokfast.report.wording import digits, interval
@@ -17,6 +17,7 @@ from grokfast.runs import Run
 
 _MOST = 5  # columns beside w0
 _TIMES = ("t_train", "t_test", "t_grok")
+_SHARES = ("end_test_accuracy", "size_at_5_percent_drop")
 _ENDS = {
     "end_train_loss": "end train loss",
     "end_test_loss": "end test loss",
@@ -74,7 +75,8 @@ def _means(groups: dict[float, list[Run]], columns: dict[str, str]) -> list[str]
         cells = [f"{w0:g}"]
         for column in columns:
             values = _finite(measured(run).get(column) for run in members)
-            cells.append(interval(mean_interval(values)) if values else "-")
+            estimate = share_interval if column in _SHARES else mean_interval
+            cells.append(interval(estimate(values)) if values else "-")
         rows.append(cells)
     return markdown_table(["w0", *columns.values()], rows)
 

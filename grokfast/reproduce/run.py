@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from grokfast.endmodel import LLC
+from grokfast.errors import MissingRunsError
 from grokfast.figures.choose import seed_of, task_of
 from grokfast.figures.frequencies import keep_frequency_shares
 from grokfast.report.page import build_page, write_summary
+from grokfast.reproduce.beyond import write_beyond
 from grokfast.reproduce.cost import PAGE
 from grokfast.reproduce.record import Clock
 from grokfast.reproduce.stages import Stage
@@ -40,6 +43,7 @@ class Reproduced:
         summaries: Folder of the summaries.
         failed: Runs that could not be trained or measured, with the reason.
         stopped: Why it ended before all was done; empty if all was.
+        beyond: File of the experiments past the paper; None without.
     """
 
     summaries: Path
@@ -47,6 +51,7 @@ class Reproduced:
     values: dict[str, Any] = field(default_factory=dict)
     failed: dict[str, str] = field(default_factory=dict)
     stopped: str = ""
+    beyond: Path | None = None
 
 
 def places(folder: Path, size: str) -> tuple[Path, Path]:
@@ -55,7 +60,14 @@ def places(folder: Path, size: str) -> tuple[Path, Path]:
 
 
 def reproduce(
-    stages: Sequence[Stage], folder: Path, size: str, command: str, carried: Carried, tell: Listener
+    stages: Sequence[Stage],
+    folder: Path,
+    size: str,
+    command: str,
+    carried: Carried,
+    tell: Listener,
+    *,
+    beyond: bool = False,
 ) -> Reproduced:
     """Do what is left to do of a reproduction, and make its page.
 
@@ -66,6 +78,7 @@ def reproduce(
         command: That starts it, also again; without the folder, for the page.
         carried: How.
         tell: Told what happens.
+        beyond: Whether the experiments past the paper are decided too, and have their chapter on the page.
 
     Raises:
         StoreError: If something cannot be written; what was is kept.
@@ -106,6 +119,9 @@ def reproduce(
         made += 1
         tell("share", {"part": PAGE, "done": made, "note": name})
 
+    if beyond:
+        with suppress(MissingRunsError):  # none of their runs could be trained: they are among those that failed
+            result.beyond = write_beyond(folder, summaries)[0]
     # The page tells the times of the stages and not its own: made again from the summaries it is the same.
     result.values = build_page(summaries, page, drawn)
     result.page = page

@@ -6,8 +6,9 @@ from grokfast.sweep.engine import run_sweep
 from grokfast.sweep.journal import begun_shards, sweeps_of
 from grokfast.sweep.options import Carried, Chosen
 from grokfast.sweep.plan import Plan, make_plan, part_of
+from grokfast.sweep.receipt import Outcome, Receipt
 from grokfast.sweep.repair import Repair, repair_store
-from grokfast.sweep.shard import Job, Outcome, Receipt, run_shard
+from grokfast.sweep.shard import Job, run_shard
 from grokfast.training.shards import Shard
 
 __all__ = [

@@ -16,7 +16,8 @@ from distributed import Client, Future, KilledWorker
 
 from grokfast.errors import SweepError
 from grokfast.sweep.plan import Plan
-from grokfast.sweep.shard import Job, Outcome, Receipt
+from grokfast.sweep.receipt import Outcome, Receipt
+from grokfast.sweep.shard import Job
 from grokfast.sweep.stopping import Stopping
 from grokfast.sweep.worker import TOPIC, request_stop, train
 from grokfast.training.shards import Shard
@@ -165,7 +166,10 @@ class Carrier:
             self._client.run(request_stop, self._name, wait=True, on_error="ignore")
         busy = set()
         with suppress(OSError, TimeoutError, RuntimeError):
-            busy = {key for keys in self._client.processing().values() for key in keys}
+            held = self._client.processing()
+            busy = {key for keys in held.values() for key in keys}
+            if not held:  # the workers were told to end too, and have saved: none is left to end what has begun
+                waiting = list(self._pending)
         for future in waiting:
             if future.key not in busy:
                 self._pending.pop(future, None)

@@ -15,7 +15,8 @@ from grokfast.sweep.cluster import connected
 from grokfast.sweep.journal import Journal, journal, sweep_up
 from grokfast.sweep.options import ALL, HERE, Carried, Chosen
 from grokfast.sweep.plan import make_plan
-from grokfast.sweep.shard import Job, Outcome
+from grokfast.sweep.receipt import Outcome
+from grokfast.sweep.shard import Job
 from grokfast.sweep.stopping import stopping
 from grokfast.training import Observer
 from grokfast.training.kept import check_extendable

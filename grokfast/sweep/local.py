@@ -11,7 +11,7 @@ import importlib.util
 import logging
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 
 from distributed import Nanny, Scheduler, Security, SpecCluster, Worker
@@ -76,7 +76,8 @@ def local_cluster(workers: int, device: str, *, dashboard: bool) -> Iterator[Spe
     try:
         yield cluster
     finally:
-        cluster.close(timeout=20)
+        with suppress(TimeoutError):  # what does not end in time is a daemon, and ends with this process
+            cluster.close(timeout=20)
 
 
 def _visible(k: int) -> str:

@@ -7,10 +7,9 @@ import gc
 import json
 import shutil
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from dataclasses import asdict, dataclass, field
-from enum import StrEnum
+from dataclasses import dataclass
 from pathlib import Path
 from threading import Event
 from typing import Any
@@ -19,11 +18,11 @@ from grokfast.errors import StoreError
 from grokfast.store import Store
 from grokfast.store.atomic import write_json
 from grokfast.store.lock import lock
+from grokfast.sweep.receipt import Outcome, Receipt, Report, ShardProgress
 from grokfast.training import (
     Interrupted,
     Observer,
     RunConfig,
-    StackState,
     StateKeeper,
     plan_stacks,
     train_stack,
@@ -39,61 +38,6 @@ from grokfast.training.stored import outstanding, publish
 DEATHS = 5
 """Times that a worker may die with a shard without getting past its last state; then the shard is split, and
 a shard of one run given up."""
-
-_REPORT_EVERY = 1.0  # seconds
-
-Report = Callable[[dict[str, Any]], None]
-
-
-class Outcome(StrEnum):
-    """How a call of :func:`run_shard` ended."""
-
-    DONE = "done"
-    """Every member is published, as finished, diverged or failed."""
-    STOPPED = "stopped"
-    """Asked to stop; the state is saved."""
-    BUSY = "busy"
-    """Another process trains this shard."""
-    STORAGE = "storage"
-    """The store cannot be written; what was written before is kept."""
-
-
-@dataclass
-class Receipt:
-    """What comes back from a worker: names and numbers, never arrays.
-
-    Attributes:
-        shard: The shard's name.
-        outcome: How it ended.
-        published: Keys published by this call.
-        failed: Keys published as failed by this call, with the reason.
-        message: What went wrong with the store.
-        damaged: Damaged state files that were found and passed over.
-        resumed_at: Epoch at which training was taken up.
-        epochs: Epochs trained by this call.
-        seconds: Time of this call; of it ``save_seconds`` to save states.
-        save_seconds: As said.
-    """
-
-    shard: str
-    outcome: Outcome
-    published: list[str] = field(default_factory=list)
-    failed: dict[str, str] = field(default_factory=dict)
-    message: str = ""
-    damaged: list[str] = field(default_factory=list)
-    resumed_at: int = 0
-    epochs: int = 0
-    seconds: float = 0.0
-    save_seconds: float = 0.0
-
-    def to_dict(self) -> dict[str, Any]:
-        """JSON values."""
-        return {**asdict(self), "outcome": str(self.outcome)}
-
-    @classmethod
-    def from_dict(cls, values: Mapping[str, Any]) -> Receipt:
-        """The receipt that :meth:`to_dict` wrote."""
-        return cls(**{**values, "outcome": Outcome(values["outcome"])})
 
 
 @dataclass(frozen=True)
@@ -161,7 +105,7 @@ def _train(shard: Shard, folder: Path, job: Job, receipt: Receipt, report: Repor
         _train_alone(shard, folder, job, receipt, report, stop)
         return
     keeper = StateKeeper(folder, job.save_every, receipt.damaged.append)
-    progress = _Progress(shard, folder, receipt, report)
+    progress = ShardProgress(shard, folder, receipt, report)
     try:
         results = train_stack(
             shard.configs,
@@ -287,27 +231,6 @@ def _write(file: Path, values: Mapping[str, Any]) -> None:
         write_json(file, values, durable=False)
     except OSError as error:
         raise StoreError(f"{file} cannot be written: {error.strerror or error}") from error
-
-
-class _Progress:
-    """Tells about a shard in training: whoever started the sweep, and a file for ``grokfast status``."""
-
-    def __init__(self, shard: Shard, folder: Path, receipt: Receipt, report: Report) -> None:
-        self._shard, self._folder, self._receipt, self._report = shard, folder, receipt, report
-        self._last = 0.0
-        self.reads_only = True
-
-    def __call__(self, state: StackState) -> None:
-        self._receipt.epochs += 1
-        now = time.time()
-        if now - self._last < _REPORT_EVERY and state.epoch < self._shard.epochs:
-            return
-        self._last = now
-        told = {"shard": self._shard.id, "epoch": state.epoch, "members": len(self._shard.configs)}
-        self._report(told)
-        # Only a courtesy: a full disk must not end the training before the state or a run has to be written.
-        with suppress(OSError):
-            write_json(self._folder / "progress.json", {**told, "time": now}, durable=False)
 
 
 def _ignore(told: dict[str, Any]) -> None:

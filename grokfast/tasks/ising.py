@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from grokfast._checks import check_at_least, check_fraction
 from grokfast.errors import ConfigError
-from grokfast.ising import Dynamics, IsingDataset, Phase, train_test_split
+from grokfast.ising import Dynamics, IsingDataset, Order, Phase, train_test_split
 from grokfast.ising.dataset import phases
 from grokfast.ising.exact import critical_temperature
 from grokfast.ising.quantities import QUANTITIES
@@ -28,7 +28,7 @@ from grokfast.tasks.outputs import Loss
 from grokfast.tasks.registry import register_task
 from grokfast.tasks.streams import stream
 
-_SAMPLING = ("dynamics", "sweeps", "temperatures", "snapshots", "data_seed")
+_SAMPLING = ("dynamics", "order", "sweeps", "temperatures", "snapshots", "data_seed")
 
 
 @register_task
@@ -42,6 +42,7 @@ class Ising:
         kernel: Side of their kernels, odd.
         hidden: Widths of the hidden fully connected layers.
         dynamics: ``"metropolis"`` or ``"glauber"``.
+        order: ``"checkerboard"``, or ``"random"`` for sites drawn at random; Glauber dynamics so is the paper's.
         sweeps: Sweeps from a random start to each snapshot: few, so that some cold ones keep domain walls.
         temperatures: Number of temperatures in [Tc - 1, Tc + 1].
         snapshots: For each temperature.
@@ -76,6 +77,7 @@ class Ising:
     kernel: int = 3
     hidden: tuple[int, ...] = (100,)
     dynamics: Dynamics = Dynamics.METROPOLIS
+    order: Order = Order.CHECKERBOARD
     sweeps: int = 40
     temperatures: int = 50
     snapshots: int = 1000
@@ -150,7 +152,13 @@ class Ising:
     def _data(self) -> IsingDataset:
         if not self.data_file:
             return sampled_data(
-                self.L, self.temperatures, self.snapshots, self.sweeps, self.dynamics.value, self.data_seed
+                self.L,
+                self.temperatures,
+                self.snapshots,
+                self.sweeps,
+                self.dynamics.value,
+                self.order.value,
+                self.data_seed,
             )
         data = data_of_file(self.data_file)
         if fingerprint(data) != self.data_hash:

@@ -16,9 +16,11 @@ _SETS_KEPT = 4
 
 
 @functools.lru_cache(maxsize=_SETS_KEPT)
-def sampled_data(L: int, temperatures: int, snapshots: int, sweeps: int, dynamics: str, seed: int) -> IsingDataset:
+def sampled_data(
+    L: int, temperatures: int, snapshots: int, sweeps: int, dynamics: str, order: str, seed: int
+) -> IsingDataset:
     """The data set of :func:`grokfast.ising_dataset`, kept in memory: it takes less time to make than to read."""
-    return ising_dataset(L, temperatures, snapshots, sweeps, dynamics, seed=seed, threads=1)
+    return ising_dataset(L, temperatures, snapshots, sweeps, dynamics, seed=seed, order=order, threads=1)
 
 
 def data_of_file(file: str) -> IsingDataset:

@@ -153,6 +153,8 @@ def _read(file: str) -> tuple[Tensor, Tensor, str]:
         if labels == Path(file).name:
             raise ConfigError(f"{file} must be a .npz file or an IDX file of images (…-images-idx3-ubyte)")
         return _checked(_idx(Path(file)), _idx(Path(file).with_name(labels)), file)
+    except ConfigError:
+        raise
     except (OSError, ValueError, EOFError) as error:
         raise ConfigError(f"{file} cannot be read as pictures and labels: {error}") from error
 

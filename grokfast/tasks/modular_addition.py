@@ -13,7 +13,7 @@ from grokfast._checks import check_at_least, check_fraction
 from grokfast.errors import ConfigError
 from grokfast.measures import Column, FourierBasis, InputBlocks, input_ipr, layer_ipr, output_ipr
 from grokfast.models import Params, initial_mlp, mlp, mlp_on_pairs
-from grokfast.ops import mlp_adam_epoch_direct, mlp_cross_entropy_direct, mlp_losses, mlp_nested_losses
+from grokfast.ops import AdamState, mlp_adam_epoch_direct, mlp_cross_entropy_direct, mlp_losses, mlp_nested_losses
 from grokfast.tasks.base import Features, Split, gradients_by_autograd, losses_of_logits
 from grokfast.tasks.fields import take_types
 from grokfast.tasks.outputs import Loss
@@ -154,17 +154,7 @@ class ModularAddition:
         return loss, correct
 
     def adam_epoch(
-        self,
-        params: Mapping[str, Tensor],
-        moments: Sequence[Sequence[Tensor]],
-        inputs: Tensor,
-        labels: Tensor,
-        batch_size: int,
-        rates: Sequence[Tensor],
-        step: int,
-        betas: tuple[float, float],
-        eps: float,
-        decoupled: bool,
+        self, params: Mapping[str, Tensor], adam: AdamState, inputs: Tensor, labels: Tensor, batch_size: int
     ) -> tuple[Tensor, Tensor] | None:
         """An epoch in one operation (:func:`grokfast.ops.mlp_adam_epoch_`), for one hidden layer.
 
@@ -173,9 +163,8 @@ class ModularAddition:
         own = type(self).gradients is not ModularAddition.gradients
         if own or not self._is_fused:
             return None
-        means, squares = (list(group) for group in moments)
         loss, correct = mlp_adam_epoch_direct(
-            list(params.values()), means, squares, inputs, labels, batch_size, *rates, step, *betas, eps, decoupled
+            list(params.values()), adam.means, adam.squares, inputs, labels, batch_size, *adam[2:]
         )
         return loss, correct
 

@@ -6,10 +6,8 @@ everything around them: Python modules, the autograd graph, views, and an alloca
 
 from __future__ import annotations
 
-import functools
-from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 from torch import Tensor, fx, nn
@@ -17,29 +15,23 @@ from torch._ops import OpOverload
 from torch.func import functional_call
 from torch.fx.experimental.proxy_tensor import make_fx
 
+from grokfast.tasks.replayed import (
+    ZEROS_AROUND,
+    Call,
+    call_of,
+    filled,
+    is_dense,
+    is_view,
+    memory_like,
+    memory_of,
+    view_of,
+)
+
 _aten = torch.ops.aten
 
 
 class NotRecordableError(Exception):
     """What a module does may depend on more than its parameters and inputs, or cannot be followed."""
-
-
-class _Call(NamedTuple):
-    """One kernel call.
-
-    Attributes:
-        function: The kernel.
-        args: Tensors and numbers; a node stands for a value that is known only when the calls run.
-        kwargs: Likewise.
-        waits: Whether a node is among them.
-        gives: The node whose value the call returns; None if it writes to fixed memory.
-    """
-
-    function: Callable[..., Any]
-    args: tuple[Any, ...]
-    kwargs: dict[str, Any]
-    waits: bool
-    gives: fx.Node | None
 
 
 class Recording:
@@ -62,8 +54,8 @@ class Recording:
         self._outputs: fx.Node = outputs
         self._gradients: list[fx.Node] = gradients
         self.inputs = torch.empty_like(inputs)
-        self.cotangent = _like(outputs.meta["val"], inputs.device)
-        self._buffers = _memory(self._nodes, inputs.device)
+        self.cotangent = memory_like(outputs.meta["val"], inputs.device)
+        self._buffers = memory_of(self._nodes, inputs.device)
 
     def bind(self, parameters: Sequence[Tensor], gradients: Sequence[Tensor]) -> Replay:
         """The calls for one member.
@@ -75,8 +67,8 @@ class Recording:
         known: dict[fx.Node, Any] = dict(zip(self._places, [*parameters, self.inputs, self.cotangent], strict=True))
         direct = self._written_in_place(gradients)
         after = {self._places[-1]}
-        forward: list[_Call] = []
-        backward: list[_Call] = []
+        forward: list[Call] = []
+        backward: list[Call] = []
         for node in self._nodes:
             if node.op == "get_attr":
                 known[node] = getattr(self._traced, str(node.target))
@@ -84,14 +76,14 @@ class Recording:
                 continue
             if after.intersection(node.all_input_nodes):
                 after.add(node)
-            if _is_view(node.target) and all(source in known for source in node.all_input_nodes):
-                known[node] = _view(node)(*_filled(node.args, known), **_filled(node.kwargs, known))
+            if is_view(node.target) and all(source in known for source in node.all_input_nodes):
+                known[node] = view_of(node)(*filled(node.args, known), **filled(node.kwargs, known))
                 continue
-            call = _call(node, known, direct.get(node, self._buffers.get(node)))
+            call = call_of(node, known, direct.get(node, self._buffers.get(node)))
             (backward if node in after else forward).append(call)
         for node, slot in zip(self._gradients, gradients, strict=True):
             if node not in known or known[node].data_ptr() != slot.data_ptr():
-                backward.append(_Call(_aten.copy_.default, (slot, known.get(node, node)), {}, node not in known, None))
+                backward.append(Call(_aten.copy_.default, (slot, known.get(node, node)), {}, node not in known, None))
         return Replay(self, known.get(self._outputs, self._outputs), forward, backward)
 
     def _written_in_place(self, gradients: Sequence[Tensor]) -> dict[fx.Node, Tensor]:
@@ -99,12 +91,12 @@ class Recording:
         found: dict[fx.Node, Tensor] = {}
         for node, slot in zip(self._gradients, gradients, strict=True):
             source = node
-            while _is_view(source.target):
+            while is_view(source.target):
                 source = source.all_input_nodes[0]
             value, last = source.meta["val"], node.meta["val"]
-            if source.target in _ZEROS_AROUND or source not in self._buffers or source in found:
+            if source.target in ZEROS_AROUND or source not in self._buffers or source in found:
                 continue
-            whole = _dense(slot) and _dense(value) and value.numel() == last.numel()
+            whole = is_dense(slot) and is_dense(value) and value.numel() == last.numel()
             if whole and last.stride() == slot.stride():
                 found[source] = slot.as_strided(value.shape, value.stride())
         return found
@@ -113,7 +105,7 @@ class Recording:
 class Replay:
     """One member's forward and backward pass; made by :meth:`Recording.bind`."""
 
-    def __init__(self, recording: Recording, outputs: Any, forward: list[_Call], backward: list[_Call]) -> None:
+    def __init__(self, recording: Recording, outputs: Any, forward: list[Call], backward: list[Call]) -> None:
         self._recording, self._outputs, self._calls = recording, outputs, (forward, backward)
         self._values: dict[fx.Node, Any] = {}
 
@@ -122,7 +114,7 @@ class Replay:
         self._values.clear()
         self._recording.inputs.copy_(inputs)
         self._run(self._calls[0])
-        found: Tensor = _filled(self._outputs, self._values)
+        found: Tensor = filled(self._outputs, self._values)
         return found
 
     def backward(self, cotangent: Tensor) -> None:
@@ -130,11 +122,11 @@ class Replay:
         self._recording.cotangent.copy_(cotangent)
         self._run(self._calls[1])
 
-    def _run(self, calls: list[_Call]) -> None:
+    def _run(self, calls: list[Call]) -> None:
         values = self._values
         for function, args, kwargs, waits, gives in calls:
             if waits:
-                args, kwargs = _filled(args, values), _filled(kwargs, values)
+                args, kwargs = filled(args, values), filled(kwargs, values)
             if gives is None:
                 function(*args, **kwargs)
             else:
@@ -199,13 +191,6 @@ _AS_THE_CPU_DOES: dict[OpOverload, Callable[..., Any]] = {
 """Operations without a kernel that writes to given memory, by those that torch makes them of."""
 
 
-_ZEROS_AROUND: dict[Any, Callable[..., Tensor]] = {
-    _aten.select_backward.default: _aten.select.int,
-    _aten.slice_backward.default: _aten.slice.Tensor,
-}
-"""Gradients of a part, which are zero elsewhere; and how the part is seen."""
-
-
 def _state(module: nn.Module) -> list[Any]:
     """What a module keeps besides its parameters, as far as it can be compared."""
     plain = (bool, int, float, complex, str, bytes, tuple, type(None))
@@ -213,106 +198,3 @@ def _state(module: nn.Module) -> list[Any]:
     for part in module.modules():
         kept.append({key: value for key, value in vars(part).items() if isinstance(value, plain)})
     return kept
-
-
-def _call(node: fx.Node, known: Mapping[fx.Node, Any], buffer: Tensor | None) -> _Call:
-    """The call that gives a node's value, into its buffer where it has one, which is then ``known``."""
-    kernel = _kernel(node)
-    waits = any(source not in known for source in node.all_input_nodes)
-    args, kwargs = _filled(node.args, known), _filled(node.kwargs, known)
-    if kernel is None or buffer is None:
-        return _Call(node.target, args, kwargs, waits, node)  # type: ignore[arg-type]
-    known[node] = buffer  # type: ignore[index]
-    function, out = kernel
-    if function is _aten.copy_.default:
-        return _Call(function, (_part(node, buffer), args[0]), {}, waits, None)
-    return _Call(function, args, {**kwargs, out: buffer}, waits, None)
-
-
-def _filled(value: Any, known: Mapping[fx.Node, Any]) -> Any:
-    """Arguments with the values of the nodes that are known in their places."""
-    return fx.map_arg(value, lambda node: known.get(node, node))
-
-
-def _is_view(function: Any) -> bool:
-    """Whether a call gives another view of its argument's memory."""
-    if function is _aten._unsafe_view.default:
-        return True
-    if not isinstance(function, OpOverload):
-        return False
-    returns = function._schema.returns
-    return bool(returns) and all(r.alias_info is not None and not r.alias_info.is_write for r in returns)
-
-
-def _view(node: fx.Node) -> Callable[..., Any]:
-    return _aten.view.default if node.target is _aten._unsafe_view.default else node.target  # type: ignore
-
-
-def _kernel(node: fx.Node) -> tuple[Callable[..., Any], str] | None:
-    """The kernel that writes a node's value to memory it is given, and the name of that argument ("" for a copy)."""
-    value = node.meta.get("val")
-    if node.op != "call_function" or not isinstance(value, Tensor) or _is_view(node.target):
-        return None
-    if node.target is _aten.clone.default or node.target in _ZEROS_AROUND:
-        return _aten.copy_.default, ""
-    return _writing(node.target) if isinstance(node.target, OpOverload) else None
-
-
-def _part(node: fx.Node, buffer: Tensor) -> Tensor:
-    """Where a copy goes: of a buffer that is zero around it, the part that is seen."""
-    seen = _ZEROS_AROUND.get(node.target)
-    return buffer if seen is None else seen(buffer, *node.args[2:])
-
-
-@functools.cache
-def _writing(operation: OpOverload) -> tuple[OpOverload, str] | None:
-    """The overload of an operation that writes its one result, if it is a kernel and not a copy in disguise."""
-    wanted = [(argument.name, str(argument.type)) for argument in operation._schema.arguments]
-    packet = operation.overloadpacket
-    for name in packet.overloads():
-        candidate = getattr(packet, name)
-        outs = [a.name for a in candidate._schema.arguments if a.alias_info is not None and a.alias_info.is_write]
-        rest = [(a.name, str(a.type)) for a in candidate._schema.arguments if a.name not in outs]
-        fits = len(outs) == 1 and candidate._schema.arguments[-1].name == outs[0] and rest == wanted
-        if fits and torch._C._dispatch_has_kernel_for_dispatch_key(candidate.name(), "CPU"):
-            return candidate, outs[0]
-    return None
-
-
-def _memory(nodes: Sequence[fx.Node], device: torch.device) -> dict[fx.Node, Tensor]:
-    """For each kernel memory for its result, which later results take over when nobody reads it any more."""
-    origin: dict[fx.Node, fx.Node] = {}
-    last: dict[fx.Node, int] = {}
-    for step, node in enumerate(nodes):
-        for source in node.all_input_nodes:
-            last[origin[source]] = step
-        origin[node] = origin[node.all_input_nodes[0]] if _is_view(node.target) else node
-    over: dict[int, list[fx.Node]] = defaultdict(list)
-    for node, step in last.items():
-        over[step].append(node)
-    free: dict[tuple[int, torch.dtype], list[Tensor]] = defaultdict(list)
-    buffers: dict[fx.Node, Tensor] = {}
-    for step, node in enumerate(nodes):
-        if _kernel(node):
-            value = node.meta["val"]
-            spare = free[value.numel(), value.dtype]
-            reused = bool(spare) and _dense(value) and node.target not in _ZEROS_AROUND
-            buffers[node] = spare.pop().as_strided(value.shape, value.stride()) if reused else _like(value, device)
-        for done in over[step]:
-            if done in buffers and done.target not in _ZEROS_AROUND and _dense(buffers[done]):
-                free[buffers[done].numel(), buffers[done].dtype].append(buffers[done])
-    return buffers
-
-
-def _like(value: Tensor, device: torch.device) -> Tensor:
-    return torch.empty_strided(value.shape, value.stride(), dtype=value.dtype, device=device).zero_()
-
-
-def _dense(tensor: Tensor) -> bool:
-    """Whether its entries fill one piece of memory."""
-    filled = 1
-    for stride, size in sorted(zip(tensor.stride(), tensor.shape, strict=True)):
-        if size != 1 and stride != filled:
-            return False
-        filled *= size
-    return True

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import shutil
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -145,6 +146,36 @@ def check_extendable(configs: Sequence[RunConfig]) -> None:
                 f"a run with rate_decay {config.rate_decay.value!r} cannot be extended: its learning rate reaches its "
                 "end with its last epoch. Leave rate_decay or the keeping of states away"
             )
+
+
+def prune_states(store: Store, keys: Collection[str] | None = None) -> tuple[int, int]:
+    """Remove kept states; a longer run of theirs is trained from the start then, and what is stored stays.
+
+    Args:
+        store: The store.
+        keys: Keys of the runs whose states go; by default all, those of runs that are no longer stored too.
+
+    Returns:
+        How many states were removed, and the bytes that they took.
+
+    Raises:
+        StoreError: If there is no such store, or one cannot be removed.
+    """
+    store.check_readable()
+    removed = freed = 0
+    for folder in sorted((store.root / STATES).glob("*")):
+        if keys is not None and folder.name not in keys:
+            continue
+        try:
+            size = sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())
+            gone = folder if folder.name.startswith(".tmp-") else folder.with_name(f".tmp-{folder.name}")
+            folder.rename(gone)  # whoever looks for it meanwhile finds a whole state or none
+            shutil.rmtree(gone)
+        except OSError as error:
+            raise StoreError(f"the kept state {folder} could not be removed: {error}") from error
+        removed += 1
+        freed += size
+    return removed, freed
 
 
 def _missed(config: RunConfig, parent: RunConfig) -> str:

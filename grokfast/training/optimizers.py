@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from grokfast.models import Params, zeros_together
-from grokfast.ops import BoundAdam, sgd_step_
+from grokfast.ops import AdamState, BoundAdam, sgd_step_
 from grokfast.training.choices import Optimizer
 from grokfast.training.config import RunConfig
 from grokfast.training.hooks import after_step, before_step, hooks_of
@@ -81,11 +81,12 @@ def fused_epoch(
     run = getattr(config.task, "adam_epoch", None)
     if run is None or config.optimizer is Optimizer.SGD or config.hooks or not config.rate_is_constant:
         return None
-    rows = (state.learning_rate, state.weight_decay, state.active)
-    how = ((config.beta1, config.beta2), config.eps, config.optimizer is Optimizer.ADAMW)
-    found: tuple[Tensor, Tensor] | None = run(
-        params, state.moments, inputs, labels, config.samples_a_step, rows, state.step, *how
-    )
+    means, squares = state.moments
+    adam = AdamState(
+        list(means), list(squares), state.learning_rate, state.weight_decay, state.active, state.step,
+        config.beta1, config.beta2, config.eps, config.optimizer is Optimizer.ADAMW,
+    )  # fmt: skip
+    found: tuple[Tensor, Tensor] | None = run(params, adam, inputs, labels, config.samples_a_step)
     if found is not None:
         state.step += -(-labels.shape[1] // config.samples_a_step)
     return found

@@ -10,11 +10,12 @@ from itertools import chain, groupby, pairwise
 from operator import itemgetter
 from pathlib import Path
 from threading import Event
-from typing import Any
+from typing import Annotated, Any, TypedDict, Unpack
 
 import torch
 
 from grokfast._checks import check_at_least
+from grokfast._options import takes_options
 from grokfast.errors import ConfigError, StoreError
 from grokfast.observe import Observer
 from grokfast.store import Store
@@ -36,19 +37,21 @@ STACK_SIZE = 8
 _MOST_THREADS = 4096
 
 
-def train_runs(
-    configs: Sequence[RunConfig],
-    sink: Sink | str | Path,
-    *,
-    force: bool = False,
-    threads: int = 1,
-    observers: Sequence[Observer] = (),
-    device: str | torch.device = "cpu",
-    on_epoch: Callable[[StackState], None] | None = None,
-    keep_state: bool = False,
-    save_every: float = 180.0,
-    stop: Event | None = None,
-) -> list[str]:
+class TrainOptions(TypedDict, total=False):
+    """The keyword options of :func:`train_runs`."""
+
+    force: Annotated[bool, False]
+    threads: Annotated[int, 1]
+    observers: Annotated[Sequence[Observer], ()]
+    device: Annotated[str | torch.device, "cpu"]
+    on_epoch: Annotated[Callable[[StackState], None] | None, None]
+    keep_state: Annotated[bool, False]
+    save_every: Annotated[float, 180.0]
+    stop: Annotated[Event | None, None]
+
+
+@takes_options
+def train_runs(configs: Sequence[RunConfig], sink: Sink | str | Path, **options: Unpack[TrainOptions]) -> list[str]:
     """Train every configuration that the sink does not hold yet, in stacks, and publish each run.
 
     A stored run that has not looked at all that is asked for now is trained again with everything that it has looked at
@@ -82,12 +85,13 @@ def train_runs(
         InputError: If ``on_epoch`` changes a stack.
         StoreError: If the sink cannot be written.
     """
+    threads, observers, force = options["threads"], options["observers"], options["force"]
     check_at_least("threads", threads, 1, error=ConfigError)
     if threads > _MOST_THREADS:
         raise ConfigError(f"threads must be at most {_MOST_THREADS}, got {threads}")
     target = Store(sink) if isinstance(sink, str | Path) else sink
     configs = united(configs)
-    if keep_state:
+    if options["keep_state"]:
         check_extendable(configs)
     target.check_writable()
     wanted = to_train(configs, target, observers, force=force)
@@ -95,8 +99,8 @@ def train_runs(
     if not force:
         looked = [config for config in wanted if look_at_end(config, target)]
         wanted = [*(config for config in wanted if config not in looked), *to_train(looked, target, observers)]
-    stop = stop or Event()
-    stacks = _Stacks(target, observers, device, on_epoch, stop, keep_state, save_every)
+    stop = options["stop"] or Event()
+    stacks = _Stacks(target, {**options, "stop": stop})
     with ThreadPoolExecutor(threads) as pool:
         jobs = [pool.submit(stacks.train, stack) for stack in stacks.plan(configs, wanted, threads)]
         try:
@@ -113,24 +117,16 @@ def train_runs(
 class _Stacks:
     """Trains stacks and publishes their runs; in a store with a saved state each, in the folder of a shard."""
 
-    def __init__(
-        self,
-        sink: Sink,
-        observers: Sequence[Observer],
-        device: str | torch.device,
-        on_epoch: Callable[[StackState], None] | None,
-        stop: Event,
-        keep_state: bool,
-        save_every: float,
-    ) -> None:
-        self._sink, self._save_every = sink, save_every
-        self._store = sink if isinstance(sink, Store) and not observers else None
-        self._kept = KeptStates(sink, keep_state, device) if isinstance(sink, Store) else None
+    def __init__(self, sink: Sink, options: TrainOptions) -> None:
+        self._sink, self._save_every = sink, options["save_every"]
+        self._store = sink if isinstance(sink, Store) and not options["observers"] else None
+        device = options["device"]
+        self._kept = KeptStates(sink, options["keep_state"], device) if isinstance(sink, Store) else None
         self._how: dict[str, Any] = {
-            "observers": observers,
+            "observers": options["observers"],
             "device": device,
-            "on_epoch": on_epoch,
-            "stop": stop,
+            "on_epoch": options["on_epoch"],
+            "stop": options["stop"],
             "kept": self._kept,
         }
 

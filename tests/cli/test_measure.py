@@ -9,9 +9,9 @@ import pytest
 from grokfast import ModularAddition, load
 from grokfast.cli.measure import main
 from grokfast.errors import ConfigError, InputError
+from grokfast.kept import kept_measures
 from grokfast.learning_coefficient import Mala
 from grokfast.observe import LlcMeasure
-from grokfast.runs import kept_measures
 from grokfast.store import Store
 from grokfast.training import RunConfig, train_runs
 

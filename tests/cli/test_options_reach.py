@@ -23,11 +23,13 @@ from grokfast.cli import runs as runs_module
 from grokfast.cli import status as status_module
 from grokfast.cli import sweep as sweep_module
 from grokfast.endmodel import LLC
+from grokfast.errors import ConfigError
 from grokfast.ising import quench as quench_module
 from grokfast.ising import scan as scan_module
 from grokfast.store import Health
 from grokfast.sweep import Carried, Chosen
 from grokfast.training import RunConfig
+from grokfast.training import kept as kept_module
 
 Seen = dict[str, Any]
 
@@ -99,8 +101,10 @@ def _demo(patch: pytest.MonkeyPatch, seen: Seen) -> None:
 
 def _figure(patch: pytest.MonkeyPatch, seen: Seen) -> None:
     patch.setattr(figure_module, "load_runs", _loading(seen))
-    patch.setattr(figure_module, "draw", lambda name, table, where: seen.update(draw=(name, where)))
-    patch.setattr(figure_module, "draw_all", lambda table, where: seen.update(all=where) or [("fig", object())])
+    patch.setattr(figure_module, "draw", lambda name, table, where, **look: seen.update(draw=(name, where), **look))
+    patch.setattr(
+        figure_module, "draw_all", lambda table, where, **look: seen.update(all=where, **look) or [("fig", object())]
+    )
     patch.setattr(
         figure_module, "save", lambda drawn, out, name, formats: seen.update(save=(out, name), formats=formats) or []
     )
@@ -123,6 +127,7 @@ def _runs(patch: pytest.MonkeyPatch, seen: Seen) -> None:
     patch.setattr(runs_module, "summary_table", lambda table, whole: seen.update(whole=whole) or "")
     patch.setattr(runs_module, "upgrade_store", lambda store: seen.update(upgrade=store.root) or done)
     patch.setattr(runs_module, "prune_versions", lambda store: seen.update(prune=store.root) or done)
+    patch.setattr(kept_module, "prune_states", lambda store, keys: seen.update(states=(store.root, keys)) or (0, 0))
 
     def pack(store: Any, keys: list[str], file: Path, about: Any) -> None:
         seen["pack"] = (keys, file)
@@ -146,15 +151,18 @@ def _measure(patch: pytest.MonkeyPatch, seen: Seen) -> None:
 
 
 def _reproduce(patch: pytest.MonkeyPatch, seen: Seen) -> None:
-    result = SimpleNamespace(failed={}, page=Path("page"), values={}, summaries=Path("s"), stopped="")
+    result = SimpleNamespace(failed={}, page=Path("page"), values={}, summaries=Path("s"), stopped="", beyond=None)
     patch.setattr(reproduce_module, "stages_of", lambda size, names: seen.update(stages=(size, names)) or [])
 
     def cost(stages: Any, store: Any, workers: int, device: str) -> list[Any]:
         seen["costs"] = (store.root, workers, device)
         return []
 
-    def carry_out(stages: Any, folder: Path, size: str, command: str, carried: Carried, display: Any) -> Any:
+    def carry_out(
+        stages: Any, folder: Path, size: str, command: str, carried: Carried, display: Any, *, beyond: bool
+    ) -> Any:
         seen["carried"] = (folder, size, command, carried)
+        seen["beyond"] = beyond
         return result
 
     patch.setattr(reproduce_module, "with_llc", lambda stages: seen.update(llc=stages) or stages)
@@ -162,7 +170,6 @@ def _reproduce(patch: pytest.MonkeyPatch, seen: Seen) -> None:
     patch.setattr(reproduce_module, "carry_out", carry_out)
     patch.setattr(reproduce_module, "_tell_ledger", lambda console, values: None)
     patch.setattr(reproduce_module, "build_page", _noting(seen, "page", {}))
-    patch.setattr(reproduce_module, "write_beyond", lambda folder: seen.update(beyond=folder) or [folder])
 
 
 def _ising(patch: pytest.MonkeyPatch, seen: Seen) -> None:
@@ -259,6 +266,10 @@ def test_figure(call):
     assert call("figure", "fig05c --format pdf png")["formats"] == ("pdf", "png")
     assert call("figure", "fig05c --where w0<1")["draw"] == ("fig05c", "w0<1")
     assert call("figure", "fig05c --out here")["save"][0] == Path("here")
+    for name in ("fig05c", "all"):
+        assert _found(call("figure", name), "size", "sheet") == {"size": "page", "sheet": None}
+        assert call("figure", f"{name} --size column")["size"] == "column"
+        assert call("figure", f"{name} --style mine")["sheet"] == "mine"
     every = call("figure", "all --where w0<1 --runs there --out here")
     assert _found(every, "folder", "all", "save") == {
         "folder": Path("there"), "all": "w0<1", "save": (Path("here"), "fig"),
@@ -281,7 +292,7 @@ def test_report(call):
 def test_runs(call):
     plain = call("runs")
     assert _found(plain, "folder", "loaded", "whole") == {"folder": Path("runs"), "loaded": "", "whole": False}
-    assert not {"sort", "sql", "export", "pack", "prune", "upgrade"} & set(plain)
+    assert not {"sort", "sql", "export", "pack", "prune", "states", "upgrade"} & set(plain)
     assert call("runs", "--runs there")["folder"] == Path("there")
     assert call("runs", "--where w0<1")["loaded"] == "w0<1"
     assert call("runs", "--sort seed")["sort"] == "seed"
@@ -290,6 +301,8 @@ def test_runs(call):
     assert call("runs", "--pack a.parquet")["pack"] == (["k"], Path("a.parquet"))
     assert call("runs", "--all")["whole"] is True
     assert call("runs", "--prune --runs there")["prune"] == Path("there")
+    assert call("runs", "--prune-states --runs there")["states"] == (Path("there"), None)
+    assert call("runs", "--prune-states --where w0<1")["states"] == (Path("runs"), {"k"})
     assert call("runs", "--upgrade --runs there")["upgrade"] == Path("there")
 
 
@@ -315,6 +328,24 @@ def test_measure(call):
     assert call("measure", "--scheduler-file f.json")["spread"][2] == Carried(scheduler_file=Path("f.json"))
 
 
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        (
+            "--prune --upgrade",
+            "expected one of --sql, --export, .*--prune-states, --upgrade, got --prune and --upgrade",
+        ),
+        ("--sql x --export x.csv", "got --sql and --export"),
+        ("--pack x.parquet --prune", "got --pack and --prune"),
+        ("--prune --where w0<1", "--prune is for all runs of a folder: leave --where and --sort out"),
+        ("--upgrade --sort w0", "--upgrade is for all runs of a folder"),
+    ],
+)
+def test_options_of_runs_that_exclude_each_other(text, words):
+    with pytest.raises(ConfigError, match=words):
+        runs_module.main(text.split())
+
+
 HERE = Carried(save_every=60.0)
 
 
@@ -332,7 +363,8 @@ def test_reproduce(call):
         "grokfast reproduce --size quick",
         Carried(save_every=60.0),
     )
-    assert not {"page", "beyond"} & set(plain)
+    assert "page" not in plain
+    assert not plain["beyond"]
     sized = call("reproduce", "--size laptop")
     assert sized["stages"][0] == "laptop"
     assert sized["carried"][1:3] == ("laptop", "grokfast reproduce --size laptop")
@@ -342,7 +374,7 @@ def test_reproduce(call):
     assert some["carried"][2] == "grokfast reproduce --size quick --only C1 fig05c"
     past = call("reproduce", "--beyond")
     assert past["stages"][1] == ("paper", "beyond")
-    assert (past["beyond"], past["carried"][2]) == (Path("reproduction"), "grokfast reproduce --size quick --beyond")
+    assert (past["beyond"], past["carried"][2]) == (True, "grokfast reproduce --size quick --beyond")
     assert "carried" not in call("reproduce", "--plan")
     assert call("reproduce", "--llc")["carried"][2] == "grokfast reproduce --size quick --llc"
     assert "llc" not in call("reproduce")
@@ -464,13 +496,13 @@ WALKED = {
     "check": {"folder", "repair", "workers"},
     "demo": {"task", "runs", "epochs", "threads", "force"},
     "doctor": set(),
-    "figure": {"name", "folder", "where", "out", "formats"},
+    "figure": {"name", "folder", "where", "out", "formats", "size", "style"},
     "report": {"name", "folder", "where", "out"},
-    "runs": {"folder", "where", "sort", "sql", "export", "pack_into", "whole", "prune", "upgrade"},
+    "runs": {"folder", "where", "sort", "sql", "export", "pack_into", "whole", "tidied"},
     "status": {"folder"},
     "measure": {"folder", "where", "threads", "only", "llc", "workers", "scheduler", "scheduler_file"},
     "reproduce": {"size_name", "wanted", "folder", "plan", "page_from", "out", "measure", "carried"},
-    "ising": {"L", "T", "quench", "dynamics", "order", "measurements", "replicas", "sweeps", "seed", "threads", "out"},
+    "ising": {"L", "T", "quench", "move", "sampled", "out"},
 }
 """What the tests above try; a new option needs a line in one of them, and here."""
 
@@ -486,6 +518,11 @@ def test_no_field_of_what_commands_share_is_forgotten():
         "workers", "scheduler", "scheduler_file", "device", "save_every", "timeout", "dashboard",
     }  # fmt: skip
     assert set(inspect.signature(Chosen).parameters) == {"part", "stack_size", "retry_failed", "force"}
+    assert set(inspect.signature(runs_module.Tidied).parameters) == {"prune", "prune_kept", "upgrade"}
+    assert set(inspect.signature(ising_module.Move).parameters) == {"dynamics", "order"}
+    assert set(inspect.signature(ising_module.Sampled).parameters) == {
+        "measurements", "replicas", "sweeps", "seed", "threads",
+    }  # fmt: skip
     assert set(inspect.signature(reproduce_module.Wanted).parameters) == {"only", "beyond", "llc"}
     assert set(inspect.signature(sweep_module.Options).parameters) == {
         "carried", "again", "logged", "shard", "stack_size", "keep_state", "measure",

@@ -109,8 +109,8 @@ def test_what_is_not_shown_is_said(tmp_path):
     choice = choose(FIGURES["fig10"], table)
     assert [run.config.seed for run in choice.runs] == [0, 1]
     assert sorted(choice.left_out.values()) == ["diverged", "failed", "without t_train"]
-    assert draw("fig10", table).get_supxlabel().startswith("3 runs left out: ")
-    assert draw("fig02b", table).get_supxlabel().startswith("2 runs left out: ")
+    assert draw("fig10", table).get_suptitle().splitlines()[-1].startswith("3 runs left out: ")
+    assert draw("fig02b", table).get_suptitle().splitlines()[-1].startswith("2 runs left out: ")
 
 
 def test_missing_runs_name_the_study_and_its_size(tmp_path):

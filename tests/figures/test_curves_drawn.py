@@ -55,7 +55,7 @@ def test_training_curves(made, of, name, task):
     assert loss.get_ylabel() == "cross entropy [nats],\ngeometric mean"
     seeds = {"ising": 3, "modular-addition": 2}[task]
     title = {"ising": "Ising phases", "modular-addition": "Modular addition"}[task]
-    assert figure.get_suptitle() == f"{title}: mean and standard deviation over {seeds} seeds"
+    assert figure.get_suptitle() == f"{title}: mean and range over {seeds} seeds"
     assert accuracy.get_ylim()[0] == (0.4 if name == "fig02a" else -0.02)
 
 
@@ -303,6 +303,7 @@ def test_schemes_of_magnitude_pruning(made, of):
                 line = assert_curve(axes, k, FRACTIONS, curves)
                 c = np.mean([1 / (1 - np.trapezoid(curve, FRACTIONS)) for curve in curves])
                 assert line.get_label() == f"{scheme} ($c$ = {c:.2f})"
+                assert f"{c:.2f}" in axes.get_title().splitlines()[1]
             assert f"$w_0$ = {w0:g}" in axes.get_title()
 
 

@@ -17,7 +17,7 @@ TASKS = ("ising", "modular-addition")
 METRICS = ("logit_16", "softmax_all")
 ENDS = {"modular-addition": (0.5, 8.0), "ising": (1.0, 4.0)}
 PANELS = [(task, metric) for task in TASKS for metric in METRICS]
-WORDS = {"logit_16": "logit Fisher, 16 samples", "softmax_all": "softmax Fisher, all samples"}
+WORDS = {"logit_16": "logit Fisher,\n16 samples", "softmax_all": "softmax Fisher,\nall samples"}
 TITLES = {"ising": "Ising phases", "modular-addition": "Modular addition"}
 
 
@@ -51,8 +51,8 @@ def test_cosines(made, of):
             _marks(axes, of, task)
             assert (axes.get_xscale(), axes.get_yscale()) == ("linear", "linear")
         assert figure.axes[k].get_title() == f"{TITLES[task]}\n{WORDS[metric]}"
-    assert figure.axes[0].get_ylabel() == "cosine of consecutive steps"
-    assert figure.axes[len(PANELS)].get_ylabel() == "cosine with the way to the origin"
+    assert figure.axes[0].get_ylabel() == "cosine of\nconsecutive steps"
+    assert figure.axes[len(PANELS)].get_ylabel() == "cosine with\nthe way to the origin"
     assert figure.get_suptitle().endswith("over 3 seeds (Ising phases f = 1, Modular addition f = 1)")
 
 
@@ -78,7 +78,7 @@ def test_lengths_whole_and_split(made, of):
             for part, (name, dashes) in enumerate((("stiff", "-"), ("sloppy", "--"))):
                 column = f"geometry_{metric}_{name}_length"
                 line = _check(split, 2 * place + part, runs, column, color, geometric=True)
-                assert line.get_label() == f"{('learning', 'grokking')[place]}: {name}"
+                assert line.get_label() == name
                 assert line.get_linestyle() == dashes
         assert (whole.get_yscale(), split.get_yscale()) == ("log", "log")
         _marks(whole, of, task)

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from drawn_figures import lines_of, points_of, same_color
 from made_runs import EPOCHS, ISING, LAYERS, MODULAR, RunConfig, ising, modular
+from matplotlib.collections import LineCollection, PathCollection
 from matplotlib.colors import to_hex
 from scipy import stats
 
@@ -119,16 +120,20 @@ def test_compressibility_against_both_losses(made, of, task):
         assert axes.get_xlabel().startswith(split)
 
 
+def _points(axes):
+    return [group for group in axes.collections if isinstance(group, PathCollection)]
+
+
 @pytest.mark.parametrize(("name", "task"), [("fig09", "ising"), ("fig10", "modular-addition")])
 def test_times_accuracies_and_losses_of_every_seed(made, of, name, task):
     panels = {
         0: [
-            ("t_train", LEARNING, "$t_{train}$"),
-            ("t_test", GROKKING, "$t_{test}$"),
+            ("t_train", FEATURE_COLORS[0], "$t_{train}$"),
+            ("t_test", FEATURE_COLORS[1], "$t_{test}$"),
             ("t_grok", NEUTRAL, "$t_{grok}$"),
         ],
-        1: [("end_train_accuracy", LEARNING, "train"), ("end_test_accuracy", GROKKING, "test")],
-        2: [("end_train_loss", LEARNING, "train"), ("end_test_loss", GROKKING, "test")],
+        1: [("end_train_accuracy", FEATURE_COLORS[0], "train"), ("end_test_accuracy", FEATURE_COLORS[1], "test")],
+        2: [("end_train_loss", FEATURE_COLORS[0], "train"), ("end_test_loss", FEATURE_COLORS[1], "test")],
     }
     figure = _draw(made, name, task)
     for panel, wanted in panels.items():
@@ -143,7 +148,11 @@ def test_times_accuracies_and_losses_of_every_seed(made, of, name, task):
             np.testing.assert_allclose(line.get_ydata(), means)
             assert line.get_label() == label
             assert same_color(line.get_color(), color)
-            assert same_color(axes.collections[k].get_facecolor()[0], color)
+            assert same_color(_points(axes)[k].get_facecolor()[0], color)
+            bars = [bar.get_segments()[0][:, 1] for bar in axes.collections if isinstance(bar, LineCollection)]
+            ranges = [_summaries(of(task, w0), column) for w0 in SCALES[task]]
+            wanted = [(min(values), max(values)) for values in ranges]
+            np.testing.assert_allclose(bars[k * len(wanted) : (k + 1) * len(wanted)], wanted)
         assert axes.get_xscale() == "log"
         assert axes.get_xlabel() == "$w_0$"
     assert [axes.get_yscale() for axes in figure.axes] == ["linear", "linear", "log"]
@@ -260,7 +269,8 @@ def test_scatters(made, of, name, task):
         tones = [to_hex(color) for color in axes.collections[0].get_facecolor()]
         assert tones == [to_hex(colors[run.config.w0]) for run in runs]
         fit = _check_fit(axes, x, c)
-        assert axes.get_title() == f"$R^2$ = {fit.rvalue**2:.2f}, p = {fit.pvalue:.1g}"
+        said = f"n = {len(x)}" if len(x) < 10 else f"p = {fit.pvalue:.1g}"
+        assert axes.get_title() == f"$R^2$ = {fit.rvalue**2:.2f}, {said}"
         assert axes.get_ylabel() == ("compressibility $c$" if k % 4 == 0 else "")
     labels = [axes.get_xlabel() for axes in figure.axes]
     assert labels[:2] == ["train loss [nats]", "test loss [nats]"]

@@ -7,15 +7,19 @@ import io
 import numpy as np
 import pytest
 from made_runs import EPOCHS, MODULAR, RunConfig, modular
+from matplotlib.collections import PathCollection
 from rich.console import Console
 
 from grokfast import load
 from grokfast.cli.tables import summary_table
+from grokfast.errors import InputError
 from grokfast.figures import find_figure
 from grokfast.figures.kept import still_rising
 from grokfast.figures.regimes import cells_of
-from grokfast.report.claims import Case
+from grokfast.figures.variants import plateau_of
+from grokfast.report.claims import CLAIMS, Case
 from grokfast.report.claims.claim import paired
+from grokfast.report.page.content import _run_rows
 from grokfast.report.scales import scale_lines
 from grokfast.store import Store
 
@@ -29,7 +33,8 @@ def folder(tmp_path_factory):
     for seed in range(4):
         made = modular(RunConfig(task=MODULAR, w0=2.0, seed=seed, epochs=EPOCHS))
         made.summary |= {"t_train": 10, "t_test": 10 + T_GROK[seed], "t_grok": T_GROK[seed], "groks": T_GROK[seed] > 10}
-        made.summary["settled"] = seed not in RISING
+        made.summary |= {"settled": seed not in RISING, "plateau_end": 9 + T_GROK[seed]}
+        made.history["weight_norm"] = np.linspace(20, 10, EPOCHS)
         made.publish(Store(root))
     return root
 
@@ -40,6 +45,8 @@ def test_rows_say_so(folder):
     assert [still_rising(run) for run in table] == [False, True, True, False]
     found = table.sql("SELECT avg(t_grok), count(*) FROM settled_runs").fetchall()
     assert found == [(120.0, 2)]
+    assert table.sql("SELECT count(t_grok), count(plateau_end) FROM runs").fetchall() == [(2, 2)]
+    assert table.sql("SELECT count(t_grok), count(plateau_end) FROM bounds").fetchall() == [(4, 4)]
 
 
 def test_the_table_marks_them(folder):
@@ -58,7 +65,7 @@ def test_the_figure_draws_them_hollow_and_their_mean_without(folder):
     assert "hollow" in times.get_title()
     (mean,) = [line.get_ydata() for line in times.get_lines() if line.get_label() == "$t_{grok}$"]
     assert list(mean) == [120]
-    hollow = [c for c in times.collections if not len(c.get_facecolor())]
+    hollow = [c for c in times.collections if isinstance(c, PathCollection) and not len(c.get_facecolor())]
     assert sorted(y for c in hollow for _, y in c.get_offsets()) == sorted([10, 10, 17, 18, 7, 8])
 
 
@@ -82,3 +89,23 @@ def test_a_cell_of_the_map_of_regimes_has_the_median_of_the_others(folder):
         run.record["summary"]["end_test_accuracy"] = 1.0  # all generalise
     (cell,) = cells_of(runs).values()
     assert cell.t_grok == 120
+
+
+def test_the_page_marks_them(folder):
+    times = {row[3]: row[4] for row in _run_rows(load(folder))}
+    assert times["1"].startswith("10+ / 17+, ")
+    assert times["3"].startswith("10 / 150, ")
+
+
+def test_windows_are_not_taken_from_them(folder):
+    assert [plateau_of(run) for run in load(folder)] == [(10, 110), None, None, (10, 150)]
+
+
+def test_what_is_measured_between_learning_times_leaves_them_out(folder):
+    runs = list(load(folder))
+    case = Case("D1", "modular-addition", "modular addition", None, runs)
+    (shrinking,) = CLAIMS["D1"].measure(case)
+    assert shrinking.estimate.count == 2
+    case = Case("D1", "modular-addition", "modular addition", None, [run for run in runs if still_rising(run)])
+    with pytest.raises(InputError, match="no run groks and has settled"):
+        list(CLAIMS["D1"].measure(case))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 import torch
 from torch import nn
@@ -63,8 +65,9 @@ def test_anything_else_is_no_chain(model):
 )
 def test_layers_that_do_not_fit_fail_as_in_torch(model, shape):
     assert _links(model, torch.randn(shape)) is None
-    with pytest.raises(RuntimeError):
+    with pytest.raises(InputError, match=re.escape(f"RuntimeError on inputs float32 {list(shape)}: ")) as refused:
         fisher_diag(model, torch.randn(shape))
+    assert isinstance(refused.value.__cause__, RuntimeError)
 
 
 class _Cut(nn.Module):

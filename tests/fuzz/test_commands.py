@@ -31,7 +31,7 @@ OPTIONS = {
               "--save-every", "--timeout", "--measure", "--no-measure", "--dashboard"],
     "status": [], "check": ["--repair"], "doctor": [], "demo": ["--task", "--epochs"],
     "measure": ["--measure", "--where", "--workers"],
-    "runs": ["--where", "--sql", "--export", "--upgrade", "--prune", "--sort", "--columns"],
+    "runs": ["--where", "--sql", "--export", "--upgrade", "--prune", "--prune-states", "--sort", "--columns"],
     "figure": ["--where", "--out", "--size", "--study", "--format"],
     "report": ["--out", "--where", "--size"],
     "ising": ["--L", "--temperatures", "--replicas", "--dynamics", "--seed", "--out", "--quench"],

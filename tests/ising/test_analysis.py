@@ -7,7 +7,7 @@ import warnings
 import numpy as np
 import pytest
 
-from grokfast.cli.ising import ising, temperatures_of
+from grokfast.cli.ising import Sampled, ising, temperatures_of
 from grokfast.errors import ConfigError, InputError
 from grokfast.ising import IsingSampler, UnreliableErrorWarning
 from grokfast.ising.analysis import correlation_function, crossing, log_slope, reweight, second_moment_length
@@ -198,7 +198,7 @@ def test_glauber_coarsens_as_the_square_root_of_time_and_checkerboard_metropolis
 
 @pytest.mark.filterwarnings("ignore::grokfast.ising.UnreliableErrorWarning")
 def test_the_command(tmp_path, capsys):
-    ising((4, 8), "2.0:2.6:4", measurements=60, out=tmp_path)
+    ising((4, 8), "2.0:2.6:4", sampled=Sampled(measurements=60), out=tmp_path)
     shown = capsys.readouterr().out
     assert "gamma/nu" in shown
     with (tmp_path / "ising.csv").open() as file:
@@ -206,7 +206,7 @@ def test_the_command(tmp_path, capsys):
     assert len(rows) == 8
     assert float(rows[0]["T"]) == 2.0
     assert (tmp_path / "ising.png").stat().st_size > 20_000
-    ising((32,), quench=True, sweeps=40, out=tmp_path)
+    ising((32,), quench=True, sampled=Sampled(sweeps=40), out=tmp_path)
     assert "Allen-Cahn" in capsys.readouterr().out
     assert (tmp_path / "quench.png").exists()
     assert temperatures_of("2.0,2.5") == [2.0, 2.5]
@@ -215,4 +215,4 @@ def test_the_command(tmp_path, capsys):
         with pytest.raises(ConfigError):
             temperatures_of(bad)
     with pytest.raises(ConfigError):
-        ising((4,), threads=-1)
+        ising((4,), sampled=Sampled(threads=-1))

@@ -11,7 +11,7 @@ import numba.core.caching as caching
 import pytest
 
 import grokfast
-from grokfast.ising._jit import kernel
+from grokfast.ising.jit import kernel
 
 ROOT = str(Path(grokfast.__file__).parents[1])
 
@@ -69,7 +69,7 @@ def test_damaged_files_are_replaced(fresh, folder, pattern, content):
 
 def test_other_sources_or_processors_do_not_share_files(fresh, folder, monkeypatch):
     use(fresh)
-    monkeypatch.setattr("grokfast.ising._jit._fingerprint", lambda: "another")
+    monkeypatch.setattr("grokfast.ising.jit._fingerprint", lambda: "another")
     assert not use(fresh)
     assert len(list(folder.rglob("*.nbi"))) == 2
 

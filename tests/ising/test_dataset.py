@@ -99,6 +99,16 @@ def test_other_choices():
     assert len(one) == 5
 
 
+def test_sites_drawn_at_random_give_other_snapshots_of_fewer_ordered_ones(dataset):
+    """Random-site Glauber, the dynamics of the paper's authors, is slower: more cold snapshots keep domain walls."""
+    glauber = {"temperatures": 10, "snapshots": 120, "sweeps": 10, "dynamics": "glauber", "seed": 1}
+    swept, drawn = (ising_dataset(**glauber, order=order) for order in ("checkerboard", "random"))
+    assert drawn.parameters["order"] == "random"
+    assert not torch.equal(swept.spins, drawn.spins)
+    cold = drawn.labels == 0
+    assert drawn.energies[cold].mean() > swept.energies[cold].mean()
+
+
 @pytest.mark.parametrize("suffix", [".npz", ".safetensors"])
 def test_files_keep_everything(dataset, tmp_path, suffix):
     path = tmp_path / f"data{suffix}"
@@ -200,6 +210,7 @@ def test_bad_input(dataset):
         lambda: ising_dataset(snapshots=0, seed=0),
         lambda: ising_dataset(sweeps=-1, seed=0),
         lambda: ising_dataset(dynamics="wolff", seed=0),
+        lambda: ising_dataset(order="rows", seed=0),
         lambda: ising_dataset(J=-1.0, seed=0),
         lambda: ising_dataset(seed=None),
         lambda: find_stripes(np.ones(4)),

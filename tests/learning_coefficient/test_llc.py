@@ -13,10 +13,13 @@ from torch.nn import functional
 from grokfast.errors import InputError
 from grokfast.learning_coefficient import (
     Mala,
+    ModuleDensity,
     Settings,
     Sgld,
     drift,
     effective_sample_size,
+    estimate_curve,
+    hessian_curvature,
     llc,
     localisation,
     rms_of_tensors,
@@ -77,22 +80,26 @@ def test_permuting_neurons_changes_nothing(problem):
         other[0].weight.copy_(model[0].weight[order])
         other[0].bias.copy_(model[0].bias[order])
         other[2].weight.copy_(model[2].weight[:, order])
-    how = Mala(steps=400, warmup=100)
+    how = Mala(steps=200, warmup=40, most=200)
     one, two = (llc(m, functional.cross_entropy, x, y, sampling=how) for m in (model, other))
     assert abs(one.value - two.value) < 4 * np.hypot(one.standard_error, two.standard_error)
 
 
-def test_rescaling_relu_layers_changes_nothing(problem):
-    model, x, y = problem
+@pytest.mark.parametrize("factor", [4.0, 0.3])
+def test_rescaling_relu_layers_changes_no_draw(problem, factor):
+    """Localities and widths go with the weights; without a bias behind the ReLU, which takes its layer's width."""
+    _, x, y = problem
+    torch.manual_seed(1)
+    model = nn.Sequential(nn.Linear(5, 8), nn.ReLU(), nn.Linear(8, 3, bias=False)).double()
     other = copy.deepcopy(model)
     with torch.no_grad():
-        other[0].weight.mul_(4)
-        other[0].bias.mul_(4)
-        other[2].weight.div_(4)
-    how, plain = Mala(steps=400, warmup=100), Settings(polish=False)
-    one = llc(model, functional.cross_entropy, x, y, sampling=how, settings=plain)
-    two = llc(other, functional.cross_entropy, x, y, sampling=how, settings=plain)
-    assert abs(one.value - two.value) < 4 * np.hypot(one.standard_error, two.standard_error)
+        other[0].weight.mul_(factor)
+        other[0].bias.mul_(factor)
+        other[2].weight.div_(factor)
+    how, plain = Mala(steps=40, warmup=10, most=40), Settings(polish=False)
+    one, two = (llc(m, functional.cross_entropy, x, y, sampling=how, settings=plain) for m in (model, other))
+    assert np.allclose(one.trace, two.trace, rtol=1e-6)
+    assert one.value != two.value or factor == 4.0  # which is exact
 
 
 def test_polishing_finds_the_critical_point(problem):
@@ -135,6 +142,17 @@ def test_locality_by_tensor():
     assert set(localisation(center, None, 7.0).values()) == {7.0}
 
 
+class Noisy(nn.Module):
+    """Another output at every call, also in evaluation mode, or in training mode alone."""
+
+    def __init__(self, always):
+        super().__init__()
+        self.layer, self.always = nn.Linear(5, 3).double(), always
+
+    def forward(self, x):
+        return functional.dropout(self.layer(x), 0.5, training=self.always or self.training)
+
+
 @pytest.mark.parametrize(
     ("change", "words"),
     [
@@ -143,12 +161,37 @@ def test_locality_by_tensor():
         (lambda m, x, y: (_with(m, float("nan")), x, y), "0.weight holds NaN"),
         (lambda m, x, y: (nn.Sequential(nn.Linear(5, 3), nn.Dropout(0.1)).double(), x, y), "dropout: call model.eval"),
         (lambda m, x, y: (nn.Sequential(nn.Linear(5, 3), nn.BatchNorm1d(3)).double(), x, y), "batch statistics"),
+        (lambda m, x, y: (Noisy(False), x, y), "acts differently in training mode: call model.eval"),
+        (lambda m, x, y: (Noisy(True).eval(), x, y), "other outputs at a second call"),
+        (lambda m, x, y: (nn.Sequential(nn.Linear(5, 3), nn.RReLU()).double(), x, y), "differently in training mode"),
         (lambda m, x, y: (nn.Flatten(), x, y), "no trainable parameter"),
+        (lambda m, x, y: (copy.deepcopy(m).half(), x, y), "on the CPU, but 0.weight is torch.float16"),
+        (lambda m, x, y: (copy.deepcopy(m).to("meta"), x, y), "on the CPU, but 0.weight is torch.float64 on meta"),
+        (lambda m, x, y: (_mixed(m), x, y), "must be of one type, got"),
+        (lambda m, x, y: (m, x.index_fill(0, torch.tensor([59]), torch.nan), y), "loss at w. must be finite"),
+        (lambda m, x, y: (m, x.index_fill(0, torch.tensor([58]), torch.inf), y), "inputs must be finite"),
     ],
 )
 def test_bad_models_and_data(problem, change, words):
+    model, x, y = change(*problem)
+    state = torch.get_rng_state()
     with pytest.raises(InputError, match=words):
-        llc(change(*problem)[0], functional.cross_entropy, *change(*problem)[1:], sampling=SHORT)
+        llc(model, functional.cross_entropy, x, y, sampling=SHORT)
+    assert torch.equal(torch.get_rng_state(), state)
+
+
+def test_a_module_in_training_mode_that_acts_the_same_is_taken(problem):
+    model, x, y = problem
+    assert model.training
+    other = copy.deepcopy(model).eval()
+    one, two = (llc(m, functional.cross_entropy, x, y, sampling=SHORT) for m in (model, other))
+    assert np.array_equal(one.trace, two.trace)
+
+
+def _mixed(model):
+    model = copy.deepcopy(model)
+    model[0].float()
+    return model
 
 
 def _with(model, value):
@@ -166,11 +209,33 @@ def _with(model, value):
         ({"settings": Settings(weight_decay=-1.0)}, "weight_decay must be"),
         ({"settings": Settings(gamma=0.0)}, "gamma must be"),
         ({"rho": 0.0}, "rho must be"),
+        ({"rho": float("nan")}, "rho must be"),
+        ({"settings": Settings(nbeta=float("inf"))}, "nbeta must be"),
+        ({"settings": Settings(curvature=lambda p: {"w": torch.ones(1, 3)})}, "names and shapes of the parameters"),
+        ({"settings": Settings(curvature=lambda p: {k: -t.abs() - 1 for k, t in p.items()})}, "not negative"),
     ],
 )
 def test_bad_settings(problem, options, words):
     with pytest.raises(InputError, match=words):
         llc(problem[0], functional.cross_entropy, *problem[1:], sampling=SHORT, **options)
+
+
+def test_the_curvature_goes_by_name(problem):
+    def steep(params):
+        return {name: torch.full_like(tensor, 1 + len(name)) for name, tensor in params.items()}
+
+    one, two = (
+        llc(problem[0], functional.cross_entropy, *problem[1:], sampling=SHORT, settings=Settings(curvature=curvature))
+        for curvature in (steep, lambda params: dict(reversed(steep(params).items())))
+    )
+    assert np.array_equal(one.trace, two.trace)
+
+
+@pytest.mark.parametrize("rhos", [(), (0.1, 0.1), 0.1, (0.1, 0.0)])
+def test_bad_localities(problem, rhos):
+    density = ModuleDensity(problem[0], functional.cross_entropy, *problem[1:])
+    with pytest.raises(InputError, match=r"rhos? must be"):
+        estimate_curve(density, hessian_curvature(density), rhos=rhos, sampling=SHORT)
 
 
 def test_a_loss_that_is_no_mean_is_refused(problem):
@@ -179,6 +244,11 @@ def test_a_loss_that_is_no_mean_is_refused(problem):
 
     with pytest.raises(InputError, match="the loss must be the mean over samples"):
         llc(problem[0], total, *problem[1:])
+    weights = torch.tensor([1.0, 2.0, 30.0], dtype=torch.float64)
+    with pytest.raises(InputError, match="the loss must be the mean over samples: of 16 samples it is"):
+        llc(problem[0], nn.CrossEntropyLoss(weights), *problem[1:])
+    with pytest.raises(InputError, match="the loss must be one number"):
+        llc(problem[0], nn.CrossEntropyLoss(reduction="none"), *problem[1:])
     with pytest.raises(InputError, match="chains must be"):
         Mala(chains=1)
     with pytest.raises(InputError, match="step must be"):

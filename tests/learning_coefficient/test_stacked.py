@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+from made_snapshots import ISING
 from torch.nn import functional
 
 from grokfast.errors import InputError
@@ -20,6 +21,8 @@ from grokfast.learning_coefficient import (
     recipe,
     stacked_curvature,
 )
+from grokfast.learning_coefficient.locality import stacked_localisation
+from grokfast.learning_coefficient.posterior import Posterior
 from grokfast.models import stack_members
 from grokfast.tasks import ModularAddition, load_parameters
 
@@ -38,12 +41,16 @@ def _module(params):
     return module.eval()
 
 
-def _stack(members, splits):
-    params = stack_members(members, TASK.input_major)
+def _density(task, members, splits):
+    params = stack_members(members, task.input_major)
     inputs, labels = (
         torch.stack([getattr(split, name) for split in splits]) for name in ("train_inputs", "train_labels")
     )
-    density = StackedDensity(TASK, params, inputs, labels)
+    return StackedDensity(task, params, inputs, labels)
+
+
+def _stack(members, splits):
+    density = _density(TASK, members, splits)
     parts = [
         curvature_of(_module(own), functional.cross_entropy, TASK.encode(split.train_inputs, DTYPE), density)
         for own, split in zip(members, splits, strict=True)
@@ -66,6 +73,23 @@ def test_what_is_found_of_a_network_does_not_depend_on_the_others(how):
             assert np.array_equal(one.trace, two.trace)
             np.testing.assert_equal(vars(one), vars(two))
     assert len({curve[0].value for curve in together}) == 4
+
+
+@pytest.mark.parametrize("task", [ModularAddition(P=13, hidden=(40,)), ISING], ids=lambda task: task.name)
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=str)
+def test_a_row_has_its_bits_wherever_it_stands(task, dtype):
+    """Through the compiled kernels: energies and gradients of chains in any order and number."""
+    members, splits = [task.initial(seed, 1.0, dtype) for seed in (0, 1)], [task.split(seed) for seed in (0, 1)]
+    density = _density(task, members, splits)
+    pull = stacked_localisation(density.center, 0.3, None)
+    posterior = Posterior(density, density.center, 50.0, torch.tensor([0.0, 1e-2]), pull)
+    generator = torch.Generator().manual_seed(0)
+    where = 0.1 * torch.randn(2, 5, posterior.size, generator=generator, dtype=dtype)
+    whole = [part.view(2, 5, -1) for part in posterior.energy(where.flatten(0, 1))]
+    for nets, chains in (([1, 0], [4, 2, 0, 1, 3]), ([1], [3]), ([0], [2, 1])):
+        rows = where[nets][:, chains].flatten(0, 1)
+        for part, found in zip(whole, posterior.only(nets).energy(rows), strict=True):
+            assert torch.equal(found.view(len(nets), len(chains), -1), part[nets][:, chains])
 
 
 def test_networks_end_when_they_have_mixed():

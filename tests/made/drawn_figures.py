@@ -26,13 +26,11 @@ def band_edges(axes: Axes, k: int, x: np.ndarray) -> tuple[np.ndarray, np.ndarra
 def assert_curve(
     axes: Axes, k: int, x: Sequence[float], curves: Sequence[Sequence[float]], *, geometric: bool = False
 ) -> Line2D:
-    """The k-th curve of the axes is the mean of ``curves`` with a band of one standard deviation (n - 1)."""
+    """The k-th curve of the axes is the mean of ``curves`` with a band from the lowest to the highest."""
     line = lines_of(axes)[k]
     values = np.array(curves, dtype=float)
-    values = np.log(values) if geometric else values
-    mean, spread = values.mean(0), np.sqrt(((values - values.mean(0)) ** 2).sum(0) / (len(values) - 1))
-    edges = [mean, mean - spread, mean + spread]
-    middle, low, high = (np.exp(edge) if geometric else edge for edge in edges)
+    middle = values.prod(0) ** (1 / len(values)) if geometric else values.sum(0) / len(values)
+    low, high = np.sort(values, 0)[[0, -1]]
     np.testing.assert_array_equal(line.get_xdata(), x)
     np.testing.assert_allclose(line.get_ydata(), middle, rtol=1e-6)
     found = band_edges(axes, k, np.array(x, dtype=float))

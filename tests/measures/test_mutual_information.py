@@ -37,6 +37,13 @@ def test_independent_variables_have_none():
     assert abs(found.mean().item()) < 4 * found.std().item() / math.sqrt(40) < 0.03
 
 
+def test_an_atom_beside_continuous_values_gives_none_out_of_nothing():
+    # A rectified neuron that says nothing: many samples lie just as far from those near the atom as all of the atom.
+    x, y = torch.randn(2, 30, N, generator=_generator(8), dtype=torch.float64)
+    found = mutual_information(x.clamp_min(0), y)
+    assert abs(found.mean().item()) < 0.018
+
+
 @pytest.mark.parametrize("estimate", [mutual_information, mutual_information_with_classes])
 def test_discrete_and_uniform_mixture(estimate):
     # Gao et al., experiment II: x uniform on 0 .. m - 1, y uniform on [x, x + 2]: ln m - (m - 1) ln 2 / m.

@@ -14,10 +14,11 @@ from matplotlib.figure import Figure
 from matplotlib.image import imread
 from torch import nn
 
-from grokfast import IsingSampler, RunTable, fisher_diag, load, measure_pruning
+from grokfast import LLC, IsingSampler, RunTable, fisher_diag, load, measure_pruning
 from grokfast._html import heading, lines
 from grokfast._html import table as html_table
 from grokfast.errors import InputError, MissingRunsError
+from grokfast.learning_coefficient import Status
 
 VOID = {"img", "br", "polyline"}
 
@@ -180,6 +181,33 @@ def test_plots_are_the_figures(table, net):
     np.testing.assert_array_equal(drawn.axes[0].lines[0].get_ydata(), curve.accuracy)
     (picture,) = pictures(drawn._repr_html_())
     assert picture.shape[1] > 500
+
+
+def test_the_trace_of_a_coefficient():
+    trace = np.array([1.0, -1.0, 3.0, 2.0, 1.0, 0.0, 2.0, 3.0]) + np.arange(3.0)[:, None]
+    numbers = {"rho": 0.1, "nbeta": 10.0, "r_hat": 1.2, "effective_samples": 7.0, "acceptance": 0.7, "drift": 0.0}
+    found = LLC(
+        value=trace.mean(),
+        standard_error=0.25,
+        status=Status.UNMIXED,
+        displacement={},
+        weights=(),
+        below=1 / 24,
+        polish_change=0.0,
+        polish_gradients=0,
+        trace=trace,
+        **numbers,
+    )
+    (axes,) = found.plot().axes
+    for line, chain in zip(axes.lines, trace, strict=False):
+        np.testing.assert_array_equal(line.get_ydata(), chain)
+        np.testing.assert_array_equal(line.get_xdata(), range(1, 9))
+    middle, zero = axes.lines[3:]
+    assert set(middle.get_ydata()) == {trace.mean()}
+    assert set(zero.get_ydata()) == {0}
+    (band,) = axes.patches
+    np.testing.assert_allclose([band.get_y(), band.get_height()], [trace.mean() - 0.5, 1.0])
+    assert axes.get_title() == r"unmixed, $\rho$ = 0.1, R-hat 1.200, 7 effective samples"
 
 
 def test_a_plot_that_is_not_possible_says_why(table):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import pytest
 import torch
 from made_snapshots import ADDITION, ISING, Line, Stable, snapshot
@@ -9,8 +11,9 @@ from torch import nn
 
 from grokfast import ModularAddition
 from grokfast.errors import InputError
-from grokfast.measures import linear_cka, logit_scale
+from grokfast.measures import linear_cka, logit_scale, mutual_information
 from grokfast.observe import MEASURES, Snapshot, hessian_product, last_hidden
+from grokfast.observe.mutual_information import spread
 from grokfast.tasks import Modular
 
 TRANSFORMER = Modular(P=5, operation="a+b", network="transformer", width=8, heads=2)
@@ -211,3 +214,18 @@ def test_information_of_a_neuron_that_is_the_energy():
     assert 0 < found["informed_neurons"].item() <= 6
     assert found["information_energy"].item() > -0.05
     assert found["linear_information_energy"].item() >= 0
+
+
+def test_levels_closer_than_neighbours_give_no_information_out_of_nothing():
+    x, noise = torch.randn(2, 20, 1000, generator=torch.Generator().manual_seed(3), dtype=torch.float64)
+    for r in (0.0, 0.5):
+        levels = ((r * x + math.sqrt(1 - r * r) * noise) / 0.05).round() * 0.05
+        found = torch.stack([mutual_information(one, spread(two)) for one, two in zip(x, levels, strict=True)]).mean()
+        raw = mutual_information(x, levels).mean()
+        exact = -0.5 * math.log(1 - r * r)
+        assert found.item() == pytest.approx(exact, abs=0.015)
+        assert raw.item() > exact + 0.1  # what the spreading is for
+    again = spread(levels[0])
+    assert torch.equal((again / 0.05).round(), (levels[0] / 0.05).round())
+    assert len(again.unique()) == 1000
+    assert torch.equal(spread(torch.full((5,), 2.0)), torch.full((5,), 2.0).double())

@@ -55,6 +55,11 @@ def _given(value):
         (lambda s: {"x": torch.zeros(2, 1)}, r"got \[2, 1\]"),
         (lambda s: {"x": torch.zeros(())}, r"got \[\]"),
         (lambda s: {"x": torch.zeros(2, dtype=torch.complex64)}, "real numbers as 'x', got torch.complex64"),
+        (
+            lambda s: {"x": torch.zeros(2, device="meta")},
+            "a dense tensor .* got torch.strided on meta",
+        ),
+        (lambda s: {"x": torch.ones(2).to_sparse()}, "a dense tensor with values as 'x', got torch.sparse_coo"),
         (lambda s: {"x": [1.0, 2.0]}, r"a tensor \[2\] as 'x', got list"),
         (lambda s: {"x": 1.0}, "got float"),
         (lambda s: {3: torch.zeros(2)}, "name its columns by text, got 3"),

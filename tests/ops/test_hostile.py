@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import warnings
+import weakref
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
 import torch
 from torch._subclasses.fake_tensor import FakeTensorMode
@@ -287,6 +289,20 @@ def test_bound_adam_follows_its_tensors_to_other_memory(group):
     groups[group][0].untyped_storage().resize_(0)
     with pytest.raises(InputError, match="its storage has 0"):
         bound(*CONSTANTS)
+
+
+def test_bound_adam_holds_the_memory_whose_addresses_it_has():
+    """Nothing else comes to lie there unseen: a smaller tensor at the same address would be stepped past its end."""
+    groups, rows = _stack()
+    array = np.zeros((4, 5))
+    groups[0][0].data = torch.from_numpy(array)
+    bound = BoundAdam(*groups, *rows)
+    alive = weakref.ref(array)
+    del array
+    groups[0][0].data = torch.zeros(4, 5, dtype=torch.float64)
+    assert alive() is not None
+    bound(*CONSTANTS)
+    assert alive() is None
 
 
 # Single operations.

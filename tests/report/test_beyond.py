@@ -14,10 +14,12 @@ from grokfast.figures import FIGURES, draw
 from grokfast.figures.alignment import Alignment
 from grokfast.figures.regimes import Cell, Regime
 from grokfast.report import REPORTS
-from grokfast.report.beyond import EXPERIMENTS, decide, decide_all
+from grokfast.report.beyond import EXPERIMENTS, decide, decide_all, ledger_rows
+from grokfast.report.beyond.control import control
 from grokfast.report.beyond.phases import refined
-from grokfast.store import Store, derived
+from grokfast.store import Store, derived, pack
 from grokfast.studies import STUDIES, find_study, stored_runs
+from grokfast.tasks.modular import powers_of_a_primitive_root
 
 
 def _publish(folder, study, of, size="laptop", keep=lambda config: True):
@@ -150,6 +152,28 @@ def test_borders(tmp_path, slope, answer):
     draw("beyond_borders", table)
 
 
+def test_borders_of_other_tasks(tmp_path):
+    def of(config, rng):
+        # a*b: compressive at the smallest batch alone; MNIST learns to 85 % with cross entropy, to 70 % otherwise.
+        first = config.batch_size == min(batches) and config.task.name == "modular"
+        accuracy = {"mnist": 0.85 if config.task.loss == "cross-entropy" else 0.7}.get(config.task.name, 1.0)
+        c = 5 + (-2 if first else 0.0) * math.log10(config.w0) + 0.02 * (config.seed - 1)
+        return {"compressibility": c, "end_test_accuracy": accuracy}, {}, {}
+
+    configs = find_study("beyond-batch-tasks").sweep("laptop").configs
+    batches = {config.batch_size for config in configs if config.task.name == "modular"}
+    _publish(tmp_path, "beyond-batch", lambda c, rng: ({"compressibility": 4.0, "end_test_accuracy": 1.0}, {}, {}))
+    table = _publish(tmp_path, "beyond-batch-tasks", of)
+    found = _decided(4, table)[0].split("; ")[1:]
+    assert found == [
+        f"a*b mod 59: compressive regime at batch {min(batches)}",
+        "mnist, cross-entropy: no compressive regime",
+        "mnist, mean-squared-error: undecided",
+        "sparse-parity: no compressive regime",
+    ]
+    draw("beyond_borders", table)
+
+
 def test_batches_that_do_not_learn_have_no_slope(tmp_path):
     def of(config, rng):
         learned = config.batch_size <= 64 or config.seed == 0
@@ -192,15 +216,16 @@ def test_refinement_goes_between_cells_that_differ():
 
     groks, learns = Regime.GROKS, Regime.LEARNS
     regimes = {
-        (1.0, 0.0, 16): groks,
-        (1.0, 1e-4, 16): learns,
-        (100.0, 1e-4, 16): groks,
-        (1.0, 1e-4, 64): learns,
-        (1.0, 1e-2, 64): groks,
+        (1.0, 0.0, 16, 0.7): groks,
+        (1.0, 1e-4, 16, 0.7): learns,
+        (100.0, 1e-4, 16, 0.7): groks,
+        (1.0, 1e-4, 64, 0.7): learns,
+        (1.0, 1e-2, 64, 0.7): groks,
+        (1.0, 1e-2, 64, 0.3): learns,
     }
     found = refined({place: cell(place, regime) for place, regime in regimes.items()})
-    assert found == [(1.0, 5e-5, 16), (1.0, 1e-3, 64), (10.0, 1e-4, 16)]
-    assert refined({(1.0, 0.0, 16): cell((1.0, 0.0, 16), groks)}) == []
+    assert found == [(1.0, 5e-5, 16, 0.7), (1.0, 1e-3, 64, 0.7), (1.0, 1e-2, 64, 0.458), (10.0, 1e-4, 16, 0.7)]
+    assert refined({(1.0, 0.0, 16, 0.7): cell((1.0, 0.0, 16, 0.7), groks)}) == []
 
 
 def test_only(tmp_path):
@@ -211,19 +236,42 @@ def test_only(tmp_path):
         accuracy = 0.5 if fraction <= 0.3 else 1.0
         return {"end_test_accuracy": accuracy, "groks": fraction < 0.8, "compressibility": 4.0}, {}, history
 
-    fractions = (0.25, 0.3, 0.5, 0.85)
-    some = {"keep": lambda c: c.w0 in (0.1, 10) and c.task.train_fraction in fractions}
-    table = _publish(tmp_path, "beyond-only", of, **some)
+    def some(*tasks):
+        fractions = (0.25, 0.3, 0.5, 0.85)
+        return lambda c: c.w0 in (0.1, 10) and c.task.train_fraction in fractions and c.task.name in tasks
+
+    table = _publish(tmp_path / "one", "beyond-only", of, "paper", some("modular-addition"))
     found, quantities = _decided(1, table)
     assert found == "modular-addition alone: only grokkable, only learnable"
     low = quantities["P(generalises and learns), modular-addition, train fraction 0.25"]
-    assert low.note == "16 of 16 runs censored"
-    assert quantities["P(generalises and learns), modular-addition, train fraction 0.3"].note == "0 of 16 runs censored"
+    assert low.note == "20 of 20 runs censored"
+    assert quantities["P(generalises and learns), modular-addition, train fraction 0.3"].note == "0 of 20 runs censored"
     middle = quantities["P(generalises and groks), modular-addition, train fraction 0.5"]
-    # Eight of eight at two w0: Clopper and Pearson at 5 % / 2, two-sided.
-    assert middle.estimate.low == pytest.approx((0.05 / 4) ** (1 / 8))
+    # Ten of ten at two w0: Clopper and Pearson at 5 % / 2, two-sided.
+    assert middle.estimate.low == pytest.approx((0.05 / 4) ** (1 / 10))
     assert middle.note == "only grokkable"
     draw("beyond_only", table)
+
+    def product(config, rng):
+        summary, kept, history = of(config, rng)
+        learns = config.task.name == "modular" and config.task.train_fraction == 0.85
+        return {**summary, "groks": summary["groks"] or learns}, kept, history
+
+    table = _publish(tmp_path / "two", "beyond-only", product, "paper", some("modular-addition", "modular"))
+    found, quantities = _decided(1, table)
+    assert found == "only grokkable"  # only learnable in one task alone
+    assert quantities["P(generalises and learns), modular-addition, train fraction 0.85"].estimate.low > 0.5
+    assert quantities["P(generalises and groks), a*b mod 59, train fraction 0.85"].note == "only grokkable"
+
+
+@pytest.mark.parametrize(("grok", "answer"), [(7, "only grokkable"), (6, "none")])
+def test_seven_seeds_decide_only_if_they_agree(tmp_path, grok, answer):
+    def of(config, rng):
+        history = {"test_accuracy": np.linspace(1, 0.5, config.epochs)}
+        return {"end_test_accuracy": 1.0 if config.seed < grok else 0.1, "groks": True}, {}, history
+
+    table = _publish(tmp_path, "beyond-only", of, keep=lambda c: c.task.train_fraction == 0.3)
+    assert _decided(1, table)[0] == answer
 
 
 def _alignment(within, between, seeds=6, noise=0.01):
@@ -265,6 +313,50 @@ def test_features_of_networks(tmp_path):
     draw("beyond_features", table)
 
 
+def _weights(config, after):
+    """Output weights that are one wave a neuron over the powers of a primitive root, or over the numbers."""
+    rng = numbers(config)
+    P, hidden = config.task.P, config.task.hidden[0]
+    order = powers_of_a_primitive_root(P).numpy() if after else np.arange(1, P)
+    waves = np.zeros((P, hidden))
+    modes, phases = rng.integers(1, P // 2, hidden), rng.uniform(0, 2 * np.pi, hidden)
+    waves[order] = np.cos(2 * np.pi * np.arange(P - 1)[:, None] * modes / (P - 1) + phases)
+    first = np.concatenate([waves, waves]).T
+    return {"0.weight": first, "0.bias": np.zeros(hidden), "2.weight": waves, "2.bias": np.zeros(P)}
+
+
+@pytest.mark.parametrize(
+    ("product", "answer"), [(True, "passed"), (False, "no control (the known features are not there)")]
+)
+def test_control(tmp_path, product, answer):
+    runs = {"beyond-control": [], "beyond-ends": []}
+    for study, members in runs.items():
+        for config in find_study(study).sweep("laptop").configs:
+            if config.w0 in (0.1, 10) and config.weight_decay == 3e-5:
+                made = Made(config, {"compressibility": 4.0}, {}, {})
+                weights = _weights(config, product and study == "beyond-control")
+                made.checkpoint = {name: value.astype("float32") for name, value in weights.items()}
+                made.publish(Store(tmp_path))
+                members.append(config.key)
+    table = load(tmp_path)
+    products, sums = ([run for run in table if run.key in members] for members in runs.values())
+    found, quantities = control(products, sums)
+    assert found == answer
+    gain = next(one for one in quantities if one.name == "the first less the second, w0 0.1")
+    assert (gain.estimate.low > 0.2) == product
+    if product:
+        apart = [one for one in quantities if one.name.startswith("CKA within tasks")]
+        assert len(apart) == 2
+        assert all(one.estimate.low > 0 and one.note.startswith("different") for one in apart)
+        draw("beyond_features", table)
+        # What was taken is kept: the same comes out of the runs without their end models.
+        every = [key for members in runs.values() for key in members]
+        pack(Store(tmp_path), every, tmp_path / "packed" / "runs.parquet", {})
+        small = load(tmp_path / "packed")
+        again = control(*([run for run in small if run.key in members] for members in runs.values()))
+        assert again == (found, quantities)
+
+
 def test_what_is_missing_is_said_with_its_command(tmp_path):
     def of(config, rng):
         return {"compressibility": 4.0, "end_test_accuracy": 1.0, "groks": True}, {}, {}
@@ -277,6 +369,10 @@ def test_what_is_missing_is_said_with_its_command(tmp_path):
     assert "grokfast sweep beyond-motion --size laptop" in text
     assert text.startswith("# Past the paper\n\nWritten by `grokfast report beyond`.")
     assert "nan" not in text
+    ledger = "\n".join(ledger_rows(decide_all(table)))
+    assert "| [1](beyond/1-only-grokked.md) | Are there tasks" in ledger
+    assert "Not decided on these runs: 2, 3, 4, 5, 6, 7, 8." in ledger
+    assert ledger_rows(decide_all(table.where("w0 < 0"))) == []
     with pytest.raises(MissingRunsError, match="grokfast sweep beyond-only --size laptop"):
         REPORTS["beyond"].write(table.where("w0 < 0"))
 

@@ -137,6 +137,19 @@ def test_interrupted_once_it_saves_and_says_how_to_resume(
     assert_same_runs(Store(store), undisturbed(list(read_sweep(file).configs)))
 
 
+def test_told_to_end_with_all_its_workers_it_saves_and_says_how_to_resume(
+    tmp_path: Path, start: Callable[..., Any], sweep_file: Callable[..., Path], wait_for: Callable[..., None]
+) -> None:
+    """As a service manager does it: SIGTERM to every process of the group, workers included."""
+    file, store = sweep_file(1_000_000, 2), tmp_path / "runs"
+    sweep = start("sweep", file, "--runs", store, "--workers", "1", "--save-every", "1e9", "--no-measure")
+    wait_for(lambda: _training(store) or not sweep.running(), "training")
+    os.killpg(sweep.process.pid, signal.SIGTERM)
+    assert sweep.wait() == 130, sweep.output
+    assert "Resume with" in sweep.output
+    assert list(store.glob(".shards/*/state-*.json"))
+
+
 def test_interrupted_twice_it_ends_at_once(
     tmp_path: Path,
     start: Callable[..., Any],

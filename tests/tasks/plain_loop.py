@@ -17,6 +17,13 @@ NETWORKS = {
     "deep mlp": {"hidden": (9, 6), "activation": "gelu"},
     "quadratic": {"hidden": (9,), "activation": "quadratic", "bias": False},
     "embedding": {"network": "embedding-mlp", "hidden": (9,), "width": 4},
+    "deep embedding": {
+        "network": "embedding-mlp",
+        "hidden": (9, 6),
+        "width": 4,
+        "activation": "quadratic",
+        "bias": False,
+    },
     "transformer": {"network": "transformer", "hidden": (10,), "width": 8, "heads": 2},
     "two layers": {"network": "transformer", "hidden": (10,), "width": 8, "heads": 2, "layers": 2},
 }

@@ -53,6 +53,14 @@ def test_label_noise_flips_its_share_and_nothing_else(task):
     assert (clean.train_labels != other.train_labels).sum() == 6
 
 
+def test_the_order_of_sites_is_part_of_the_task_and_its_default_of_no_key(task):
+    drawn = dataclasses.replace(task, dynamics="glauber", order="random")
+    swept = dataclasses.replace(drawn, order="checkerboard")
+    assert not torch.equal(drawn.split(0).train_inputs, swept.split(0).train_inputs)
+    assert RunConfig(task=drawn).key != RunConfig(task=swept).key
+    assert RunConfig(task=Ising()).key == "7870289c70c5497a"  # as before there was an order
+
+
 def test_quantities_equal_the_data_sets_own():
     data = ising_dataset(6, 4, 10, 3, seed=1)
     torch.testing.assert_close(energy(data.spins), data.energies, rtol=0, atol=1e-15)

@@ -146,17 +146,30 @@ def test_every_loss_is_that_of_a_plain_loop(network, loss):
 
 
 def test_pictures_train_as_in_a_plain_loop(pictures):
-    for loss in LOSSES:
-        task = Mnist(file=pictures, train_size=30, test_size=20, hidden=(8, 5), loss=loss)
+    for fields in [
+        *({"loss": loss} for loss in LOSSES),
+        {"activation": "gelu", "bias": False},
+        {"activation": "quadratic"},
+    ]:
+        task = Mnist(file=pictures, train_size=30, test_size=20, hidden=(8, 5), **fields)
         config = configs(task, 1, precision="float64")[0]
         ours, plain = of(train_stack([config])[0]), plain_loop(config, 25)
         for name, parameter in plain.items():
-            np.testing.assert_allclose(ours[name], parameter, rtol=0, atol=1e-9, err_msg=f"{loss} {name}")
+            np.testing.assert_allclose(ours[name], parameter, rtol=0, atol=1e-9, err_msg=f"{fields} {name}")
 
 
 @pytest.mark.parametrize("case", list(CASES))
 def test_a_member_does_not_know_who_is_stacked_with_it(case):
-    alone, together = (train_stack(configs(CASES[case], members, epochs=3)) for members in (1, 7))
+    assert_stack_is_unnoticed(CASES[case])
+
+
+@pytest.mark.parametrize("fields", [{}, {"activation": "gelu", "bias": False}, {"loss": "stablemax"}], ids=str)
+def test_pictures_do_not_know_who_is_stacked_with_them(pictures, fields):
+    assert_stack_is_unnoticed(Mnist(file=pictures, train_size=30, test_size=20, hidden=(8, 5), **fields))
+
+
+def assert_stack_is_unnoticed(task):
+    alone, together = (train_stack(configs(task, members, epochs=3)) for members in (1, 7))
     for name, values in of(alone[0]).items():
         np.testing.assert_array_equal(of(together[0])[name], values)
 
@@ -293,8 +306,9 @@ def test_without_the_extra_the_command_that_installs_it_is_named(monkeypatch):
 def test_pictures_that_cannot_be_trained_on_are_refused(tmp_path, inputs, labels, says):
     file = tmp_path / "bad.npz"
     np.savez(file, inputs=inputs, labels=labels)
-    with pytest.raises(ConfigError, match=says):
+    with pytest.raises(ConfigError, match=says) as caught:
         Mnist(file=str(file), train_size=2, test_size=2)
+    assert str(caught.value).count(str(file)) == 1
 
 
 def test_other_pictures_under_the_same_name_are_noticed(tmp_path):

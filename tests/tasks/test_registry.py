@@ -118,6 +118,12 @@ def test_a_reference_goes_there_and_back():
         ({"name": f"{__name__}:Small", "siz": 3}, "has no field 'siz'; did you mean 'size'"),
         ({"name": f"{__name__}:Small", "size": "3"}, "size must be of type int"),
         ({"size": 3}, "with its name"),
+        ({"name": "./my_tasks.py:Task"}, "expected module:attribute, such as my_file:Name"),
+        ({"name": "folder/my_tasks:Task"}, "expected module:attribute"),
+        ({"name": ":Task"}, "expected module:attribute"),
+        ({"name": f"{__name__}:"}, "expected module:attribute"),
+        ({"name": " my_tasks:Task"}, "expected module:attribute"),
+        ({"name": f"{__name__}:Small.__init__()"}, "expected module:attribute"),
     ],
 )
 def test_what_cannot_be_found_is_said_plainly(values, words):
@@ -128,11 +134,14 @@ def test_what_cannot_be_found_is_said_plainly(values, words):
 def test_a_module_that_needs_another_names_it(tmp_path, monkeypatch):
     (tmp_path / "needs_more.py").write_text("import surely_not_installed")
     (tmp_path / "breaks.py").write_text("1 / 0")
+    (tmp_path / "leaves.py").write_text("import sys; sys.exit(3)")
     monkeypatch.syspath_prepend(str(tmp_path))
     with pytest.raises(MissingTaskError, match="needs_more needs surely_not_installed, which is missing"):
         find_task("needs_more:Task")
     with pytest.raises(MissingTaskError, match="breaks cannot be imported: ZeroDivisionError"):
         find_task("breaks:Task")
+    with pytest.raises(MissingTaskError, match="leaves cannot be imported: SystemExit: 3"):
+        find_task("leaves:Task")
 
 
 def test_what_cannot_be_registered():

@@ -11,10 +11,11 @@ import numpy as np
 import pytest
 
 from grokfast import ModularAddition, RunConfig, Store, load
-from grokfast.errors import ConfigError
+from grokfast.cli import main
+from grokfast.errors import ConfigError, StoreError
 from grokfast.sweep import Carried, Sweep, run_sweep
 from grokfast.training import Interrupted, Observer, StackState, train_runs
-from grokfast.training.kept import KeptStates, told
+from grokfast.training.kept import STATES, KeptStates, prune_states, told
 from grokfast.training.shards import SHARDS
 
 TASK = ModularAddition(P=7, hidden=(9,))
@@ -191,3 +192,29 @@ def test_observers_given_as_objects_see_every_epoch(tmp_path: Path) -> None:
     seen.clear()
     train_runs(configs(8), tmp_path / "runs", observers=[observer])
     assert seen[-8:] == list(range(1, 9))
+
+
+def test_kept_states_are_removed_and_runs_stay(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    store = Store(tmp_path)
+    train_runs(configs(4), store, keep_state=True)
+    orphan = tmp_path / STATES / "of-a-run-that-is-gone"
+    orphan.mkdir()
+    first, *others = configs(4)
+    assert KeptStates(store).parent(configs(8)[0])[0] is not None
+    main(["runs", "--runs", str(tmp_path), "--prune-states", "--where", "seed = 0 AND epochs = 4"])
+    assert capsys.readouterr().out.startswith("1 kept states removed, 0.0 MB freed")
+    assert not KeptStates(store).folder(first.key).exists()
+    assert "was not kept" in KeptStates(store).parent(configs(8)[0])[1]
+    assert KeptStates(store).parent(configs(8)[1])[0] is not None
+    held = sum(file.stat().st_size for config in others for file in KeptStates(store).folder(config.key).iterdir())
+    assert prune_states(store) == (3, held)
+    assert list((tmp_path / STATES).iterdir()) == []
+    assert len(load(tmp_path)) == 3
+    assert train_runs(configs(4), store) == []
+    assert prune_states(store) == (0, 0)
+
+
+def test_no_states_are_removed_where_there_is_no_store(tmp_path: Path) -> None:
+    with pytest.raises(StoreError):
+        prune_states(Store(tmp_path / "nowhere"))
+    assert not (tmp_path / "nowhere").exists()

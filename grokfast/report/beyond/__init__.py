@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from grokfast.errors import MissingRunsError
 from grokfast.report.beyond import borders, features, flatness, llc, motion, only, phases, superposition
 from grokfast.report.beyond.experiment import (
@@ -29,16 +31,15 @@ def decide_all(table: RunTable) -> list[Decided]:
     return [decide(EXPERIMENTS[number], table) for number in sorted(EXPERIMENTS)]
 
 
-def beyond_report(table: RunTable) -> str:
+def beyond_report(results: Sequence[Decided]) -> str:
     """The experiments past the paper: their rules' answers, and what these rest on.
 
     Args:
-        table: All runs of a store.
+        results: Of all experiments, in their order.
 
     Raises:
-        MissingRunsError: If none can be decided; the message has the commands that make the runs.
+        MissingRunsError: If none could be decided; the message has the commands that make the runs.
     """
-    results = decide_all(table)
     if all(decided.outcome is None for decided in results):
         raise MissingRunsError("\n".join(dict.fromkeys(decided.problem for decided in results)))
     lines = [
@@ -59,6 +60,38 @@ def beyond_report(table: RunTable) -> str:
     return "\n".join(lines)
 
 
+def ledger_rows(results: Sequence[Decided]) -> list[str]:
+    """The experiments as a section of the ledger: a line for each that could be decided; none without.
+
+    Args:
+        results: Of all experiments, in their order.
+    """
+    rows = [
+        (
+            f"[{found.number}](beyond/{found.page})",
+            found.question,
+            result.outcome.answer,
+            "; ".join(result.sizes),
+        )
+        for result in results
+        for found in [result.experiment]
+        if result.outcome is not None
+    ]
+    if not rows:
+        return []
+    left = [str(result.experiment.number) for result in results if result.outcome is None]
+    lines = [
+        "## Past the paper",
+        "",
+        "Questions with rules that were written before their runs ([beyond.md](beyond.md)); their numbers: "
+        "[beyond](beyond-table.md).",
+        "",
+        *markdown_table(("question", "asks", "answer by its rule", "runs"), rows),
+        "",
+    ]
+    return [*lines, f"Not decided on these runs: {', '.join(left)}.", ""] if left else lines
+
+
 __all__ = [
     "EXPERIMENTS",
     "TOPICS",
@@ -70,4 +103,5 @@ __all__ = [
     "decide",
     "decide_all",
     "experiment",
+    "ledger_rows",
 ]

@@ -1,4 +1,4 @@
-"""Question 4, first half: what sets the compressive regime's border over batch size?"""
+"""Question 4: what sets the compressive regime's border over batch size, and is it there in other tasks?"""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from grokfast.figures.batch_slopes import BASE_BATCH, RULES, Slope, slope_at, slopes_by_rule
+from grokfast.figures.batch_slopes import BASE_BATCH, RULES, Slope, slope_at, slopes_by_rule, slopes_by_task
 from grokfast.figures.grouping import values_by
 from grokfast.measures import Estimate
 from grokfast.report.beyond.experiment import Outcome, Quantity, RunsByStudy, experiment
@@ -17,9 +17,9 @@ from grokfast.report.beyond.groups import sign_of
 
 @experiment(
     4,
-    "What sets the compressive regime's border over batch size?",
+    "What sets the compressive regime's border over batch size? Is it there in other tasks?",
     studies=("beyond-batch",),
-    optional=("beyond-batch-steps",),
+    optional=("beyond-batch-steps", "beyond-batch-tasks"),
     figure="beyond_borders",
     page="4-borders.md",
 )
@@ -28,17 +28,29 @@ def borders(runs: RunsByStudy) -> Outcome:
     answers: list[str] = []
     quantities: list[Quantity] = []
     for decay, mine in values_by(runs["beyond-batch"], "weight_decay").items():
-        slopes = slopes_by_rule(mine)
-        for rule, found in slopes.items():
+        rules = slopes_by_rule(mine)
+        for rule, found in rules.items():
             quantities += [_quantity(one, f"weight decay {decay:g}, {RULES[rule]}, equal epochs") for one in found]
-        answer, place = _decide(slopes)
+        answer, place = _decide(rules)
         answers.append(f"weight decay {decay:g}: {answer}")
         if place is not None:
             quantities.append(Quantity(f"B*, weight decay {decay:g}, fixed rate", Estimate(place, np.nan, np.nan, 1)))
     for decay, mine in values_by(runs.get("beyond-batch-steps", ()), "weight_decay").items():
         found = [slope_at(batch, members) for batch, members in values_by(mine, "batch_size").items()]
         quantities += [_quantity(one, f"weight decay {decay:g}, learning rate fixed, equal steps") for one in found]
+    for task, slopes in slopes_by_task(runs.get("beyond-batch-tasks", ())).items():
+        quantities += [_quantity(one, task) for one in slopes]
+        answers.append(f"{task}: {_where(slopes)}")
     return Outcome("; ".join(answers), tuple(quantities))
+
+
+def _where(slopes: Sequence[Slope]) -> str:
+    """At which batch sizes a task has a compressive regime."""
+    signs = {slope.batch: sign_of(slope.estimate) for slope in slopes if slope.estimate is not None}
+    there = [str(batch) for batch, sign in signs.items() if sign < 0]
+    if there:
+        return f"compressive regime at batch {', '.join(there)}"
+    return "no compressive regime" if len(signs) == len(slopes) else "undecided"
 
 
 def _quantity(slope: Slope, where: str) -> Quantity:

@@ -11,19 +11,17 @@ from grokfast.figures.choose import ends, seed_of
 from grokfast.figures.grouping import having
 from grokfast.figures.kept import values_of
 from grokfast.measures import mean_interval
+from grokfast.report.beyond.control import MARGIN, control, verdict
 from grokfast.report.beyond.experiment import Outcome, Quantity, RunsByStudy, experiment
 from grokfast.report.beyond.groups import taken
 from grokfast.runs import Run
-
-_MARGIN = 0.05
-_LEVEL = 0.05
 
 
 @experiment(
     5,
     "Do both regimes have the same features, by independent measures?",
     studies=("beyond-ends",),
-    optional=("beyond-motion",),
+    optional=("beyond-motion", "beyond-control"),
     figure="beyond_features",
     page="5-same-features.md",
 )
@@ -40,28 +38,26 @@ def same_features(runs: RunsByStudy) -> Outcome:
             quantities += found
     if ising:
         quantities += _by_information(ising)
+    if runs.get("beyond-control"):
+        answer, found = control(runs["beyond-control"], addition)
+        answers.append(f"control a*b: {answer}")
+        quantities += found
     return Outcome("; ".join(answers), tuple(quantities))
 
 
 def _by_cka(task: str, runs: Sequence[Run]) -> tuple[str, list[Quantity]]:
     found = alignment_of(runs)
     narrow, wide, p = found.interval(0.9), found.interval(), found.permutation_p()
-    if abs(narrow.low) < _MARGIN and abs(narrow.high) < _MARGIN:
-        answer = "same features"
-    elif p < _LEVEL and (wide.low > 0 or wide.high < 0):
-        answer = "different"
-    else:
-        answer = "undecided"
     labels = {"small w0": (0, 0), "large w0": (1, 1), "between": (0, 1)}
     quantities = [
         Quantity(f"CKA, {task}, {label}, mean over pairs", mean_interval([float(found.pairs(*which).mean())]))
         for label, which in labels.items()
     ]
     quantities += [
-        Quantity(f"CKA within less between, {task}, 90 %", narrow, f"margin {_MARGIN}"),
+        Quantity(f"CKA within less between, {task}, 90 %", narrow, f"margin {MARGIN}"),
         Quantity(f"CKA within less between, {task}, 95 %", wide, f"permutation p {p:.3g}, {len(found.seeds)} seeds"),
     ]
-    return answer, quantities
+    return verdict(found), quantities
 
 
 def _by_information(runs: Sequence[Run]) -> list[Quantity]:

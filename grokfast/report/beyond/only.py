@@ -20,7 +20,7 @@ def only(runs: RunsByStudy) -> Outcome:
     """By task and train fraction, the largest shares over w0 that learn and that grok."""
     verdicts: dict[str, set[str]] = {}
     quantities: list[Quantity] = []
-    for task, mine in values_by(runs["beyond-only"], "task").items():
+    for task, mine in values_by(runs["beyond-only"], "task_words").items():
         verdicts[task] = set()
         for fraction, members in values_by(mine, "task_train_fraction").items():
             learn, grok = largest_shares(members)

@@ -17,12 +17,14 @@ from grokfast.report.beyond.experiment import Outcome, Quantity, RunsByStudy, ex
     7,
     "Which regimes are there over w0, weight decay and batch size?",
     studies=("beyond-phases",),
+    optional=("beyond-phases-refined",),
     figure="beyond_phases",
     page="7-phases.md",
 )
 def phases(runs: RunsByStudy) -> Outcome:
     """The map, and whether the compressive regime is bounded in weight decay on both sides."""
-    cells = cells_of(runs["beyond-phases"])
+    every = (*runs["beyond-phases"], *runs.get("beyond-phases-refined", ()))
+    cells = cells_of(list({run.key: run for run in every}.values()))
     quantities = [
         Quantity(
             f"cells that are {regime.value}, of {len(cells)}",
@@ -59,7 +61,7 @@ def refined(cells: Mapping[Place, Cell]) -> list[Place]:
 
 def _neighbours(cells: Mapping[Place, Cell]) -> Iterator[tuple[Place, Place, int]]:
     """Pairs of cells next to each other along one axis whose regimes differ."""
-    for axis in range(3):
+    for axis in range(4):
         lines: dict[tuple[float, ...], list[Place]] = {}
         for place in cells:
             lines.setdefault(place[:axis] + place[axis + 1 :], []).append(place)
@@ -75,15 +77,14 @@ def _between(one: Place, other: Place, axis: int) -> Place:
     middle = math.sqrt(low * high) if low > 0 else high / 2
     values = list(one)
     values[axis] = round(middle) if axis == 2 else float(f"{middle:.3g}")
-    return values[0], values[1], int(values[2])
+    return values[0], values[1], int(values[2]), values[3]
 
 
 def _is_bounded(place: Place, cells: Mapping[Place, Cell]) -> bool:
-    line = {at[1]: cell for at, cell in cells.items() if (at[0], at[2]) == (place[0], place[2])}
+    line = {at[1]: cell for at, cell in cells.items() if (at[0], at[2:]) == (place[0], place[2:])}
     other = [decay for decay, cell in line.items() if cell.regime is not Regime.COMPRESSIVE]
     return any(decay < place[1] for decay in other) and any(decay > place[1] for decay in other)
 
 
 def _spoken(cell: Cell) -> str:
-    w0, decay, batch = cell.place
-    return f"({w0:g}, {decay:g}, {batch})"
+    return "(" + ", ".join(f"{value:g}" for value in cell.place) + ")"

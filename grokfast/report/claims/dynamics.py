@@ -9,6 +9,7 @@ import numpy as np
 from grokfast.errors import InputError
 from grokfast.figures.choose import scale_of
 from grokfast.figures.dynamics import plateau_of
+from grokfast.figures.kept import still_rising
 from grokfast.report.claims.claim import Case, Finding, Needs, claim, median_range
 from grokfast.report.claims.reduce import decade_trend, overshoot, where_peak
 from grokfast.runs import Run
@@ -30,15 +31,15 @@ def features_in_the_plateau(case: Case) -> Iterator[Finding]:
 
     The plateau is that of :func:`grokfast.measures.plateau`.
     """
-    grokking = [run for run in case.runs if run.summary["groks"]]
+    grokking = [run for run in case.runs if run.summary["groks"] and not still_rising(run)]
     if not grokking:
-        raise InputError("no run groks: there is no plateau")
+        raise InputError("no run groks and has settled: there is no plateau")
     for column in _features(case.runs[0]):
         slopes = [_slope_within(run, column, *plateau_of(run)) for run in grokking]
         name = f"change of {column} per decade of epochs in the plateau"
         yield case.finding(name, slopes, "flat", of="mean of runs that grok")
         for side, runs in case.sides.items():
-            after = [_change_since(run, column, run.summary["t_test"]) for run in runs]
+            after = [_change_since(run, column, run.summary["t_test"]) for run in runs if not still_rising(run)]
             yield case.finding(f"change of {column} from t_test to the end, {side}", after, "flat")
     shrunk = []
     for run in grokking:
@@ -68,7 +69,7 @@ def overshoot_of_compressibility(case: Case) -> Iterator[Finding]:
         for run in runs:
             epochs, c = (np.asarray(values, dtype=np.float64) for values in run.seen("compressibility"))
             start, learned = run.summary["t_train"], run.summary["t_test"]
-            if not np.isfinite([start, learned]).all():
+            if still_rising(run) or not np.isfinite([start, learned]).all():
                 continue
             peaks.append(overshoot(epochs, c, place=start))
             when.append(where_peak(epochs, c, place=start))

@@ -19,6 +19,7 @@ from grokfast.runs import Run
 _C = "compressibility"
 _LOSSES = ("end_train_loss", "end_test_loss")
 _OVER = "over runs"
+_PAPERS = "llc_paper"
 _COEFFICIENT = re.compile(r"llc(_(rho_?)?\d+(_\d+)*)?")
 
 
@@ -53,7 +54,8 @@ def compressive_regime(case: Case) -> Iterator[Finding]:
 def unrelated(case: Case) -> Iterator[Finding]:
     """The correlation of c with the end test loss, and of ranks with every local learning coefficient there is.
 
-    Runs whose estimate is not ok are left out, and counted.
+    Runs whose estimate is not ok are left out, and counted; by the paper's recipe all are taken as they are, with their
+    statuses beside.
     """
     for name, runs in (("all runs", case.runs), ("below the onset", below_onset(case.runs))):
         yield from _relation(case, f"correlation of c with the end test loss, {name}", "end_test_loss", runs)
@@ -176,9 +178,9 @@ def _relation(case: Case, name: str, column: str, runs: Sequence[Run], place: st
 
 
 def _coefficient(case: Case, column: str, runs: Sequence[Run], name: str) -> Finding:
-    """Spearman's correlation of c with a coefficient, over the runs whose estimate is ok."""
+    """Spearman's correlation of c with a coefficient, over the runs whose estimate is ok; all by the paper's recipe."""
     quantity, place = "correlation of c with the local learning coefficient", f"{column}, {name}"
-    note, sound = counted(runs, column), believed(runs, column)
+    note, sound = counted(runs, column), runs if column == _PAPERS else believed(runs, column)
     try:
         found = related(sound, column, _C)
         held = related(sound, column, _C, "end_train_loss")
@@ -189,10 +191,11 @@ def _coefficient(case: Case, column: str, runs: Sequence[Run], name: str) -> Fin
 
 
 def _coefficients(case: Case) -> list[str]:
-    """Columns of local learning coefficients that runs have: ``llc``, or one a locality."""
+    """Columns of local learning coefficients that runs have: ``llc``, or one a locality; last by the paper's recipe."""
     from grokfast.figures.kept import measured
 
-    return sorted({name for run in case.runs for name in measured(run) if is_coefficient(name)})
+    found = {name for run in case.runs for name in measured(run)}
+    return [*sorted(name for name in found if is_coefficient(name)), *([_PAPERS] if _PAPERS in found else [])]
 
 
 def is_coefficient(name: str) -> bool:

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from grokfast.figures.geometry import column, look_of
+from grokfast.figures.kept import still_rising
 from grokfast.measures import largest_bump
 from grokfast.report.claims.claim import Case, Finding, claim, median_range, share_of
 from grokfast.report.claims.geometry import LOOKS, STUDIES, end_window, metrics, together
@@ -63,6 +64,7 @@ def bump_of_the_length(case: Case) -> Iterator[Finding]:
         hits = [
             bump is not None and bump[0].epoch <= run.summary["t_test"] and bump[1].epoch >= run.summary["t_train"]
             for run, bump in bumps
+            if not still_rising(run)
         ]
         yield seen.finding("bump meets the grokking period", share_of(hits), "share", of="share of seeds")
         if look_of(seen.runs[0]).stiff:

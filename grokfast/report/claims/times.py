@@ -8,7 +8,7 @@ import numpy as np
 
 from grokfast.figures.choose import scale_of, seed_of
 from grokfast.figures.losses import below_onset
-from grokfast.measures import grokking_onset
+from grokfast.measures import grokking_onset, share_interval
 from grokfast.report.claims.claim import Case, Finding, Needs, claim, median_range, paired, share_of
 from grokfast.report.claims.reduce import correlation
 
@@ -57,7 +57,9 @@ def end_accuracy(case: Case) -> Iterator[Finding]:
     for side, runs in case.sides.items():
         at = {"place": scale_of(runs[0])}
         name = f"test accuracy at the end, {side}"
-        yield case.finding(name, case.values("end_test_accuracy", runs), "accuracy", given=at)
+        accuracies = case.values("end_test_accuracy", runs)
+        known = accuracies[np.isfinite(accuracies)]
+        yield case.finding(name, share_interval(known) if known.size else None, "accuracy", given=at)
     gap = paired(case.learning, case.grokking, "end_test_accuracy")
     yield case.finding("test accuracy, grokking less learning", gap, "accuracy", of="mean of differences by seed")
     for side, runs in case.sides.items():

@@ -145,7 +145,9 @@ def judge(
     if reference.exact:  # a bound is not reached by standing on it
         low, high = np.nextafter(low, np.inf), np.nextafter(high, -np.inf)
     if low <= estimate.low and estimate.high <= high:
-        return Verdict.AGREES
+        # At the first point of a grid, or beyond its last, a value has no bracket: it may lie anywhere out there.
+        bare = margin.steps and not reference.exact and not min(grid) < estimate.low <= estimate.high <= max(grid)
+        return Verdict.OPEN if bare else Verdict.AGREES
     return Verdict.DIFFERS if estimate.high < low or estimate.low > high else Verdict.OPEN
 
 

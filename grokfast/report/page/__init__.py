@@ -1,6 +1,7 @@
 """The page of a reproduction: every claim and figure beside what the paper has, in one HTML file."""
 
 from grokfast.report.page.build import build_page, render
+from grokfast.report.page.chapter import write_chapter
 from grokfast.report.page.summaries import (
     Made,
     Summaries,
@@ -17,6 +18,7 @@ __all__ = [
     "open_summaries",
     "read_made",
     "render",
+    "write_chapter",
     "write_made",
     "write_summary",
 ]

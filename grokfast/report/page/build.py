@@ -10,6 +10,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from grokfast._words import duration
+from grokfast.report.page.chapter import read_chapter
 from grokfast.report.page.content import Tell, page_values
 from grokfast.report.page.describe import HEADINGS
 from grokfast.report.page.library import GLOBAL, INSTALL, chart_library
@@ -32,7 +33,7 @@ def build_page(folder: Path, file: Path, tell: Tell = lambda name: None) -> dict
         StoreError: If the summaries cannot be read, or the page cannot be written.
     """
     with open_summaries(folder) as summaries:
-        values = page_values(summaries, tell)
+        values = {**page_values(summaries, tell), "beyond": read_chapter(folder)}
     write_page(file, render(values))
     return values
 

@@ -6,10 +6,11 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
+from matplotlib.colors import to_hex
 from numpy.typing import NDArray
 
 from grokfast.errors import InputError
-from grokfast.figures import FigureSpec, ends, scale_of, seed_of, values_of
+from grokfast.figures import FigureSpec, ends, scale_colors, scale_of, seed_of, values_of
 from grokfast.figures.by_seed import NEEDED as BY_SEED
 from grokfast.figures.dynamics import features_of
 from grokfast.figures.overlay import PAPER, PAPER_COLOR, Overlays
@@ -134,11 +135,12 @@ def _opacity(shown: float) -> Chart:
 
 
 def _color(runs: Sequence[Run]) -> Chart:
-    scales = [f"{w0:g}" for w0 in sorted({scale_of(run) for run in runs})]
+    found = sorted({scale_of(run) for run in runs})
+    scales = [f"{w0:g}" for w0 in found]
     return {
         "field": "w0",
         "type": "nominal",
-        "scale": {"domain": scales, "scheme": {"name": "viridis", "extent": [0, 0.88]}},
+        "scale": {"domain": scales, "range": [to_hex(color) for color in scale_colors(found).values()]},
         "legend": {"orient": "bottom", "title": "w0", "columns": "@columns"},
     }
 

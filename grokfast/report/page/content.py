@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -226,7 +226,7 @@ def _plain(value: object) -> str:
     return f"{value:g}" if isinstance(value, float) else str(value)
 
 
-RUN_COLUMNS = ("run", "task", "w0", "seed", "t_train / t_test", "c, end test accuracy")
+RUN_COLUMNS = ("run", "task", "w0", "seed", "t_train / t_test (+: at least)", "c, end test accuracy")
 """Headings of the table of runs."""
 
 
@@ -236,9 +236,16 @@ def _run_rows(table: RunTable) -> Iterator[tuple[str, ...]]:
         if row["status"] != "finished":
             yield row["key"][:8], task, f"{row['w0']:g}", str(row["seed"]), str(row["status"]), "-"
             continue
-        times = f"{_number(row.get('t_train'))} / {_number(row.get('t_test'))}, {row['regime'] or 'no accuracy'}"
+        found = " / ".join(_time(row, name) for name in ("t_train", "t_test"))
+        times = f"{found}, {row['regime'] or 'no accuracy'}"
         end = f"{_number(row.get('compressibility'))}, {_percent(row.get('end_test_accuracy'))}"
         yield row["key"][:8], task, f"{row['w0']:g}", str(row["seed"]), times, end
+
+
+def _time(row: Mapping[str, Any], name: str) -> str:
+    """A learning time, marked where it is a lower bound."""
+    found = _number(row.get(name))
+    return f"{found}+" if found != "-" and row.get("settled") is False else found
 
 
 def _number(value: float | None) -> str:

@@ -138,6 +138,7 @@ def test_relations(tmp_path):
         run.summary |= {"groks": bool(w0 > 1), "compressibility": c[k], "end_test_loss": c[k] + x[k] / 2}
         run.scalars |= {"gini_weights": c[k] / 100 + 0.5, "llc": x[k], "llc_status": float(k >= 36)}
         run.scalars |= {"llc_rho_0_1": x[k]} if k else {}
+        run.scalars |= {"llc_paper": -c[k], "llc_paper_status": 2.0}
         run.publish(Store(tmp_path / "runs"))
     c2 = _found("C2", tmp_path / "runs")
     r = float(np.corrcoef(c, c + x / 2)[0, 1])
@@ -152,6 +153,9 @@ def test_relations(tmp_path):
     part = c2["correlation of c with the local learning coefficient, llc_rho_0_1, all runs"]
     assert part.estimate.count == 39
     assert "1 not measured" in part.note
+    papers = c2["correlation of c with the local learning coefficient, llc_paper, all runs"]
+    assert (papers.estimate.mean, papers.estimate.count) == (pytest.approx(-1), 40)
+    assert papers.note.startswith("Spearman; 40 not local; with the train loss held fixed")
     assert _found("M3", tmp_path / "runs")["correlation of c with the Gini of the weights"].against_prose == "agrees"
 
 

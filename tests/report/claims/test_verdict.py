@@ -70,6 +70,10 @@ def test_onsets_count_in_steps_of_the_grid():
     assert judge(_value(1, 4), paper, ONSET, GRID) is Verdict.AGREES
     assert judge(_value(0.7, 2), paper, ONSET, GRID) is Verdict.OPEN
     assert judge(_value(10, math.inf), paper, ONSET, GRID) is Verdict.DIFFERS
+    # At an end of the grid there are no scales around it.
+    assert judge(_value(1, 1), Reference(0.9, 0.9, ""), ONSET, (1, 2, 4)) is Verdict.OPEN
+    assert judge(_value(math.inf, math.inf), Reference(20, 20, ""), ONSET, GRID) is Verdict.OPEN
+    assert judge(_value(10, 10), Reference(8, 8, ""), ONSET, GRID) is Verdict.AGREES
     with pytest.raises(InputError, match="grid"):
         region(paper, ONSET)
 

@@ -7,11 +7,16 @@ import re
 from html.parser import HTMLParser
 
 import pytest
+from matplotlib.figure import Figure
 
+from grokfast.errors import StoreError
+from grokfast.measures import Estimate
 from grokfast.paper import paper_curves
+from grokfast.report.beyond import EXPERIMENTS, Decided, Outcome, Quantity
 from grokfast.report.claims import CLAIMS
-from grokfast.report.page import library, read_made
+from grokfast.report.page import library, read_made, write_chapter
 from grokfast.report.page.build import render
+from grokfast.report.page.chapter import read_chapter
 from grokfast.report.page.content import PAPERS
 
 VOID = {"meta", "br", "img", "input", "link", "hr"}
@@ -154,3 +159,32 @@ def test_without_the_library_it_says_so(page, monkeypatch):
     text = render(page[1])
     assert library.INSTALL.replace("'", "&#39;") in text
     assert '<details class="chart"' not in text
+
+
+def test_the_chapter_past_the_paper(page, tmp_path):
+    figure = Figure()
+    figure.subplots().plot([1, 2], [3, 4], label="a")
+    estimate = Estimate(2.0, 1.0, 3.0, 5)
+    answered = Outcome("it <does>", (Quantity("a slope", estimate, "with a note"), Quantity("another", None)))
+    results = [
+        Decided(EXPERIMENTS[1], answered, ("beyond-only (laptop): 3 runs",)),
+        Decided(EXPERIMENTS[2], None, problem="/home/me/runs holds no finished run"),
+        Decided(EXPERIMENTS[5], None, ("beyond-ends (quick): 2 runs",), "two seeds\n  or more"),
+    ]
+    assert read_chapter(tmp_path) == []
+    assert 'id="beyond' not in page[0].read_text()
+    write_chapter(tmp_path, results, {EXPERIMENTS[1].figure: figure})
+    text = render({**page[1], "beyond": read_chapter(tmp_path)})
+    parsed = Parsed(text)
+    assert parsed.open == []
+    assert len(parsed.ids) == len(set(parsed.ids))
+    assert {"beyond", "beyond-1", "beyond-2"} <= set(parsed.ids)
+    assert "<b>it &lt;does&gt;</b> (beyond-only (laptop): 3 runs)" in text
+    assert "<td>a slope</td><td>2 [1, 3]</td><td>with a note</td>" in text
+    assert "Not decided: there are no runs of beyond-ends<" in text
+    assert "Not decided: two seeds or more<" in text
+    assert "/home/me" not in text
+    assert text.count('<svg viewBox="') == page[0].read_text().count('<svg viewBox="') + 1
+    (tmp_path / "beyond.json").write_text('[{"number": 1}]')
+    with pytest.raises(StoreError, match="is no chapter"):
+        read_chapter(tmp_path)

@@ -12,13 +12,14 @@ from dataclasses import fields
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
-from grokfast._checks import parse_choice
-from grokfast.errors import GrokfastError, InputError, MissingRunsError
+import grokfast.learning_coefficient as coefficients
+from grokfast.endmodel.curves import end_pruning, layers
+from grokfast.endmodel.model import snapshot_of
+from grokfast.errors import GrokfastError, InputError
 from grokfast.geometry import MetricFisher
-from grokfast.models import Params, stack_members, zeros_together
+from grokfast.kept import KEPT_COLUMNS, kept_measures
 from grokfast.observe import (
     MEASURES,
     RESERVED,
@@ -26,43 +27,20 @@ from grokfast.observe import (
     Ends,
     Measure,
     Need,
-    Snapshot,
     checked_values,
+    end_coefficients,
     find_measure,
     is_built_in,
 )
-from grokfast.observe.gini import stack_fisher
-from grokfast.pruning import PruningCurve, Scheme, layers_of, pruning_fractions, pruning_order, weight_names
-from grokfast.runs import KEPT_COLUMNS, Run, kept_measures
+from grokfast.pruning import Scheme
+from grokfast.runs import Run
 from grokfast.store import derived, read_derived
-from grokfast.tasks import fresh_module, stream, task_pruning_curves
-
-_CURVES = "1"  # version of what end_pruning computes
 
 STANDARD = ("gini", "gini_fisher", "norms", "sign_losses")
 """Measures of the end model that figures and reports read."""
 
 LLC = ("llc", "quantisation_bits", "svd_rank")
 """The local learning coefficient, and what it is compared with: minutes a run."""
-
-
-def snapshot_of(run: Run, epoch: int | None = None) -> Snapshot:
-    """A stored run as measures look at it: a stack of one, with its data.
-
-    Args:
-        run: A finished run.
-        epoch: Of a stored checkpoint; the last if None.
-    """
-    params = stack_members([run.checkpoint(epoch)], run.config.task.input_major)
-    at = run.checkpoint_epochs[-1] if epoch is None else epoch
-    history = run.history
-    row = int(np.searchsorted(history["epoch"], at))
-    metrics = {
-        name: torch.from_numpy(values[row : row + 1].astype(np.float64))
-        for name, values in history.items()
-        if name != "epoch"
-    }
-    return Snapshot(at, run.config.task, params, [run.data()], [run.config], metrics)
 
 
 def measure_run(run: Run, measure: str | Measure) -> dict[str, float]:
@@ -148,35 +126,16 @@ def read_measure(run: Run, measure: str | Measure) -> dict[str, float] | None:
     return None if found is None else _numbers(found)
 
 
-def end_params(run: Run) -> Params:
-    """The end model as a stack of one, in the order of the module and the storage of the task.
+def end_llc(run: Run, rhos: Sequence[float] = coefficients.RHOS) -> list[coefficients.LLC]:
+    """The local learning coefficients of the end model, with the traces of their chains: computed anew, minutes.
+
+    What ``grokfast measure --llc`` keeps are their numbers; ``end_llc(run, (0.1,))[0].plot()`` draws a trace.
 
     Args:
         run: A finished run.
+        rhos: The localities.
     """
-    return stack_members([run.checkpoint()], run.config.task.input_major)
-
-
-def end_fisher(run: Run, fisher: str | MetricFisher = MetricFisher.SOFTMAX) -> Params:
-    """Fisher diagonal of the end model on the whole test split, exact, as a stack of one.
-
-    Args:
-        run: A finished run.
-        fisher: ``"softmax"``, or ``"logit"`` as in the published code (which takes 16 samples).
-    """
-    return stack_fisher(snapshot_of(run), 0, parse_choice("fisher", fisher, MetricFisher))
-
-
-def end_gradients(run: Run) -> Params:
-    """Gradient of the mean loss on the whole train split at the end model, as a stack of one.
-
-    Args:
-        run: A finished run.
-    """
-    params, split = end_params(run), run.data()
-    gradients = zeros_together(params)
-    run.config.task.gradients(params, split.train_inputs[None], split.train_labels[None], gradients)
-    return gradients
+    return end_coefficients(snapshot_of(run), rhos=rhos)
 
 
 def end_measures(run: Run) -> dict[str, float]:
@@ -186,67 +145,6 @@ def end_measures(run: Run) -> dict[str, float]:
         run: A finished run.
     """
     return {name: value for measure in STANDARD for name, value in measure_run(run, measure).items()}
-
-
-def end_pruning(
-    run: Run,
-    scheme: str | Scheme,
-    layer: str | None = None,
-    fisher: str | MetricFisher = MetricFisher.SOFTMAX,
-) -> PruningCurve:
-    """Test accuracy and loss of the end model at 101 pruned fractions, computed when first asked for.
-
-    Args:
-        run: A finished run.
-        scheme: What goes first.
-        layer: Prune this layer alone: what stands before the last dot in its parameters' names.
-        fisher: For the Fisher schemes: which Fisher information.
-
-    Returns:
-        A curve ``[F]``. Random pruning draws from a stream of the run's seed.
-    """
-    scheme, fisher = parse_choice("scheme", scheme, Scheme), parse_choice("fisher", fisher, MetricFisher)
-    name = curve_name(scheme, layer, fisher)
-    found = derived(run.store, run.key, name, _CURVES, lambda: _curve(run, scheme, layer, fisher))
-    return _pruning_curve(found)
-
-
-def kept_pruning(
-    run: Run,
-    scheme: str | Scheme,
-    layer: str | None = None,
-    fisher: str | MetricFisher = MetricFisher.SOFTMAX,
-) -> PruningCurve:
-    """As :func:`end_pruning`, but only what has been computed before.
-
-    Raises:
-        MissingRunsError: If it has not; the message has the command.
-    """
-    scheme, fisher = parse_choice("scheme", scheme, Scheme), parse_choice("fisher", fisher, MetricFisher)
-    found = read_derived(run.store, run.key, curve_name(scheme, layer, fisher), _CURVES)
-    if found is None:
-        raise MissingRunsError(
-            f"run {run.key} has no pruning curve {curve_name(scheme, layer, fisher)}; make it with\n"
-            f"  grokfast measure --runs {run.store.root}"
-        )
-    return _pruning_curve(found)
-
-
-def has_curve(run: Run, name: str) -> bool:
-    """Whether a pruning curve of the end model has been kept, by its :func:`curve_name`."""
-    return read_derived(run.store, run.key, name, _CURVES) is not None
-
-
-def curve_name(scheme: Scheme, layer: str | None = None, fisher: MetricFisher = MetricFisher.SOFTMAX) -> str:
-    """What the curve of a scheme is kept as."""
-    of = [fisher.value] if scheme.uses_fisher else []
-    where = [] if layer is None else ["layer", layer]
-    return "-".join(["pruning", scheme.value, *of, *where])
-
-
-def layers(run: Run) -> list[str]:
-    """The layers of a run's network that have weights, from the input to the output."""
-    return list(layers_of(weight_names(dict(fresh_module(run.config.task).named_parameters()), stacked=False)))
 
 
 def measure_everything(run: Run) -> None:
@@ -329,26 +227,3 @@ def _check_free(run: Run, measure: Measure, names: Sequence[str]) -> None:
     for name in names:
         if name.lower() in twins:
             raise InputError(f"measure {measure.name} gives {name!r}, which run {run.key} has already: rename it")
-
-
-def _pruning_curve(found: Mapping[str, NDArray[Any]]) -> PruningCurve:
-    fractions, accuracy, loss = (torch.from_numpy(found[part]) for part in ("fractions", "accuracy", "loss"))
-    return PruningCurve(fractions, accuracy, loss)
-
-
-def _curve(run: Run, scheme: Scheme, layer: str | None, fisher: MetricFisher) -> Mapping[str, Any]:
-    params, task = end_params(run), run.config.task
-    names = task.pruned
-    if layer is not None:
-        names = layers_of(params if scheme.uses_fisher else weight_names(params)).get(layer, [layer])
-    order = pruning_order(
-        params,
-        scheme,
-        names=names,
-        fisher=end_fisher(run, fisher) if scheme.uses_fisher else None,
-        gradients=end_gradients(run) if scheme.uses_gradients else None,
-        generators=[stream(run.config.seed, "pruning")] if scheme is Scheme.RANDOM else None,
-    )
-    fractions = pruning_fractions()
-    accuracy, loss = task_pruning_curves(task, params, [run.data()], fractions, order)
-    return {"fractions": fractions.numpy(), "accuracy": accuracy[0].numpy(), "loss": loss[0].numpy()}

@@ -24,7 +24,7 @@ def _fingerprint() -> str:
     file write the same content into it, whatever their order, also on machines that share a disk.
     """
     digest = hashlib.sha256()
-    for source in sorted(Path(__file__).parent.glob("_*.py")):
+    for source in (Path(__file__), *sorted(Path(__file__).parent.glob("_*.py"))):
         if source.name != "__init__.py":
             digest.update(source.read_bytes())
     target = numba.core.registry.cpu_target.target_context.codegen().magic_tuple()
