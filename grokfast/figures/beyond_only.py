@@ -33,16 +33,10 @@ def _draw(runs: Sequence[Run]) -> Figure:
                 }
                 axes.plot(list(shares), list(shares.values()), "o-", color=color, markersize=3, label=f"{w0:g}")
             best = {f: largest_shares(members)[k] for f, members in fractions.items()}
-            axes.fill_between(
-                list(best),
-                [b.low for b in best.values()],
-                [b.high for b in best.values()],
-                color=NEUTRAL,
-                alpha=0.2,
-                linewidth=0,
-            )
+            low, high = [b.low for b in best.values()], [b.high for b in best.values()]
+            axes.vlines(list(best), low, high, color=NEUTRAL, alpha=0.3, linewidth=5)
             axes.axhline(0.5, color=NEUTRAL, linewidth=0.6, linestyle=":")
-            axes.set(title=f"{task}: {label}", xlabel="train fraction", ylim=(-0.03, 1.03))
+            axes.set(title=f"{task}: {label}", xlabel="train fraction", xlim=(0, 1), ylim=(-0.03, 1.03))
     figure.axes[0].set_ylabel("share of seeds")
     scale_legend(figure, colors, "o")
     return figure

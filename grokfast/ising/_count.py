@@ -8,11 +8,13 @@ end the counters of a row's sites are added to each other.
 from __future__ import annotations
 
 import numpy as np
+import numpy.typing as npt
 
 from grokfast.ising._count_sites import count_sites
 from grokfast.ising._rng import ZERO, WordArray
-from grokfast.ising._tuples import Beside, Block, Colors, CountArray, Counted, Planes
 from grokfast.ising.jit import kernel
+
+CountArray = npt.NDArray[np.int32]
 
 ALL = np.uint64(2**64 - 1)
 _BYTE = np.uint64(0xFF)
@@ -29,22 +31,41 @@ def majority(a: np.uint64, b: np.uint64, c: np.uint64) -> np.uint64:
 
 
 @kernel
-def add_first(of: Colors, x: int, to: int, size: int, beside: Beside, counters: Planes, at: int) -> None:
+def add_first(
+    own: WordArray,
+    other: WordArray,
+    row: int,
+    x: int,
+    to: int,
+    size: int,
+    above: np.uint64,
+    below: np.uint64,
+    aside: np.uint64,
+    turn: np.uint64,
+    planes: WordArray,
+    at: int,
+    n: int,
+    used: int,
+) -> None:
     """Add words of even sites and the odd ones beside them; carries of weight 4 and 2 wait for :func:`add_second`.
 
     Args:
-        of: The words.
+        own: uint64, all words of the even colour.
+        other: uint64, those of the odd one.
+        row: Words from one row to the next.
         x: First word.
         to: Where the neighbour beside a site is.
         size: How many words.
-        beside: Which neighbours there are.
-        counters: Updated.
+        above: 0 where the neighbours above are missing, else all ones.
+        below: The same for those below.
+        aside: The same for those beside.
+        turn: All ones to count odd sites that are down in place of those that are up.
+        planes: uint64 ``[(2 used + 2) n]``, updated: planes of bonds and of up spins, and the carries that wait.
         at: Which of the n counters of a row is the first word's.
+        n: Words in a row.
+        used: Planes of either.
     """
-    own, other, row, turn = of.own, of.other, of.row, of.turn
-    above, below, aside = beside.above, beside.below, beside.aside
-    planes, n = counters.planes, counters.n
-    ups, wait = counters.used * n + at, 2 * counters.used * n + at
+    ups, wait = used * n + at, 2 * used * n + at
     for w in range(size):
         j = np.uint64(x + w)
         s, o = own[j], other[j]
@@ -63,12 +84,24 @@ def add_first(of: Colors, x: int, to: int, size: int, beside: Beside, counters: 
 
 
 @kernel
-def add_second(of: Colors, x: int, to: int, size: int, beside: Beside, counters: Planes, at: int) -> None:
+def add_second(
+    own: WordArray,
+    other: WordArray,
+    row: int,
+    x: int,
+    to: int,
+    size: int,
+    above: np.uint64,
+    below: np.uint64,
+    aside: np.uint64,
+    turn: np.uint64,
+    planes: WordArray,
+    at: int,
+    n: int,
+    used: int,
+) -> None:
     """:func:`add_first` for the next row: takes the carries that wait in, and leaves those of weight 8 and 4."""
-    own, other, row, turn = of.own, of.other, of.row, of.turn
-    above, below, aside = beside.above, beside.below, beside.aside
-    planes, n = counters.planes, counters.n
-    ups, wait = counters.used * n + at, 2 * counters.used * n + at
+    ups, wait = used * n + at, 2 * used * n + at
     for w in range(size):
         j = np.uint64(x + w)
         s, o = own[j], other[j]
@@ -186,7 +219,6 @@ def count_replicas(
         used += 1
     room = (used + 7) // 8 * 8
     planes = np.zeros((2 * room + 2) * n, np.uint64)
-    colors, counters = Colors(own, other, row, turn), Planes(planes, n, room)
     ups, wait = room * n, 2 * room * n
     for y in range(1, height + 1):
         above = ZERO if is_open and y == 1 else ALL
@@ -199,15 +231,15 @@ def count_replicas(
         end = n - width if right else 0
         x = y * row + width
         if right:
-            add_second(colors, x + first, to, inside, Beside(above, below, ALL), counters, first)
+            add_second(own, other, row, x + first, to, inside, above, below, ALL, turn, planes, first, n, room)
             if is_open:
-                add_second(colors, x + end, to, width, Beside(above, below, ZERO), counters, end)
+                add_second(own, other, row, x + end, to, width, above, below, ZERO, turn, planes, end, n, room)
             pass_on(planes, 0, wait, n, 3, tall)
             pass_on(planes, ups, wait + n, n, 2, tall - 1)
         else:
-            add_first(colors, x + first, to, inside, Beside(above, below, ALL), counters, first)
+            add_first(own, other, row, x + first, to, inside, above, below, ALL, turn, planes, first, n, room)
             if is_open:
-                add_first(colors, x + end, to, width, Beside(above, below, ZERO), counters, end)
+                add_first(own, other, row, x + end, to, width, above, below, ZERO, turn, planes, end, n, room)
     if height & 1:
         pass_on(planes, 0, wait, n, 2, tall)
         pass_on(planes, ups, wait + n, n, 1, tall - 1)
@@ -217,14 +249,23 @@ def count_replicas(
 
 
 @kernel
-def count_block(of: Block, into: Counted) -> None:
+def count_block(
+    words: WordArray,
+    width: int,
+    lanes: int,
+    tall: np.uint64,
+    is_open: bool,
+    turn: np.uint64,
+    first: int,
+    unlike: CountArray,
+    up: CountArray,
+) -> None:
     """Count the lattices of a block in either layout (site: ``lanes`` > 0), from entry ``first`` on.
 
     See :func:`count_replicas`.
     """
-    first, unlike, up = into.first, into.unlike, into.up
-    if of.lanes > 0:
-        unlike[first], up[first] = count_sites(of.words, of.lanes, of.tall, of.is_open, into.turn)
+    if lanes > 0:
+        unlike[first], up[first] = count_sites(words, lanes, tall, is_open, turn)
     else:
-        last = min(first + 64 * of.width, unlike.size)
-        count_replicas(of.words, of.width, of.is_open, into.turn, unlike[first:last], up[first:last])
+        last = min(first + 64 * width, unlike.size)
+        count_replicas(words, width, is_open, turn, unlike[first:last], up[first:last])

@@ -12,7 +12,7 @@ WordArray = npt.NDArray[np.uint64]
 
 
 class Edges(NamedTuple):
-    """Words that hold sites with a missing neighbour.
+    """The arguments of the kernel with the same names.
 
     Attributes:
         edges: int64 ``[E, 2]``, row and column of each word, by colour, number of missing neighbours, row.

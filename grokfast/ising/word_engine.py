@@ -15,7 +15,6 @@ from grokfast.ising._halo import refresh_halo
 from grokfast.ising._progress import LINE
 from grokfast.ising._rng import splitmix64
 from grokfast.ising._threads import run_tasks, run_together
-from grokfast.ising._tuples import Block, Chances, Counted, Share, Strips
 from grokfast.ising.engine import (
     FLIPS_WORTH_A_THREAD,
     Arrays,
@@ -145,9 +144,9 @@ class WordEngine:
 
     def _count(self, *, staggered: bool) -> tuple[IntArray, IntArray]:
         unlike, up = (np.empty(self._problem.count, dtype=np.int32) for _ in range(2))
-        turn = self._turn(staggered=staggered)
-        for block in range(len(self._words)):
-            _count.count_block(self._block(block), Counted(turn, self._first(block), unlike, up))
+        shape = (self._width, self._lanes, self._tall, self._open, self._turn(staggered=staggered))
+        for block, words in enumerate(self._words):
+            _count.count_block(words, *shape, self._first(block), unlike, up)
         # Numbers of bonds of the largest lattices need the 32nd bit.
         bonds, magnetizations = (x.view(np.uint32).astype(np.int64) for x in (unlike, up))
         self._as_sums(bonds, magnetizations)
@@ -231,9 +230,11 @@ class WordEngine:
     def _record_block(
         self, block: int, every: int, turn: np.uint64, bonds: SeriesArray, magnetizations: SeriesArray
     ) -> None:
-        into = Counted(turn, self._first(block), bonds, magnetizations)
-        record: Any = _record.record_words if self._tables.general is None else _record.record_general
-        record(*self._arguments(block, every), into)
+        series: tuple[Any, ...] = (turn, self._first(block), bonds, magnetizations)
+        if self._tables.general is None:
+            _record.record_words(*self._arguments(block, every), *series)
+        else:
+            _record.record_general(*self._arguments(block, every), *series)
 
     def catch_up(self) -> None:
         """Finish the sweeps that an interrupted :meth:`sweep` or :meth:`record` left undone."""
@@ -244,26 +245,25 @@ class WordEngine:
         sweeps = self._asked - int(self._done[block, self._done.shape[1] * worker // workers])
         if sweeps == 0:
             return
-        sweep: Any = _words.sweep_words if self._tables.general is None else _general.sweep_general
-        sweep(*self._arguments(block, sweeps, worker, workers, progress))
+        if self._tables.general is None:
+            _words.sweep_words(*self._arguments(block, sweeps, worker, workers, progress))
+        else:
+            _general.sweep_general(*self._arguments(block, sweeps, worker, workers, progress))
 
     def _arguments(
         self, block: int, sweeps: int, worker: int = 0, workers: int = 1, progress: IntArray | None = None
     ) -> tuple[Any, ...]:
         """Those of the kernel that sweeps a block."""
-        tables = self._tables
-        table = int(tables.of_block[block])
+        glauber, tables = self._problem.dynamics is Dynamics.GLAUBER, self._tables
+        table = tables.of_block[block]
         counters = np.zeros((1, LINE), dtype=np.int64) if progress is None else progress
-        strips = Strips(self._padded_states[block], self._strip, self._problem.dynamics is Dynamics.GLAUBER)
-        plain = Chances(*tables.plain[table], self._log_stay)
-        share = Share(sweeps, worker, workers, counters, self._done[block])
+        how = (sweeps, worker, workers, counters, self._done[block])
+        where = (self._words[block], self._width, self._lanes, self._tall)
+        strips = (glauber, self._padded_states[block], self._strip)
         if tables.general is None:
-            return self._block(block), strips, plain, share
-        classes = Chances(*tables.general[table], self._log_stay)
-        return self._block(block), strips, plain, classes, tables.favour, self._edges, share
-
-    def _block(self, block: int) -> Block:
-        return Block(self._words[block], self._width, self._lanes, self._tall, self._open)
+            return (*where, *strips, *tables.plain[table], self._log_stay, *how)
+        masks = (*tables.plain[table], *tables.general[table], tables.favour, self._log_stay)
+        return (*where, self._open, *strips, *masks, *self._edges, *how)
 
     def randomize(self, which: npt.NDArray[np.bool_], generator: np.random.Generator) -> None:
         """Draw fair spins for the lattices in ``which``."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from grokfast.measures import Column, Kind
+from grokfast.tasks.reserved import RECORD
 
 METRICS = (
     Column("train_loss", "mean loss over the epoch's batches, while the weights change", "nat", "train loss"),
@@ -74,39 +75,9 @@ FULL_TIMES = tuple(
 )
 """With ``train_metrics="full"``."""
 
-_RECORD = frozenset(
-    {
-        *(
-            "key",
-            "task",
-            "schema",
-            "family",
-            "epoch",
-            "status",
-            "diverged_epoch",
-            "reason",
-            "summary",
-            "looks",
-            "columns",
-        ),
-        *(
-            "problems",
-            "parent",
-            "seconds",
-            "stacked_with",
-            "host",
-            "versions",
-            "regime",
-            "settled",
-            "title",
-            "task_class",
-        ),
-        "test_looks",
-        "order_generator",
-    }
-)
-
 _GROUPS = (METRICS, FULL_TRAIN, TIMES, ENDS, FULL_ENDS, FULL_TIMES)
 
-RESERVED = _RECORD | {column.name for group in _GROUPS for column in group}
+RESERVED = frozenset({*RECORD, "task", "test_looks", "order_generator"}) | {
+    column.name for group in _GROUPS for column in group
+}
 """Names that are taken in every run."""

@@ -34,7 +34,7 @@ SETTINGS = [
 ]
 """The fields of a run's configuration."""
 
-RESULTS = [
+RECORD = [
     "name",
     "schema",
     "key",
@@ -58,15 +58,12 @@ RESULTS = [
     "regime",
     "settled",
     "engine",
-    "plateau_end",
-    "compressibility",
-    "size_at_5_percent_drop",
-    "weight_norm",
 ]
-"""What a run's record and history have besides."""
+"""What a run's record and history have besides; no measure may be called so either."""
 
+_MEASURED = ("plateau_end", "compressibility", "size_at_5_percent_drop", "weight_norm")
 _STEMS = ("train_loss", "train_accuracy", "test_loss", "test_accuracy", "t_train", "t_test", "t_grok", "groks")
-_TAKEN = frozenset(name.casefold() for name in (*SETTINGS, *RESULTS))
+_TAKEN = frozenset(name.casefold() for name in (*SETTINGS, *RECORD, *_MEASURED))
 
 
 def is_reserved(name: str) -> bool:

@@ -68,6 +68,7 @@ def _given(value):
         (lambda s: {"T_Grok": torch.zeros(2)}, "'T_Grok', which every run has already"),
         (lambda s: {"p": torch.zeros(2)}, "'p', which every run has already"),
         (lambda s: {"W0": torch.zeros(2)}, "'W0', which every run has already"),
+        (lambda s: {"Config": torch.zeros(2)}, "'Config', which every run has already"),
         (lambda s: {"Status": torch.zeros(2)}, "'Status', which every run has already"),
         (lambda s: {"Compressibility": torch.zeros(2)}, "compressibility gives 'compressibility'"),
         (lambda s: {"Ipr_Output": torch.zeros(2)}, "SQL cannot tell them apart"),

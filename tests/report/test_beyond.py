@@ -17,6 +17,8 @@ from grokfast.report import REPORTS
 from grokfast.report.beyond import EXPERIMENTS, decide, decide_all, ledger_rows
 from grokfast.report.beyond.control import control
 from grokfast.report.beyond.phases import refined
+from grokfast.report.page.chapter import read_chapter
+from grokfast.reproduce import write_beyond
 from grokfast.store import Store, derived, pack
 from grokfast.studies import STUDIES, find_study, stored_runs
 from grokfast.tasks.modular import powers_of_a_primitive_root
@@ -375,6 +377,23 @@ def test_what_is_missing_is_said_with_its_command(tmp_path):
     assert ledger_rows(decide_all(table.where("w0 < 0"))) == []
     with pytest.raises(MissingRunsError, match="grokfast sweep beyond-only --size laptop"):
         REPORTS["beyond"].write(table.where("w0 < 0"))
+
+
+def test_a_reproduction_keeps_its_answers_and_figures(tmp_path):
+    def of(config, rng):
+        return {"compressibility": 4.0, "end_test_accuracy": 1.0, "groks": True}, {}, {}
+
+    _publish(tmp_path / "runs", "beyond-only", of, "quick")
+    files = write_beyond(tmp_path / "runs", tmp_path / "summaries")
+    assert files[0].read_text().startswith("# Past the paper")
+    assert {file.name for file in files} >= {"beyond.md", "beyond.json", "beyond_only.svg"}
+    assert all(file.is_file() for file in files)
+    first, *others = read_chapter(tmp_path / "summaries")
+    assert (first["number"], first["answer"]) == (1, "none")
+    assert first["svg"].startswith("<svg")
+    assert {one["number"] for one in others} == {2, 3, 4, 5, 6, 7, 8}
+    assert all(one["missing"].startswith("there are no runs of ") for one in others)
+    assert str(tmp_path) not in (tmp_path / "summaries" / "beyond.json").read_text()
 
 
 def test_every_experiment_has_its_page_study_and_figure():

@@ -16,7 +16,7 @@ from grokfast.training import RunConfig
 
 def _one(c, bits=(0.1, -0.3, 0.4), rank=(0.1, -0.3, 0.4)):
     named = {"compressibility": c, "quantisation_bits": bits, "svd_rank": rank}
-    return {name: Estimate(*values, 40) for name, values in named.items()}
+    return {name: Estimate(*values, 40) for name, values in named.items() if values}
 
 
 NULL = (0.1, -0.3, 0.4)
@@ -35,6 +35,9 @@ NULL = (0.1, -0.3, 0.4)
         ),
         ({0.03: _one((-0.5, -0.8, -0.2)), 0.1: _one((-0.5, -0.8, -0.2))}, "falls with it"),
         ({0.03: _one((-0.5, -0.8, -0.2)), 0.1: _one((0.5, 0.2, 0.8))}, "undecided"),
+        ({0.03: _one((-0.5, -0.8, -0.2), None), 0.1: _one((-0.5, -0.8, -0.2), None)}, "falls with it"),
+        ({0.03: _one(NULL, None), 0.1: _one(NULL, None)}, "undecided"),
+        ({0.03: _one(NULL, None, (0.7, 0.5, 0.9)), 0.1: _one(NULL, None, (0.7, 0.5, 0.9))}, "differ"),
     ],
 )
 def test_the_rule(found, words):

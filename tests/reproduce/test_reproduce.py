@@ -17,7 +17,7 @@ import pytest
 from tiny_stages import COMMAND, FEW, run_tiny, tiny_stages
 
 from grokfast import load
-from grokfast.errors import StoreError
+from grokfast.errors import MissingRunsError, StoreError
 from grokfast.report.claims import CLAIMS
 from grokfast.report.page import build_page, read_made
 from grokfast.reproduce import reproduce, stages_of, with_llc
@@ -109,6 +109,31 @@ def test_the_coefficient_is_taken_of_the_stages_whose_figures_show_it(tmp_path, 
     )
     assert any("llc main-text" in words for words in told)
     assert all(row["svd_rank"] is not None for row in load(tmp_path / "runs").rows)
+
+
+def test_the_experiments_past_the_paper_are_decided_where_they_are_asked_for(tmp_path, monkeypatch):
+    asked: list[tuple[Path, Path]] = []
+
+    def decided(folder: Path, summaries: Path) -> list[Path]:
+        asked.append((folder, summaries))
+        return [folder / "beyond.md"]
+
+    def undecided(folder: Path, summaries: Path) -> list[Path]:
+        raise MissingRunsError("none of their runs is there")
+
+    def made(**options):
+        return reproduce([], tmp_path, "quick", COMMAND, Carried(workers=1), lambda kind, details: None, **options)
+
+    monkeypatch.setattr("grokfast.reproduce.run.write_beyond", decided)
+    assert made().beyond is None
+    assert not asked
+    found = made(beyond=True)
+    assert found.beyond == tmp_path / "beyond.md"
+    assert asked == [(tmp_path, found.summaries)]
+    monkeypatch.setattr("grokfast.reproduce.run.write_beyond", undecided)
+    left = made(beyond=True)
+    assert left.beyond is None
+    assert left.page.exists()
 
 
 def test_which_stages_have_the_coefficient():

@@ -59,4 +59,4 @@ if [ $# -eq 0 ]; then
   # Limits on memory mean nothing to sanitizers, which reserve terabytes.
   set -- -k "not under_a_limit and not thread_can_be_had and not fork" "$@"
 fi
-LD_PRELOAD=$preload "$python" -P -m pytest -q -p no:cacheprovider "$@"
+LD_PRELOAD=$preload "$python" -P -m pytest -q -p no:cacheprovider --capture=sys "$@"  # or reports are lost with the process

@@ -118,14 +118,6 @@ def test_figures_that_have_a_meaning_can_be_drawn_and_no_others(runs: RunTable, 
     assert found == expected_figures(task)
 
 
-@pytest.mark.parametrize("name", ["training", "pruning", "measures", "fig20", "fig25"])
-def test_general_figures_show_the_runs(runs: RunTable, name: str) -> None:
-    figure = draw(name, of(runs, "sparse-parity"))
-    assert any(axes.get_lines() or axes.collections for axes in figure.axes)
-    plt.close(figure)
-
-
-@pytest.mark.slow
 @pytest.mark.parametrize("task", TASKS)
 def test_every_figure_is_drawn(runs: RunTable, task: str) -> None:
     for name in sorted(expected_figures(task)):

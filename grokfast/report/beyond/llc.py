@@ -47,23 +47,28 @@ def coefficient(runs: RunsByStudy) -> Outcome:
                 if not given:
                     estimates[other] = estimate
                 quantities.append(Quantity(name, estimate, note, ".2f"))
-        if len(sound) >= _LEAST and len(estimates) == len(of):
+        if len(sound) >= _LEAST and _C in estimates:
             found[rho] = estimates
     return Outcome(answer(found), tuple(quantities))
 
 
 def answer(found: Mapping[float, Mapping[str, Estimate]]) -> str:
-    """What the rule of the page comes to, of the estimates at each locality that decides."""
+    """What the rule of the page comes to, of the estimates at each locality that decides.
+
+    Bits or rank may be missing where all networks have the same: then LLC follows no order of theirs, and nothing says
+    that it follows none.
+    """
     if not found:
         return "undecided: fewer than eight runs with an estimate that is ok at every rho"
     apart = [
         rho
         for rho, one in found.items()
-        if _holds_zero(one[_C]) and any(abs(one[other].mean) >= _STRONG for other in _OTHERS)
+        if _holds_zero(one[_C]) and any(abs(one[other].mean) >= _STRONG for other in _OTHERS if other in one)
     ]
     if len(apart) >= 2:
         return "the measures of compressibility differ: LLC follows bits or rank, and not c"
-    if all(_holds_zero(estimate) for one in found.values() for estimate in one.values()):
+    known = all(len(one) == 1 + len(_OTHERS) for one in found.values())
+    if known and all(_holds_zero(estimate) for one in found.values() for estimate in one.values()):
         return "a confirmed null: LLC is unrelated to c, bits and rank"
     signs = {rho: np.sign(one[_C].mean) for rho, one in found.items() if not _holds_zero(one[_C])}
     for sign, word in ((1, "rises"), (-1, "falls")):
