@@ -2,14 +2,44 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import numpy.typing as npt
 
-from grokfast.ising._rng import WordArray, next_uniform, next_word
+from grokfast.ising._rng import WordArray, advance, next_uniform, next_word, to_uniform
 from grokfast.ising.jit import kernel
 
 SpinArray = npt.NDArray[np.int8]
 IntArray = npt.NDArray[np.int64]
+Generator = tuple[np.uint64, np.uint64, np.uint64, np.uint64]
+
+_S11 = np.uint64(11)
+
+
+@kernel
+def _try(
+    flat: SpinArray, members: IntArray, size: int, site: int, s: np.int8, chance: np.uint64, rng: Generator
+) -> tuple[int, Generator]:
+    """Let a site join if its spin is ``s``: the cluster's new size, and the generator, which moves on for those only.
+
+    Without branches, which no processor could foresee: the site is written behind the members in any case.
+    """
+    i = np.uint64(site)
+    like = flat[i] == s
+    s0, s1, s2, s3 = rng
+    word, n0, n1, n2, n3 = advance(s0, s1, s2, s3)
+    joins = like & ((word >> _S11) < chance)
+    flat[i] = -s if joins else flat[i]  # a flipped site cannot join twice
+    members[np.uint64(size)] = site
+    return size + int(joins), (n0 if like else s0, n1 if like else s1, n2 if like else s2, n3 if like else s3)
+
+
+@kernel
+def _next(rng: Generator) -> tuple[float, Generator]:
+    """A float64 in [0, 1), and the generator after it."""
+    word, s0, s1, s2, s3 = advance(rng[0], rng[1], rng[2], rng[3])
+    return to_uniform(word), (s0, s1, s2, s3)
 
 
 @kernel
@@ -36,43 +66,46 @@ def wolff(
         done: int64 ``[1]``; ``clusters`` is added when all are grown.
     """
     height, width = spins.shape
-    members = np.empty(height * width, np.int64)
+    sites = height * width
+    flat = spins.reshape(-1)
+    members = np.empty(sites + 1, np.int64)
+    chance = np.uint64(math.ceil(join * 2.0**53))
+    rng = (state[0], state[1], state[2], state[3])
     for _ in range(clusters):
-        site = np.int64(next_uniform(state) * (height * width))
-        s = spins[site // width, site % width]
-        spins[site // width, site % width] = -s
+        u, rng = _next(rng)
+        site = np.int64(u * sites)
+        s = flat[site]
+        flat[site] = -s
         members[0] = site
         size = 1
         next_member = 0
         frozen = False
-        while next_member < size and not frozen:
-            y, x = members[next_member] // width, members[next_member] % width
+        while next_member < size:
+            site = members[next_member]
             next_member += 1
-            if s == along and next_uniform(state) < freeze:
-                frozen = True
-                break
-            for direction in range(4):
-                v, u = y, x
-                if direction == 0:
-                    v -= 1
-                elif direction == 1:
-                    v += 1
-                elif direction == 2:
-                    u -= 1
-                else:
-                    u += 1
-                if periodic:
-                    v = v + height if v < 0 else (0 if v == height else v)
-                    u = u + width if u < 0 else (0 if u == width else u)
-                elif v < 0 or u < 0 or v == height or u == width:
-                    continue
-                if spins[v, u] == s and next_uniform(state) < join:
-                    spins[v, u] = -s  # a flipped site cannot join twice
-                    members[size] = v * width + u
-                    size += 1
+            if s == along:
+                u, rng = _next(rng)
+                if u < freeze:
+                    frozen = True
+                    break
+            y = np.int64(np.uint32(site) // np.uint32(width)) if sites < 2**32 else site // width
+            x = site - y * width
+            if periodic or y > 0:
+                v = site - width if y > 0 else site - width + sites
+                size, rng = _try(flat, members, size, v, s, chance, rng)
+            if periodic or y < height - 1:
+                v = site + width if y < height - 1 else site + width - sites
+                size, rng = _try(flat, members, size, v, s, chance, rng)
+            if periodic or x > 0:
+                v = site - 1 if x > 0 else site - 1 + width
+                size, rng = _try(flat, members, size, v, s, chance, rng)
+            if periodic or x < width - 1:
+                v = site + 1 if x < width - 1 else site + 1 - width
+                size, rng = _try(flat, members, size, v, s, chance, rng)
         if frozen:
             for i in range(size):
-                spins[members[i] // width, members[i] % width] = s
+                flat[members[i]] = s
+    state[0], state[1], state[2], state[3] = rng
     done[0] += clusters
 
 

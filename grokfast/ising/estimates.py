@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from grokfast.ising.autocorrelation import Autocorrelation, autocorrelation
+from grokfast.ising.rare import few_events
 from grokfast.ising.series import Series
 
 FloatArray: TypeAlias = npt.NDArray[np.float64]
@@ -36,13 +37,16 @@ _REPLICAS_FOR_TIMES = 8
 
 QUANTITIES = ("energy", "magnetization", "abs_magnetization", "specific_heat", "susceptibility", "binder")
 
+_NEEDS_PASSAGES = ("abs_magnetization", "specific_heat", "susceptibility", "binder")
+
 
 class Status(StrEnum):
     """Whether an error is to be trusted.
 
     Members:
         RELIABLE: The series is long against its autocorrelation time, and so even that its mean is nearly normal.
-        SHORT: It is not, or rare events decide its mean (see :data:`SKEWED`): the error is probably too small.
+        SHORT: It is not, or rare events decide its mean (see :data:`SKEWED` and :func:`few_events`): the error is
+            probably too small.
         FROZEN: Nothing ever changed, in any replica: there is no error.
     """
 
@@ -122,7 +126,12 @@ def estimate(series: Series, sums: FloatArray, shift: FloatArray, *, every: int)
         freedom = {name: np.full(T, float(R - 1)) for name in QUANTITIES}
     else:
         times, errors, freedom, skewed = _gamma_method(series, whole, shift)
-    trust = {name: _trust(times[name], freedom[name], skewed[name], n, R, every) for name in QUANTITIES}
+    passages, reversals = few_events(series, whole[3], whole[4])
+    rare = {name: skewed[name] > SKEWED for name in QUANTITIES}
+    rare["magnetization"] |= reversals
+    for name in _NEEDS_PASSAGES:
+        rare[name] |= passages
+    trust = {name: _trust(times[name], freedom[name], rare[name], n, R, every) for name in QUANTITIES}
     return Estimates({name: Estimate(values[name], errors[name]) for name in QUANTITIES}, trust)
 
 
@@ -226,11 +235,13 @@ def _gamma_method(
     return times, errors, freedom, skewed
 
 
-def _trust(found: Autocorrelation, freedom: FloatArray, skewed: FloatArray, n: int, replicas: int, every: int) -> Trust:
+def _trust(
+    found: Autocorrelation, freedom: FloatArray, rare: npt.NDArray[np.bool_], n: int, replicas: int, every: int
+) -> Trust:
     with np.errstate(invalid="ignore"):
         ratio = n / found.time
         # At least 1: a time found from fewer than 50 measurements is noise, which must not make them look independent.
         short = n / np.maximum(found.time, 1.0) < (LONG if replicas < BLOCKS else LONG_WITH_REPLICAS)
-        short |= skewed > SKEWED
+        short |= rare
     status = np.where(found.frozen, str(Status.FROZEN), np.where(short, str(Status.SHORT), str(Status.RELIABLE)))
     return Trust(every * found.time, every * found.error, ratio, status, freedom)

@@ -40,18 +40,24 @@ class FiniteSize(NamedTuple):
     chi_square: tuple[float, float]
 
 
-def coarse_crossing(T: FloatArray, measured: dict[int, Measurements], seed: int) -> float | None:
-    """Where the Binder cumulants of neighbouring sizes cross, the median, or None if none do.
+def coarse_crossings(T: FloatArray, measured: dict[int, Measurements], seed: int) -> list[float]:
+    """Where the Binder cumulants of neighbouring sizes seem to cross: the median, the highest and the lowest.
+
+    Between points far apart straight lines cross too cold, where the larger lattice's cumulant is flat at 2/3 and no
+    tangent leads to the crossing: so the highest is the second to try.
 
     Args:
         T: float64 ``[T]``, rising.
         measured: By L, rising; each at these temperatures.
         seed: Of the bootstrap.
+
+    Returns:
+        Different temperatures, best first; none if no cumulants cross.
     """
     pairs = itertools.pairwise(measured.values())
     found = [crossing(T, a.binder, b.binder, seed=seed, draws=50) for a, b in pairs]
     there = [cross.temperature for cross in found if cross is not None]
-    return float(np.median(there)) if there else None
+    return list(dict.fromkeys(float(f(there)) for f in (np.median, np.max, np.min))) if there else []
 
 
 def finite_size(measured: dict[int, Measurements], start: float) -> FiniteSize | None:

@@ -12,7 +12,7 @@ import numpy.typing as npt
 from grokfast._checks import check_at_least, check_positive
 from grokfast.errors import InputError
 from grokfast.ising.estimates import Estimate
-from grokfast.ising.finite_size import FiniteSize, coarse_crossing, finite_size
+from grokfast.ising.finite_size import FiniteSize, coarse_crossings, finite_size
 from grokfast.ising.inputs import parse_shape, parse_temperatures
 from grokfast.ising.kinds import Dynamics
 from grokfast.ising.measure import Measurements
@@ -113,10 +113,9 @@ def temperature_scan(
     reason = _why_not(sides, T)
     found = None
     if not reason:
-        start = coarse_crossing(T, measured, seed)
-        if start is None:
-            reason = "the Binder cumulants of neighbouring sizes do not cross at these temperatures"
-        else:
+        starts = coarse_crossings(T, measured, seed)
+        reason = "the Binder cumulants of neighbouring sizes do not cross at these temperatures"
+        for start in starts:
             # Twice: the crossing is found along tangents, which are right only near it.
             for n in (2 * measurements, 4 * measurements):
                 found = finite_size({L: measure(L, start, 32, n) for L in sides}, start)
@@ -124,6 +123,8 @@ def temperature_scan(
                     break
                 start = found.Tc.value
             reason = "" if found else "the Binder cumulants do not cross near where they seemed to"
+            if found:
+                break
     return Scan(T, measured, found, reason, float(J))
 
 

@@ -7,6 +7,8 @@ import numpy as np
 import pytest
 import torch
 
+COMBINED = []  # p-values of check_scores, each of independent random numbers
+
 
 def chi_square_tail(statistic, degrees):
     """P(χ² >= statistic) for that many degrees of freedom."""
@@ -45,21 +47,39 @@ def as_normal(t, degrees):
     return np.sign(t) * size
 
 
+def independent_scores(values, means):
+    """Z of the means of ``values`` ``[k, n]`` along the axes in which they do not depend on each other: ``[<= k]``."""
+    values = np.asarray(values, dtype=float)
+    variances, axes = np.linalg.eigh(np.atleast_2d(np.cov(values)))
+    kept = variances > 1e-9 * variances.max()
+    off = axes.T @ (values.mean(axis=1) - means)
+    return list(off[kept] / np.sqrt(variances[kept] / values.shape[1]))
+
+
 def check_scores(scores):
-    """Each |z| < 4, and Σ z² as likely as it should be."""
+    """Each |z| < 4, and Σ z² as likely as it should be; scores should not depend on each other."""
     z = np.asarray(scores, dtype=float)
     assert np.isfinite(z).all()
     assert np.abs(z).max() < 4.0, z
     p = chi_square_tail(float((z**2).sum()), z.size)
+    COMBINED.append(p)
     assert p > 1e-4, (p, z)
+
+
+def pytest_terminal_summary(terminalreporter):
+    if COMBINED:
+        terminalreporter.write_line(f"physics: combined p-value {fisher(COMBINED):.3g} of {len(COMBINED)} tests")
 
 
 @pytest.fixture(scope="session")
 def stats():
-    return SimpleNamespace(
+    yield SimpleNamespace(
         as_normal=as_normal,
         chi_square_tail=chi_square_tail,
         fisher=fisher,
         histogram_p=histogram_p,
         check_scores=check_scores,
+        independent_scores=independent_scores,
     )
+    p = fisher(COMBINED) if COMBINED else 1.0
+    assert p > 1e-4, f"{len(COMBINED)} tests of physics together: p = {p}"

@@ -3,6 +3,7 @@
 import csv
 import math
 import warnings
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -10,11 +11,13 @@ import pytest
 from grokfast.cli.ising import Sampled, ising, temperatures_of
 from grokfast.errors import ConfigError, InputError
 from grokfast.ising import IsingSampler, UnreliableErrorWarning
+from grokfast.ising import scan as scan_module
 from grokfast.ising.analysis import correlation_function, crossing, log_slope, reweight, second_moment_length
 from grokfast.ising.autocorrelation import student_quantile
 from grokfast.ising.enumeration import density_of_states
 from grokfast.ising.estimates import Estimate
 from grokfast.ising.exact import critical_temperature, enumerated_averages, kaufman_energy
+from grokfast.ising.finite_size import Number, coarse_crossings
 from grokfast.ising.quench import quench
 from grokfast.ising.scan import temperature_scan
 from grokfast.ising.scan_pictures import plot_quench, plot_scan
@@ -216,3 +219,33 @@ def test_the_command(tmp_path, capsys):
             temperatures_of(bad)
     with pytest.raises(ConfigError):
         ising((4,), sampled=Sampled(threads=-1))
+
+
+@pytest.mark.filterwarnings("ignore::grokfast.ising.UnreliableErrorWarning")
+def test_a_scan_that_starts_too_cold_tries_the_highest_crossing(monkeypatch):
+    T = np.linspace(2.0, 2.6, 7)
+
+    def curve(last):
+        """Above the one before up to ``last``, below it from there on."""
+        return Estimate(np.where(last + 1e-9 >= T, 0.1, -0.1), np.full(7, 1e-6))
+
+    def measured(*lasts):
+        sums = np.cumsum([curve(last).mean for last in lasts], axis=0)
+        return {L: SimpleNamespace(binder=Estimate(x, np.full(7, 1e-6))) for L, x in enumerate([np.zeros(7), *sums])}
+
+    np.testing.assert_allclose(coarse_crossings(T, measured(2.1, 2.2, 2.4), 0), [2.25, 2.45, 2.15])
+    np.testing.assert_allclose(coarse_crossings(T, measured(2.1), 0), [2.15])
+    assert coarse_crossings(T, measured(2.6), 0) == []
+
+    starts = []
+
+    def found(sizes, start):
+        starts.append(start)
+        return SimpleNamespace(Tc=Number(start + 0.01, 0.0, 0.0, 0.0)) if start > 2.2 else None
+
+    monkeypatch.setattr(scan_module, "coarse_crossings", lambda T, measured, seed: [2.1, 2.27, 2.0])
+    monkeypatch.setattr(scan_module, "finite_size", found)
+    scan = temperature_scan([2, 3], [2.0, 2.5], replicas=2, measurements=10, threads=1)
+    np.testing.assert_allclose(starts, [2.1, 2.27, 2.28])
+    assert scan.why_not == ""
+    assert scan.finite_size.Tc.value == pytest.approx(2.29)

@@ -9,6 +9,8 @@ import pytest
 from grokfast.ising import IsingSampler, UnreliableErrorWarning
 from grokfast.ising.enumeration import state_table
 from grokfast.ising.exact import critical_temperature, kaufman_energy, kaufman_specific_heat
+from grokfast.ising.rare import few_events
+from grokfast.ising.series import Series
 
 TC = critical_temperature()
 COPIES = 400
@@ -45,6 +47,7 @@ def exact(L, T):
     size, square, fourth = p @ np.abs(M), p @ M**2.0, p @ M**4.0
     return {
         "energy": float(kaufman_energy(T, L)),
+        "magnetization": 0.0,
         "specific_heat": float(kaufman_specific_heat(T, L)),
         "abs_magnetization": size / L**2,
         "susceptibility": (square - size**2) / (L**2 * T),
@@ -61,10 +64,13 @@ def measure(T, n, replicas, seed):
         return sampler.measure(n, every=2, progress=False)
 
 
-def check(T, n, replicas, seed):
+def check(T, n, replicas, seed, *, sign_is_slow):
+    """``sign_is_slow``: M turns over so rarely that which chains call it reliable depends on what they saw."""
     measured = measure(T, n, replicas, seed)
     for name, truth in exact(8, T).items():
         reliable = measured.trust[name].status == "reliable"
+        if name == "magnetization" and sign_is_slow:
+            continue
         assert reliable.mean() > 0.8, name
         for level in (0.68, 0.95):
             low, high = measured.interval(name, level)
@@ -86,25 +92,69 @@ def test_the_transfer_matrix_agrees_with_the_listing_of_all_states():
 
 @pytest.mark.parametrize("T", [TC, 3.0])
 def test_intervals_of_single_chains_hold_the_truth(T):
-    check(T, 2000, 1, seed=21)
+    check(T, 2000, 1, seed=21, sign_is_slow=T == TC)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("seed", range(22, 27))
 @pytest.mark.parametrize(
-    ("T", "n", "replicas"), [(TC, 2000, 1), (3.0, 2000, 1), (2.1, 20000, 1), (TC, 200, 32), (3.0, 200, 32)]
+    ("T", "n", "replicas", "sign_is_slow"),
+    [
+        (TC, 2000, 1, True),
+        (TC, 20000, 1, False),
+        (3.0, 2000, 1, False),
+        (2.1, 20000, 1, True),
+        (TC, 200, 32, True),
+        (3.0, 200, 32, False),
+    ],
 )
-def test_intervals_hold_the_truth_on_more_seeds_with_replicas_and_in_the_ordered_phase(T, n, replicas, seed):
-    check(T, n, replicas, seed)
+def test_intervals_hold_the_truth_on_more_seeds_with_replicas_and_in_the_ordered_phase(
+    T, n, replicas, sign_is_slow, seed
+):
+    check(T, n, replicas, seed, sign_is_slow=sign_is_slow)
 
 
-def test_rare_events_make_a_series_short():
-    """Below Tc most of χ of a small lattice comes from rare reversals, of which a short chain sees few."""
-    measured = measure(1.9, 2000, 1, seed=31)
-    truth = exact(8, 1.9)["susceptibility"]
+NEED_PASSAGES = ("abs_magnetization", "specific_heat", "susceptibility", "binder")
+
+
+@pytest.mark.parametrize("T", [1.7, 1.9])
+def test_a_chain_that_saw_few_reversals_is_short(T):
+    """Below Tc a good part of χ of a small lattice comes from rare passages between the signs of M."""
+    measured = measure(T, 2000, 1, seed=31)
+    truth = exact(8, T)["susceptibility"]
     low, high = measured.interval("susceptibility", 0.95)
     assert ((low <= truth) & (truth <= high)).mean() < 0.85  # what the error alone would promise
-    trust = measured.trust["susceptibility"]
-    assert (trust.ratio > 100).mean() > 0.9  # long enough by its autocorrelation time
-    assert (trust.status == "short").mean() > 0.65
+    assert (measured.trust["susceptibility"].ratio > 100).mean() > 0.9  # long enough by its autocorrelation time
+    for name in ("magnetization", *NEED_PASSAGES):
+        assert (measured.trust[name].status == "short").all(), name
     assert (measured.trust["energy"].status == "reliable").mean() > 0.95
+
+
+def rare_of(m, T=1.0, sites=64, field=0.0):
+    """Whether passages and reversals of a series ``[R, n]`` of one temperature are few."""
+    m = np.asarray(m, dtype=float)
+    series = Series(np.array([T]), np.zeros((m.shape[1], 1, m.shape[0])), m.T[:, None], 1.0, sites, 1.0, field)
+    passages, reversals = few_events(series, np.array([np.abs(m).mean()]), np.array([(m**2).mean()]))
+    return bool(passages[0]), bool(reversals[0])
+
+
+def test_passages_and_reversals_are_counted_over_replicas():
+    rng = np.random.default_rng(1)
+    up = 0.9 + 0.05 * rng.normal(size=(4, 500))
+    assert rare_of(up) == (True, True)
+    assert rare_of(-up) == (True, True)
+    assert rare_of(up, field=0.1) == (False, False)  # 64 × 0.9 × 0.1 is more than T: it cannot turn over
+    assert rare_of(up, field=1e-3) == (True, True)
+    narrow = 0.9 + 0.01 * rng.normal(size=(4, 500))
+    assert rare_of(narrow) == (False, True)  # walls have no weight, but the sign of M is not known
+    assert rare_of(narrow, sites=16) == (True, True)
+    turning = up.copy()
+    turning[:, 100:] *= -1
+    turning[:, 200:] *= -1
+    turning[:, 300:] *= -1
+    assert rare_of(turning) == (True, False)  # 12 reversals, as clusters make them, with nothing between
+    turning[:, [100, 101, 200, 300]] = [0.3, 0.5, -0.3, 0.0]
+    assert rare_of(turning) == (False, False)  # and 12 passages
+    turning[0, 100:102] = 0.9
+    assert rare_of(turning) == (True, False)
+    assert rare_of(rng.normal(size=(4, 500))) == (False, False)

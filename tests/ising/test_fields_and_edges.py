@@ -30,13 +30,8 @@ def scores(sampler, i, T, stats, **physics):
     E, M, weights = exact(sampler.shape[2:], T, **physics)
     sites = sampler.shape[2] * sampler.shape[3]
     energy, magnetization = sampler.energy()[i] * sites, np.round(sampler.magnetization()[i] * sites)
-    z = []
-    for values, mean in (
-        (energy, weights @ E),
-        (np.abs(magnetization), weights @ np.abs(M)),
-        (magnetization, weights @ M),
-    ):
-        z.append((values.mean() - mean) / (values.std() / math.sqrt(values.size)))
+    values = [energy, np.abs(magnetization), magnetization]
+    z = stats.independent_scores(values, [weights @ E, weights @ np.abs(M), weights @ M])
     levels, index = np.unique(np.round(E, 6), return_inverse=True)
     nearest = levels[np.abs(levels[:, None] - energy).argmin(axis=0)]
     assert np.abs(nearest - energy).max() < 1e-5

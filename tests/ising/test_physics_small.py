@@ -42,17 +42,13 @@ def exact_levels(shape, T, *, J=1.0, field=0.0, boundary="periodic", without=Non
 
 
 def scores_of(sampler, exact, stats):
-    """Z of ⟨E⟩, ⟨|M|⟩, ⟨M⟩ over independent replicas, and the p-value of the energy histogram."""
+    """Z of ⟨E⟩ and ⟨|M|⟩ over independent replicas, and the p-value of the energy histogram."""
     levels, probabilities, weights, magnetizations = exact
     sites = sampler.shape[2] * sampler.shape[3]
     energy = np.round(sampler.energy()[0] * sites, 9)
     M = np.round(sampler.magnetization()[0] * sites)
-    z = []
-    for values, mean in (
-        (energy, probabilities @ levels),
-        (np.abs(M), weights @ np.abs(magnetizations)),
-    ):
-        z.append((values.mean() - mean) / (values.std() / math.sqrt(values.size)))
+    means = [probabilities @ levels, weights @ np.abs(magnetizations)]
+    z = stats.independent_scores([energy, np.abs(M)], means)
     return z, stats.histogram_p(energy, levels, probabilities)
 
 

@@ -1,0 +1,61 @@
+"""Rare events that errors cannot show: states between the two signs of the magnetisation, and reversals."""
+
+from __future__ import annotations
+
+from typing import TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+
+from grokfast.ising.series import Series
+
+FloatArray: TypeAlias = npt.NDArray[np.float64]
+BoolArray: TypeAlias = npt.NDArray[np.bool_]
+
+FEW = 12
+"""Fewer events than this are few: 12 of them give a rare event's share to 30 %, and skewness γ²/B = 1/12."""
+
+_WIDE = 3.0  # where ⟨|m|⟩ is fewer standard deviations of |m|, a tenth of the time is spent between the signs
+
+_NARROW = 40.0  # where it is more, what lies between the signs has no weight
+
+_SITES = 40.0  # of a lattice so small that it takes more
+
+
+def few_events(series: Series, size: FloatArray, square: FloatArray) -> tuple[BoolArray, BoolArray]:
+    """Where a series below Tc saw so little of what lies between the signs of M that its errors are too small.
+
+    A finite lattice without a field is up and down equally often, and the walls on the way from one to the other make
+    up a good part of χ: of 8×8 at T = 1.9 J, 21 % in 0.3 % of the time. A chain that met none of them looks as good
+    as any. So passages from |m| > 0.9 ⟨|m|⟩ to |m| < 0.5 ⟨|m|⟩ are counted, in all replicas together. Where ⟨|m|⟩ is
+    more than 40 standard deviations of |m|, walls have less than 1 % of χ, by the transfer matrices of L = 6 and 8
+    (4×4 needs 100, and the bound rises so for fewer than 40 sites), and none are asked for.
+
+    Args:
+        series: What was measured.
+        size: ⟨|m|⟩, float64 ``[T]``.
+        square: ⟨m²⟩, float64 ``[T]``.
+
+    Returns:
+        Whether there were few passages that matter, and whether there were few reversals of M: bool ``[T]`` each.
+    """
+    spread = np.sqrt(np.maximum(square - size**2, 0.0))
+    reversible = abs(series.field) * series.sites * size < series.temperatures  # the field does not forbid one sign
+    ordered = reversible & (size > _WIDE * spread)
+    narrow = size > _NARROW * max(1.0, _SITES / series.sites) * spread
+    passages, reversals = np.full(size.size, FEW), np.full(size.size, FEW)
+    for i in np.flatnonzero(ordered):
+        m = series.moments[:, i].T * series.unit
+        large = np.abs(m) > 0.9 * size[i]
+        small = np.abs(m) < 0.5 * size[i]
+        between = _held(small, small | large)
+        up = _held(m > 0.0, large)
+        passages[i] = (between[:, 1:] & ~between[:, :-1]).sum()
+        reversals[i] = (up[:, 1:] != up[:, :-1]).sum()
+    return (passages < FEW) & ~narrow, reversals < FEW
+
+
+def _held(values: BoolArray, known: BoolArray) -> BoolArray:
+    """Values ``[R, n]`` where known, and the last known one elsewhere."""
+    last = np.maximum.accumulate(np.where(known, np.arange(known.shape[1]), 0), axis=1)
+    return np.asarray(np.take_along_axis(values, last, axis=1))
