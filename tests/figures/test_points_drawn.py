@@ -70,7 +70,7 @@ def test_compressibility_against_train_loss(made, of, name):
     assert axes.get_xlabel() == "train cross entropy [nats] at the end"
     assert axes.get_ylabel() == "compressibility $c$"
     assert (axes.get_xscale(), axes.get_yscale()) == ("linear", "linear")
-    labels = [text.get_text() for text in axes.get_legend().get_texts()]
+    labels = [text.get_text() for text in axes.figure.legends[0].get_texts()]
     assert labels == [f"{w0:g}" for w0 in SCALES[task]]
 
 

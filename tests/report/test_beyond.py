@@ -359,6 +359,17 @@ def test_control(tmp_path, product, answer):
         assert again == (found, quantities)
 
 
+def test_a_few_runs_of_a_study_decide_nothing(tmp_path):
+    """Other studies have some of its runs too, such as the main text those of experiment 7 at size paper."""
+    store = Store(tmp_path / "runs")
+    for config in STUDIES["beyond-phases"].sweep("quick").configs[:1]:
+        Made(config, {"compressibility": 4.0}, {}, {}).publish(store)
+    found = decide(EXPERIMENTS[7], load(store.root), least=0.2)
+    assert found.outcome is None
+    assert "fewer than 20% of the runs" in found.problem
+    assert "1 runs, 5 missing" in found.problem
+
+
 def test_what_is_missing_is_said_with_its_command(tmp_path):
     def of(config, rng):
         return {"compressibility": 4.0, "end_test_accuracy": 1.0, "groks": True}, {}, {}

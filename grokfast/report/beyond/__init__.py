@@ -22,13 +22,18 @@ TOPICS = (only, superposition, llc, borders, features, motion, phases, flatness)
 """The modules whose experiments are registered, in the order of ``docs/beyond.md``."""
 
 
+_LEAST = 0.1
+
+
 def decide_all(table: RunTable) -> list[Decided]:
     """Every experiment on the runs of a folder, in the order of their numbers.
+
+    A study with less than a tenth of its runs decides nothing: the main text alone has a few of several studies.
 
     Args:
         table: All runs of a store.
     """
-    return [decide(EXPERIMENTS[number], table) for number in sorted(EXPERIMENTS)]
+    return [decide(EXPERIMENTS[number], table, _LEAST) for number in sorted(EXPERIMENTS)]
 
 
 def beyond_report(results: Sequence[Decided]) -> str:

@@ -128,26 +128,38 @@ class Decided:
     problem: str = ""
 
 
-def decide(found: Experiment, table: RunTable) -> Decided:
+def decide(found: Experiment, table: RunTable, least: float = 0.0) -> Decided:
     """Apply an experiment's rule to the runs of a folder; measures that are lacking are taken and kept.
 
     Args:
         found: The experiment.
         table: All runs of a store.
+        least: Share of each study's runs without which nothing is decided.
     """
     runs: dict[str, Sequence[Run]] = {}
-    sizes = []
+    sizes, shares = [], []
     for study in (*found.studies, *found.optional):
         try:
             stored = stored_runs(table, study)
         except MissingRunsError as error:
             if study in found.optional:
                 continue
-            return Decided(found, None, problem=str(error))
+            return Decided(found, None, problem=_said(error, table))
+        if study in found.studies:
+            shares.append(len(stored.runs) / (len(stored.runs) + stored.missing))
         runs[study] = stored.runs
         missing = f", {stored.missing} missing" if stored.missing else ""
         sizes.append(f"{study} ({stored.size}): {len(stored.runs)} runs{missing}")
+    if min(shares) < least:
+        few = f"fewer than {least:.0%} of the runs of a study are there: {', '.join(sizes)}"
+        return Decided(found, None, tuple(sizes), few)
     try:
         return Decided(found, found.decide(runs), tuple(sizes))
     except GrokfastError as error:
-        return Decided(found, None, tuple(sizes), str(error))
+        return Decided(found, None, tuple(sizes), _said(error, table))
+
+
+def _said(error: GrokfastError, table: RunTable) -> str:
+    """What an error says, for a page that outlives the folder of the runs."""
+    root = str(table.store.root)
+    return str(error).replace(f"{root}/", "").replace(root, "FOLDER")

@@ -11,6 +11,7 @@ import pytest
 from grokfast._words import duration
 from grokfast.figures import new_figure
 from grokfast.figures.overlay import PAPER, Digitised, lay_over
+from grokfast.figures.style import style
 from grokfast.measures import Estimate
 from grokfast.report.page.describe import numbers_of, plain, text_of
 from grokfast.report.page.svg import inline_svg
@@ -48,16 +49,17 @@ def test_durations():
 
 @pytest.fixture
 def figure():
-    found = new_figure(1, 2)
-    first, second = found.axes
-    first.plot([1, 2, 3], [4.0, 9.0, 2.0], color="#112233", label="$w_0$ = 1")
-    first.axvline(2)
-    first.legend()
-    first.set(title="c of $\\tilde{r}$\nhere", xlabel="epoch")
-    second.plot([1, 2, 60], [0.5, 0.6, 0.25], color="#112233")
-    second.scatter([1, 2, 3], [5, 6, np.nan], label="seeds")
-    second.set_label("c")
-    lay_over(found, {"c": (Digitised("fig06c"),)})
+    with style():
+        found = new_figure(1, 2)
+        first, second = found.axes
+        first.plot([1, 2, 3], [4.0, 9.0, 2.0], color="#112233", label="$w_0$ = 1")
+        first.axvline(2)
+        first.legend()
+        first.set(title="c of $\\tilde{r}$\nhere", xlabel="epoch")
+        second.plot([1, 2, 60], [0.5, 0.6, 0.25], color="#112233")
+        second.scatter([1, 2, 3], [5, 6, np.nan], label="seeds")
+        second.set_label("c")
+        lay_over(found, {"c": (Digitised("fig06c"),)})
     return found
 
 
