@@ -18,6 +18,7 @@ TASKS: list[type[Task]] = [ModularAddition, Ising, Modular, Permutations, Sparse
 GIVEN: dict[str, tuple[str, Any]] = {
     "P": ("11", 11), "hidden": ("12 7", (12, 7)), "train_fraction": ("0.6", 0.6), "label_noise": ("0.1", 0.1),
     "L": ("8", 8), "channels": ("3 2", (3, 2)), "kernel": ("5", 5), "dynamics": ("glauber", "glauber"),
+    "order": ("random", "random"),
     "sweeps": ("7", 7), "temperatures": ("60", 60), "snapshots": ("90", 90), "data_seed": ("4", 4),
     "train_size": ("40", 40), "test_size": ("60", 60), "stratified": ("False", False),
     "operation": ("a-b", "a-b"), "network": ("embedding-mlp", "embedding-mlp"), "width": ("64", 64), "layers": ("2", 2),
