@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 import torch
 from torch import Tensor
 
-from grokfast._edge import check_members, edge, rows
+from grokfast._edge import check_members, computable, edge, rows
 from grokfast.errors import InputError
 
 
@@ -63,4 +63,4 @@ def gini_of(tensors: Mapping[str, Tensor], names: Sequence[str] | None = None) -
     if unknown or not chosen:
         raise InputError(f"expected names among {list(tensors)}, got {chosen}")
     check_members("tensors", {name: tensors[name] for name in chosen})
-    return gini(torch.cat([rows(tensors[name].detach()) for name in chosen], 1).abs())
+    return gini(torch.cat([rows(computable(tensors[name].detach())) for name in chosen], 1).abs())

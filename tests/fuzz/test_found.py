@@ -75,4 +75,5 @@ def test_answered() -> None:
     assert m.mutual_information(torch.zeros(0, 9), torch.zeros(1, 9)).shape == (0,)
     truths = {"w": torch.tensor([[True, False]])}
     assert m.origin_similarity({"w": torch.tensor([[-1.0, 0.0]])}, truths) == 1
+    assert m.gini_of(truths) == 0.5
     assert m.settled(np.ones(2), HALF) == m.settled(np.ones(2), np.array([1, 2]))
