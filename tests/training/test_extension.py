@@ -154,6 +154,7 @@ def stopped_at(epoch: int, root: Path, some: list[RunConfig], **more: object) ->
     return trained
 
 
+@pytest.mark.usefixtures("core")  # torch's own sums depend on the threads
 def test_training_goes_on_where_it_was_stopped(tmp_path: Path) -> None:
     trained = stopped_at(5, tmp_path / "cut", configs(12), threads=2)
     assert len(load(tmp_path / "cut")) == 0
