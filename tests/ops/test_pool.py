@@ -200,7 +200,7 @@ def each_request_of_all_fails(threads):
 
 @pytest.mark.parametrize("threads", [1, 2, 5])
 def test_each_request_for_memory_may_fail(core, threads):
-    # In a process that has done nothing else: after other tests the workers' scratch memory may be large enough already.
+    # In a new process: after other tests the workers' scratch memory may be large enough already.
     here = Path(__file__)
     _script(
         f"""
