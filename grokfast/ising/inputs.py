@@ -103,7 +103,7 @@ def mixed_seed(seed: int, *parameters: object) -> int:
 
 
 LARGEST_ENERGY = 1e60
-"""Of J and h, and the least is 1 / LARGEST_ENERGY: errors are made of fourth powers of energies, which float64 holds."""
+"""Of J and h, and the least is 1 / LARGEST_ENERGY: errors are made of their fourth powers, which float64 holds."""
 
 
 def check_energy(name: str, value: object, *, positive: bool = False) -> None:
