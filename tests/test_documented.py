@@ -231,6 +231,16 @@ def test_commands(page, only_read, tmp_path):
     assert len(commands) >= asked
 
 
+@pytest.mark.parametrize("page", ["README.md", "docs/index.md", "docs/ising.md"])
+def test_the_first_sampler_of_a_page_has_errors_to_be_trusted(page, capsys):
+    """As it is written, in a second: a newcomer's first lines end without a warning."""
+    text = next(text for text in blocks(page, "python") if "IsingSampler(" in text)
+    names = {"__name__": "__main__"}
+    exec(compile(text, page, "exec"), names)
+    measured = names.get("measured") or names["sampler"].measure(100, every=5)
+    assert all((trust.status == "reliable").all() for name, trust in measured.trust.items() if name != "magnetization")
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("page", ["README.md", "docs/index.md", "docs/notebooks.md", "docs/runs.md", "docs/ising.md"])
 def test_python_at_its_own_length(page, tmp_path, capsys):

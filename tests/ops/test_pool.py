@@ -8,6 +8,8 @@ import subprocess
 import sys
 import textwrap
 import threading
+import traceback
+from pathlib import Path
 
 import pytest
 import torch
@@ -27,6 +29,7 @@ from grokfast.ops import (
     mlp_losses,
     mlp_nested_losses,
 )
+from grokfast.ops._native import native
 from grokfast.ops.conv_pool import conv_relu_pool_backward, conv_relu_pool_winners
 from grokfast.ops.fisher_chain import CONV, LINEAR, MAXPOOL, RELU
 
@@ -142,9 +145,6 @@ PROBLEMS = {
 }
 
 
-_sizes = {name: itertools.count() for name in PROBLEMS}
-
-
 def _in_new_thread(work):
     """The outcome of ``work`` on a thread of its own, which has none of the kernels' scratch memory yet."""
     outcome = []
@@ -163,17 +163,16 @@ def _in_new_thread(work):
     return outcome[0]
 
 
-@pytest.mark.parametrize("threads", [1, 2, 5])
-@pytest.mark.parametrize("name", PROBLEMS)
-def test_each_request_for_memory_may_fail(core, name, threads):
+def each_request_fails(core, name, threads):
     torch.manual_seed(0)
     torch.set_num_threads(threads)
+    sizes = itertools.count()
     request = idle = 0
-    # Workers keep their scratch memory, and which of them takes part is chance: only where no request comes for many
+    # Workers keep their scratch memory, and which of them takes part is chance: only where no request comes for several
     # growing problems in a row are there no more.
-    while idle < (3 if request else 30) and request < 200:
+    while idle < 3 and request < 200:
         # Each problem is larger than all before it: no thread has scratch memory that is large enough already.
-        work = PROBLEMS[name](next(_sizes[name]))
+        work = PROBLEMS[name](next(sizes))
         core.fail_allocation(request)
         found = _in_new_thread(work)
         reached = core.fail_allocation(-1) > request
@@ -181,7 +180,36 @@ def test_each_request_for_memory_may_fail(core, name, threads):
         if request % 8 == 0 and not idle:
             assert all(torch.equal(a, b) for a, b in zip(_in_new_thread(work), _alone(work), strict=True))
         request, idle = (request + 1, 0) if reached else (request, idle + 1)
-    assert 0 < request < 200
+    assert 0 < request < 200, request
+
+
+def each_request_of_all_fails(threads):
+    """Each problem in a child of its own, whose pool's workers have no scratch memory of the problems before it."""
+    for name in PROBLEMS:
+        child = os.fork()
+        if child == 0:
+            try:
+                each_request_fails(native(), name, threads)
+            except BaseException:
+                print(f"{name}, {threads} threads", file=sys.stderr)
+                traceback.print_exc()
+                os._exit(1)
+            os._exit(0)
+        assert os.waitpid(child, 0)[1] == 0, name
+
+
+@pytest.mark.parametrize("threads", [1, 2, 5])
+def test_each_request_for_memory_may_fail(core, threads):
+    # In a new process: after other tests the workers' scratch memory may be large enough already.
+    here = Path(__file__)
+    _script(
+        f"""
+        import sys
+        sys.path.insert(0, {str(here.parent)!r})
+        from {here.stem} import each_request_of_all_fails
+        each_request_of_all_fails({threads})
+        """
+    )
 
 
 def _alone(work):
