@@ -108,7 +108,7 @@ class ReproduceDisplay:
         if not self._measured:
             passed, share = time.monotonic() - self._began[part], self._shares[part]
             gained = share - self._before[part]
-            if passed < _TELLING or not 0 < gained or share >= 1:
+            if passed < _TELLING or gained <= 0 or share >= 1:
                 return "time left not measured"
             return f"about {duration(passed * (1 - share) / gained)} left of this part"
         if part and self._shares[part] < 1:

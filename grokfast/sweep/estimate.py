@@ -5,8 +5,9 @@ from __future__ import annotations
 import dataclasses
 import time
 from bisect import bisect_right
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from threading import Event
 
 from grokfast.errors import GrokfastError
@@ -34,6 +35,9 @@ _SPECTRUM_BYTES = 12_000  # of a sorted Fisher diagonal as it is stored
 _EPOCH_BYTES = 60  # bytes a row of history.parquet takes
 
 
+_Looks = tuple[tuple[tuple[int, ...], float], ...]
+
+
 @dataclass(frozen=True)
 class MemberCost:
     """What training one member of a stack takes, in seconds: its share of the stack's.
@@ -49,7 +53,7 @@ class MemberCost:
     epochs: int
     passes: int
     epoch: float
-    looks: tuple[tuple[tuple[int, ...], float], ...] = ()
+    looks: _Looks = ()
     end: float = 0.0
 
     def after(self, epoch: int, *, first_pass: bool = False) -> float:
@@ -162,24 +166,25 @@ def member_cost(shard: Shard, device: str = "cpu") -> MemberCost:
         return MemberCost(config.epochs, shard.passes, epoch, looks, end)
 
 
-def _looks(config: RunConfig, device: str) -> tuple[tuple[tuple[tuple[int, ...], float], ...], float]:
+def _looks(config: RunConfig, device: str) -> tuple[_Looks, float]:
     """Of the configuration's own observers, and at the end; looks take longest, so one member stands for all."""
     alone = initial_stack([config], device)
     found = []
     end = 0.0
     built_in = built_in_observers(config)
     for observer in [*built_in, *asked_observers(config)]:
-        started = time.perf_counter()
-        observer.measure(alone.snapshot())
-        seconds = time.perf_counter() - started
+        look = partial(observer.measure, alone.snapshot())
+        seconds = _timed(look)
+        if seconds < _SHORT:  # the first look may compile, or make what later ones use
+            seconds = _timed(look)
         found.append((tuple(sorted(observer.epochs(config.epochs))), seconds))
         end += seconds if observer in built_in else 0.0  # these look at the end model by themselves
-    points, look, spectra = _geometry(config, alone)
-    return (*found, (points, look)), end + spectra
+    points, seconds, spectra = _geometry(config, alone)
+    return (*found, (points, seconds)), end + spectra
 
 
 def _geometry(config: RunConfig, alone: StackState) -> tuple[tuple[int, ...], float, float]:
-    """Of one member's geometry: when it looks, what a look takes, by the last of some (the first one plans), its end."""
+    """Of one member's geometry: when it looks, what a look takes (of some the last: the first plans), and its end."""
     measure = geometry_of(config)
     if measure is None:
         return (), 0.0, 0.0
@@ -189,14 +194,15 @@ def _geometry(config: RunConfig, alone: StackState) -> tuple[tuple[int, ...], fl
     points = frozenset(range(1, 4))
     measure.step = 1
     measure.epochs(points, 4)
-    seconds = 0.0
-    for epoch in range(1, 5):
-        started = time.perf_counter()
-        measure(dataclasses.replace(alone.snapshot(), epoch=epoch))
-        seconds = time.perf_counter() - started
+    snapshots = [dataclasses.replace(alone.snapshot(), epoch=epoch) for epoch in range(1, 5)]
+    seconds = [_timed(partial(measure, snapshot)) for snapshot in snapshots]
+    return told, seconds[-1], _timed(partial(measure.end, snapshots[-1]))
+
+
+def _timed(function: Callable[[], object]) -> float:
     started = time.perf_counter()
-    measure.end(alone.snapshot())
-    return told, seconds, time.perf_counter() - started
+    function()
+    return time.perf_counter() - started
 
 
 def _epoch(state: StackState) -> None:
