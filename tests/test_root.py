@@ -112,10 +112,9 @@ def test_every_command_has_a_help(name, capsys):
 
 
 def test_an_unexpected_error_is_one_line_and_a_file(monkeypatch, capsys, tmp_path):
-    def broken(arguments):
-        raise RuntimeError("a bug\nof two lines")
-
-    monkeypatch.setattr("grokfast.cli.doctor.main", broken)
+    names: dict = {}
+    exec("def broken(arguments): raise RuntimeError('a bug\\nof two lines')", names)  # from no file of anybody's
+    monkeypatch.setattr("grokfast.cli.doctor.main", names["broken"])
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
     with pytest.raises(SystemExit) as stop:
         main(["doctor"])
@@ -125,6 +124,25 @@ def test_an_unexpected_error_is_one_line_and_a_file(monkeypatch, capsys, tmp_pat
     (file,) = tmp_path.iterdir()
     assert str(file) in line
     assert "Traceback" in file.read_text()
+
+
+def test_an_error_in_a_file_of_the_user_s_names_its_line(tmp_path):
+    (tmp_path / "theirs.py").write_text(
+        "from dataclasses import dataclass\n"
+        "from grokfast.tasks import NetworkTask, register_task\n"
+        "@register_task\n"
+        "@dataclass(frozen=True)\n"
+        "class Broken(NetworkTask):\n"
+        "    'A task.'\n"
+        "    name = 'broken'\n"
+        "    def data(self):\n"
+        "        return {}['x']\n"
+    )
+    done = _run(["train", "theirs:Broken", "--epochs", "1"], tmp_path)
+    assert done.returncode == 70
+    line = done.stderr.splitlines()[-1]
+    assert line.startswith(f"grokfast: error in {tmp_path / 'theirs.py'}, line 9, in data: KeyError: 'x'; ")
+    assert "the whole traceback is in " in line
 
 
 def test_completion(capsys):

@@ -8,6 +8,7 @@ import io
 import os
 import shlex
 import sys
+import sysconfig
 import tempfile
 import traceback
 from collections.abc import Sequence
@@ -153,12 +154,29 @@ def _import_from_here() -> None:
 def _report_bug(error: Exception, arguments: Sequence[str]) -> str:
     """Keep the traceback in a file and say where it is."""
     text = "".join(traceback.format_exception(error))
-    first = (str(error).splitlines() or ["no message"])[0]
-    line = f"grokfast: unexpected error: {type(error).__name__}: {first}"
+    first = f"{type(error).__name__}: {(str(error).splitlines() or ['no message'])[0]}"
+    theirs = _not_ours(error)
+    if theirs is None:
+        line = f"grokfast: unexpected error: {first}"
+    else:
+        line = f"grokfast: error in {theirs.filename}, line {theirs.lineno}, in {theirs.name}: {first}"
     try:
         handle, name = tempfile.mkstemp(prefix="grokfast-error-", suffix=".txt")
         with os.fdopen(handle, "w") as file:
             file.write(f"grokfast {shlex.join(arguments)}\n\n{text}")
     except OSError:
         return f"{line}\n{text}"
-    return f"{line}; this is a bug: please report it with the file {name}"
+    if theirs is None:
+        return f"{line}; this is a bug: please report it with the file {name}"
+    return f"{line}; the whole traceback is in {name}"
+
+
+def _not_ours(error: Exception) -> traceback.FrameSummary | None:
+    """The innermost line of a task, measure or figure of the user's own that the error came through."""
+    package, library = Path(__file__).parents[1], Path(sysconfig.get_path("stdlib"))
+    for frame in reversed(traceback.extract_tb(error.__traceback__)):
+        file = Path(frame.filename)
+        installed = {"site-packages", "dist-packages"} & set(file.parts) or {package, library} & set(file.parents)
+        if file.is_file() and not installed:
+            return frame
+    return None

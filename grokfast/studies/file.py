@@ -21,6 +21,7 @@
     weight_decay = 3e-5
     [[list]]
     weight_decay = 3e-4
+    grid = { batch_size = [64, 200] }  # optional: a grid of this entry alone
 
     [sizes.quick.run]                # optional: sizes, each overriding parts of the above
     epochs = 150
@@ -189,22 +190,36 @@ def _overridden(tables: Mapping[str, Any], chosen: Mapping[str, Any]) -> dict[st
 def _configs(tables: Mapping[str, Any], apart: Collection[str] = ()) -> list[RunConfig]:
     """All combinations; of the fields in ``apart`` the first value alone."""
     shared = _flat("run", tables.get("run", {}))
-    grid = {field: _values("grid", field, values) for field, values in _flat("grid", tables.get("grid", {})).items()}
-    grid = {field: values[:1] if field in apart else values for field, values in grid.items()}
-    entries = _entries("list", tables.get("list", [{}]))
+    grid = _axes("grid", tables.get("grid", {}), apart)
+    entries = [_listed(entry, apart) for entry in _entries("list", tables.get("list", [{}]))]
     pairs = [_together(entry, apart) for entry in _entries("paired", tables.get("paired", [{}]))]
-    count = len(entries) * math.prod(map(len, grid.values())) * math.prod(map(len, pairs))
+    own = sum(math.prod(map(len, inner.values())) for _, inner in entries)
+    count = own * math.prod(map(len, grid.values())) * math.prod(map(len, pairs))
     if count > MOST_RUNS:
         raise ConfigError(f"a sweep may have at most {MOST_RUNS} runs, got {count}")
     configs = []
-    for entry in (_flat("list", entry) for entry in entries):
-        _check_once([("run", shared), ("grid", grid), ("list", entry), *(("paired", pair[0]) for pair in pairs)])
-        for *together, values in itertools.product(*pairs, itertools.product(*grid.values())):
-            fields = {**shared, **entry, **dict(zip(grid, values, strict=True))}
+    for entry, inner in entries:
+        places = [("run", shared), ("grid", grid), ("list", entry), ("list.grid", inner)]
+        _check_once(places + [("paired", pair[0]) for pair in pairs])
+        axes = {**inner, **grid}
+        for *together, values in itertools.product(*pairs, itertools.product(*axes.values())):
+            fields = {**shared, **entry, **dict(zip(axes, values, strict=True))}
             for pair in together:
                 fields |= pair
             configs.append(RunConfig.from_dict(_nested(fields)))
     return configs
+
+
+def _axes(where: str, table: Any, apart: Collection[str]) -> dict[str, Sequence[Any]]:
+    """Values of each field of a grid; the first alone of the fields in ``apart``."""
+    axes = {field: _values(where, field, values) for field, values in _flat(where, table).items()}
+    return {field: values[:1] if field in apart else values for field, values in axes.items()}
+
+
+def _listed(entry: Mapping[str, Any], apart: Collection[str]) -> tuple[dict[str, Any], dict[str, Sequence[Any]]]:
+    """An entry's fields, and the grid of its own."""
+    fields = {name: value for name, value in entry.items() if name != "grid"}
+    return _flat("list", fields), _axes("list.grid", entry.get("grid", {}), apart)
 
 
 def _entries(name: str, found: Any) -> list[dict[str, Any]]:

@@ -15,7 +15,7 @@ from grokfast.tasks.permutations import Permutations
 from grokfast.tasks.pruning import HasNestedLosses, task_pruning_curves
 from grokfast.tasks.registry import TASKS, find_task, reference_of, register_task, task_from_dict, task_to_dict
 from grokfast.tasks.streams import stream
-from grokfast.tasks.trial import check_stack
+from grokfast.tasks.trial import check_network, check_splits
 
 __all__ = [
     "TASKS",
@@ -37,7 +37,8 @@ __all__ = [
     "Task",
     "TokenTask",
     "added_modulus",
-    "check_stack",
+    "check_network",
+    "check_splits",
     "evaluate",
     "find_task",
     "fresh_module",

@@ -118,11 +118,27 @@ class NetworkTask:
 
     def split(self, seed: int) -> Split:
         """⌊train_fraction · N⌋ samples for training, drawn by the seed, and the rest for test."""
-        inputs, labels = self.data()
+        inputs, labels = self._samples()
         train = self._train_count(len(labels))
         order = torch.randperm(len(labels), generator=stream(seed, "split"))
         chosen, rest = order[:train], order[train:]
         return Split(inputs[chosen], self._noisy(labels[chosen], seed), inputs[rest], labels[rest])
+
+    def _samples(self) -> tuple[Tensor, Tensor]:
+        samples: Any = self.data()
+        if not isinstance(samples, tuple | list) or [isinstance(part, Tensor) for part in samples] != [True, True]:
+            parts = samples if isinstance(samples, tuple | list) else [samples]
+            raise ConfigError(
+                f"data() of task {self.name} must give two tensors, inputs and labels, got "
+                f"{', '.join(type(part).__name__ for part in parts[:4]) or 'none'}"
+            )
+        inputs, labels = samples
+        if not inputs.dim() or not labels.dim() or len(inputs) != len(labels):
+            raise ConfigError(
+                f"data() of task {self.name} must give as many inputs as labels, got {list(inputs.shape)} and "
+                f"{list(labels.shape)}"
+            )
+        return inputs, labels
 
     def _train_count(self, samples: int) -> int:
         train = int(self.train_fraction * samples + 1e-9)

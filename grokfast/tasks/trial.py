@@ -17,23 +17,15 @@ from grokfast.tasks.outputs import Loss, are_labels
 _SAMPLES = 4
 
 
-def check_stack(task: Task, splits: Sequence[Split], params: Mapping[str, Tensor]) -> None:
-    """Raise unless these data, and the network of a :class:`NetworkTask`, can be trained.
-
-    Args:
-        task: The task.
-        splits: Each member's data.
-        params: Initial parameters ``[E, ...]``.
+def check_splits(task: Task, splits: Sequence[Split]) -> None:
+    """Raise unless these data, each member's, can be trained on as one stack.
 
     Raises:
-        ConfigError: If samples and labels differ in number, members in shape, or labels have no meaning; if the
-            network is no function of one sample and its parameters, or its outputs do not fit the labels and the loss.
+        ConfigError: If samples and labels are no tensors or differ in number, members in shape, or labels have no
+            meaning.
     """
     for split in splits:
         _check_split(task, split, splits[0])
-    if isinstance(task, NetworkTask):
-        with torch.enable_grad():
-            _check_network(task, splits[0], next(iter(params.values())))
 
 
 def _check_split(task: Task, split: Any, first: Split) -> None:
@@ -60,6 +52,23 @@ def _check_split(task: Task, split: Any, first: Split) -> None:
         or split.train_labels.shape[1:] != split.test_labels.shape[1:]
     ):
         refuse("train and test labels must be of one kind")
+
+
+def check_network(task: Task, split: Split, params: Mapping[str, Tensor]) -> None:
+    """Raise unless the network of a :class:`NetworkTask` can be trained on these data.
+
+    Args:
+        task: The task; of another kind than that there is nothing to try.
+        split: A member's data.
+        params: Initial parameters ``[E, ...]``.
+
+    Raises:
+        ConfigError: If the network is no function of one sample and its parameters, or its outputs do not fit the
+            labels and the loss.
+    """
+    if isinstance(task, NetworkTask):
+        with torch.enable_grad():
+            _check_network(task, split, next(iter(params.values())))
 
 
 def _check_network(task: NetworkTask, split: Split, like: Tensor) -> None:

@@ -16,7 +16,7 @@ from grokfast.measures import Column
 from grokfast.models import Params, member, stack_members, zeros_together
 from grokfast.observe import FULL_TRAIN, Observer, Snapshot, Watch, schedule_epochs
 from grokfast.observe import METRICS as METRIC_COLUMNS
-from grokfast.tasks import Split, check_stack, evaluate, stream
+from grokfast.tasks import Split, check_network, check_splits, evaluate, stream
 from grokfast.training.choices import TrainMetrics
 from grokfast.training.config import RunConfig
 from grokfast.training.history import Series
@@ -111,7 +111,9 @@ def initial_stack(configs: Sequence[RunConfig], device: str | torch.device = "cp
             "members of a stack may differ in w0, seed, learning_rate, weight_decay and label_noise only; "
             "train the others in stacks of their own (train_runs groups them)"
         )
-    splits = [_to(config.task.split(config.seed), device) for config in configs]
+    drawn_splits = [config.task.split(config.seed) for config in configs]
+    check_splits(configs[0].task, drawn_splits)
+    splits = [_to(split, device) for split in drawn_splits]
     drawn = stack_members(
         [config.task.initial(config.seed, config.w0, config.precision.dtype) for config in configs],
         configs[0].task.input_major,
@@ -119,7 +121,7 @@ def initial_stack(configs: Sequence[RunConfig], device: str | torch.device = "cp
     params = zeros_together({name: tensor.to(device) for name, tensor in drawn.items()})
     for name, tensor in params.items():
         tensor.copy_(drawn[name])
-    check_stack(configs[0].task, splits, params)
+    check_network(configs[0].task, splits[0], params)
     orders = [stream(config.seed, "order") for config in configs]
     return StackState(
         configs=configs,
@@ -159,21 +161,27 @@ def run_epochs(
     watch = Watch([*built_in_observers(config), *observers], config.epochs, problems=dict(state.problems))
     if state.epoch < config.epochs:
         watch.prepare(state.snapshot())
+        _remember(state, watch)
     keeps = schedule_epochs(config.checkpoint_schedule, config.epochs) | {config.epochs}
     tests = schedule_epochs(config.test_schedule, config.epochs) | {config.epochs}
     while state.epoch < config.epochs:
         _train_epoch(state, tests)
-        for name, look in watch.look(state.snapshot()).items():
-            state.observed.setdefault(name, []).append(look)
-        state.problems |= watch.problems
-        state.columns |= watch.columns
-        state.arrays |= watch.arrays
+        if watch.due(state.epoch):
+            for name, look in watch.look(state.snapshot()).items():
+                state.observed.setdefault(name, []).append(look)
+            _remember(state, watch)
         if state.epoch in keeps:
             state.checkpoints[state.epoch] = [member(state.params, e) for e in range(len(state.configs))]
         if on_epoch is not None:
             on_epoch(state)
         if stop is not None and stop.is_set() and state.epoch < config.epochs:
             raise Interrupted(f"stopped after epoch {state.epoch} of {config.epochs}")
+
+
+def _remember(state: StackState, watch: Watch) -> None:
+    state.problems |= watch.problems
+    state.columns |= watch.columns
+    state.arrays |= watch.arrays
 
 
 def _train_epoch(state: StackState, tests: Collection[int]) -> None:

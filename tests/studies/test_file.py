@@ -7,6 +7,7 @@ import pytest
 from grokfast import ModularAddition, RunConfig
 from grokfast.errors import ConfigError
 from grokfast.studies import Sweep, read_sweep, sizes_of
+from grokfast.studies.file import one_of_each
 
 
 def _read(tmp_path: Path, text: str, size: str | None = None) -> Sweep:
@@ -54,6 +55,29 @@ def test_each_list_entry_is_combined_with_the_grid(tmp_path: Path) -> None:
     )
     found = [(config.w0, config.weight_decay, config.seed) for config in sweep.configs]
     assert found == [(1.0, 3e-5, 0), (1.0, 3e-5, 1), (10.0, 3e-4, 0), (10.0, 3e-4, 1)]
+
+
+def test_an_entry_of_the_list_may_have_a_grid_of_its_own(tmp_path: Path) -> None:
+    sweep = _read(
+        tmp_path,
+        """
+        [grid]
+        seed = [0, 1]
+        [[list]]
+        weight_decay = 3e-4
+        [list.grid]
+        w0 = [0.1, 1]
+        task.P = [7, 11]
+        [[list]]
+        w0 = 10
+        grid = { batch_size = [8] }
+        """,
+    )
+    found = [(c.w0, c.weight_decay, c.batch_size, c.task.P, c.seed) for c in sweep.configs]
+    first = [(w0, 3e-4, 64, P, seed) for w0 in (0.1, 1.0) for P in (7, 11) for seed in (0, 1)]
+    assert found == [*first, (10.0, 3e-5, 8, 113, 0), (10.0, 3e-5, 8, 113, 1)]
+    every = one_of_each(tmp_path / "sweep.toml", None, ("seed", "w0"))
+    assert [(c.w0, c.task.P) for c in every] == [(0.1, 7), (0.1, 11), (10.0, 113)]
 
 
 SIZES = """
@@ -123,6 +147,11 @@ def test_values_that_change_together(tmp_path: Path) -> None:
         ("[grid]\nw0 = [-1]", "w0 must be a finite number > 0, got -1"),
         ("[run]\ntask = 'modular-adition'", "did you mean 'modular-addition'"),
         ("list = []", "list has no entry"),
+        ("[[list]]\nw0 = 1\ngrid = { w0 = [2] }", "'w0' stands under both list and list.grid"),
+        ("[grid]\nw0 = [1]\n[[list]]\ngrid = { w0 = [2] }", "'w0' stands under both grid and list.grid"),
+        ("[[list]]\ngrid = { w0 = 1 }", "list.grid.w0 must be a list of values, got 1"),
+        ("[[list]]\ngrid = 3", "list.grid must be a table"),
+        ("[[list]]\ngrid = { w1 = [2] }", "list.grid has a field 'w1' that no run has"),
         ("paired = []", "paired has no entry"),
         ("[[paired]]\nw0 = [1, 2]\nseed = [1]", "change together: expected as many of each field, got 2 of w0 and 1"),
         ("[[paired]]\nw0 = 1", "paired.w0 must be a list of values, got 1"),

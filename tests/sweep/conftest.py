@@ -19,6 +19,9 @@ from grokfast.sweep import read_sweep
 
 TASK = ModularAddition(P=7, hidden=(16,))
 
+HANGS = 900.0
+"""Seconds after which a wait is given up: long, since tests wait for events, which a busy machine only makes later."""
+
 
 def small(count: int = 4, **fields: Any) -> list[RunConfig]:
     """Configurations that train in a fraction of a second."""
@@ -95,7 +98,7 @@ class Started:
     def output(self) -> str:
         return self.output_file.read_text()
 
-    def wait(self, timeout: float = 240) -> int:
+    def wait(self, timeout: float = HANGS) -> int:
         return self.process.wait(timeout)
 
     def running(self) -> bool:
@@ -138,9 +141,9 @@ def start(tmp_path: Path) -> Iterator[Callable[..., Started]]:
 
 @pytest.fixture
 def wait_for() -> Callable[[Callable[[], bool], str], None]:
-    """Waits until something is true; fails after two minutes."""
+    """Waits until something is true; fails after :data:`HANGS` seconds."""
 
-    def wait(condition: Callable[[], bool], what: str, timeout: float = 120) -> None:
+    def wait(condition: Callable[[], bool], what: str, timeout: float = HANGS) -> None:
         until = time.monotonic() + timeout
         while not condition():
             assert time.monotonic() < until, f"timed out waiting for {what}"

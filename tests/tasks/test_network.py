@@ -15,8 +15,19 @@ from torch import nn
 from grokfast import Store, load
 from grokfast.errors import ConfigError
 from grokfast.models import stack_members
-from grokfast.tasks import Loss, NetworkTask, Split, Task, check_stack, evaluate, fresh_module, load_parameters, stream
-from grokfast.training import RunConfig, train_runs, train_stack
+from grokfast.tasks import (
+    Loss,
+    NetworkTask,
+    Split,
+    Task,
+    check_network,
+    check_splits,
+    evaluate,
+    fresh_module,
+    load_parameters,
+    stream,
+)
+from grokfast.training import RunConfig, initial_stack, train_runs, train_stack
 
 sys.path.insert(0, str(Path(__file__).parent))
 from small_tasks import HingeProduct, OneHotProduct, Product, TiedProduct, Waves
@@ -296,6 +307,12 @@ MODULES = {
 }
 
 
+def _try(task):
+    split = task.split(0)
+    check_splits(task, [split])
+    check_network(task, split, stack_members([task.initial(0, 1.0, torch.float64)]))
+
+
 @pytest.mark.parametrize("kind", MODULES)
 def test_networks_that_cannot_train_are_refused_by_name(kind):
     build, words = MODULES[kind]
@@ -309,7 +326,7 @@ def test_networks_that_cannot_train_are_refused_by_name(kind):
 
     task = Refused()
     with pytest.raises(ConfigError, match=words):
-        check_stack(task, [task.split(0)], stack_members([task.initial(0, 1.0, torch.float64)]))
+        _try(task)
 
 
 LABELS = {
@@ -346,4 +363,44 @@ def test_labels_that_do_not_fit_are_refused(kind):
 
     task = Refused()
     with pytest.raises(ConfigError, match=words):
-        check_stack(task, [task.split(0)], stack_members([task.initial(0, 1.0, torch.float64)]))
+        _try(task)
+
+
+DATA = {
+    "arrays": (lambda: (np.ones((4, 3)), np.ones(4)), "must give two tensors, inputs and labels, got ndarray, ndarray"),
+    "inputs alone": (lambda: torch.ones(4, 3), "two tensors, inputs and labels, got Tensor"),
+    "nothing": (lambda: None, "got NoneType"),
+    "three": (lambda: (torch.ones(4, 3),) * 3, "got Tensor, Tensor, Tensor"),
+    "another number": (lambda: (torch.ones(4, 3), torch.ones(5).long()), r"got \[4, 3\] and \[5\]"),
+}
+
+
+@pytest.mark.parametrize("kind", DATA)
+def test_data_that_are_no_samples_with_labels_are_refused(kind):
+    build, words = DATA[kind]
+
+    @dataclass(frozen=True)
+    class Refused(NetworkTask):
+        name: ClassVar[str] = "test-refused-data"
+
+        def data(self):
+            return build()
+
+        def module(self):
+            return nn.Linear(3, 2)
+
+    with pytest.raises(ConfigError, match=words):
+        initial_stack([RunConfig(task=Refused())])
+
+
+@dataclass(frozen=True)
+class Arrays(OwnSplit):
+    name: ClassVar[str] = "test-refused-arrays"
+
+    def split(self, seed):
+        return Split(np.ones((4, 3)), np.ones(4), np.ones((4, 3)), np.ones(4))
+
+
+def test_a_split_of_arrays_is_refused():
+    with pytest.raises(ConfigError, match="must be tensors, got ndarray, ndarray"):
+        initial_stack([RunConfig(task=Arrays(), batch_size=4)])
