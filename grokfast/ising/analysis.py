@@ -11,7 +11,7 @@ import numpy.typing as npt
 from grokfast._checks import check_at_least
 from grokfast.errors import InputError
 from grokfast.ising.estimates import BLOCKS, Estimate
-from grokfast.ising.inputs import check_finite, check_temperature
+from grokfast.ising.inputs import check_energy, check_temperature
 from grokfast.ising.measure import Measurements
 
 FloatArray: TypeAlias = npt.NDArray[np.float64]
@@ -41,6 +41,7 @@ class Reweighted(NamedTuple):
     overlap: FloatArray
 
 
+@np.errstate(over="ignore", divide="ignore", invalid="ignore")  # out of reach: no weight, or NaN
 def reweight(
     measured: Measurements, index: int, temperatures: npt.ArrayLike, field: float | None = None, blocks: int = BLOCKS
 ) -> Reweighted:
@@ -68,7 +69,7 @@ def reweight(
         raise InputError(f"index must be that of a temperature in (0, ∞), 0 to {T0.size - 1}, got {index}")
     check_at_least("blocks", blocks, 2)
     if field is not None:
-        check_finite("field", field)
+        check_energy("field", field)
     h = series.field if field is None else float(field)
     T = np.atleast_1d(check_temperature(temperatures))
     N, n = series.sites, series.shape[0]
@@ -109,7 +110,7 @@ def _averages(sums: FloatArray, T: FloatArray, N: int, shift: float) -> list[Flo
         e + shift,
         m,
         a,
-        N * np.maximum(ee - e**2, 0.0) / T**2,
+        N * np.maximum(ee - e**2, 0.0) / T / T,
         N * np.maximum(mm - a**2, 0.0) / T,
         1.0 - mmmm / (3.0 * np.where(mm == 0.0, 1.0, mm) ** 2) * (mm != 0.0) - (mm == 0.0),
     ]

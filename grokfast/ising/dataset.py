@@ -13,11 +13,11 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from grokfast._checks import check_at_least, check_positive, parse_choice
+from grokfast._checks import check_at_least, parse_choice
 from grokfast._options import takes_options
 from grokfast.errors import InputError
 from grokfast.ising.exact import critical_temperature
-from grokfast.ising.inputs import Shape, parse_shape
+from grokfast.ising.inputs import Shape, check_energy, parse_shape
 from grokfast.ising.kinds import Dynamics, Order, Phase, Seeding
 from grokfast.ising.sampler import IsingSampler
 
@@ -139,7 +139,7 @@ def ising_dataset(
     """
     J, seed = options["J"], options["seed"]
     parse_shape("L", L)
-    check_positive("J", J)
+    check_energy("J", J, positive=True)
     check_at_least("snapshots", snapshots, 1)
     check_at_least("sweeps", sweeps, 0)
     dynamics = parse_choice("dynamics", dynamics, Dynamics)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from typing import NamedTuple
 
 import numpy as np
@@ -10,7 +9,7 @@ import numpy.typing as npt
 
 from grokfast._checks import parse_choice
 from grokfast.errors import InputError
-from grokfast.ising.inputs import Shape, parse_shape
+from grokfast.ising.inputs import Shape, check_energy, check_temperature, parse_shape
 from grokfast.ising.kinds import Boundary
 
 MAX_SITES = 24
@@ -118,24 +117,27 @@ def enumerated_averages(
     Raises:
         InputError: If an argument is out of range.
     """
-    if not temperature > 0:
-        raise InputError(f"temperature must be > 0, got {temperature!r}")
+    check_energy("J", J)
+    check_energy("field", field)
+    if check_temperature(temperature).ndim:
+        raise InputError(f"temperature must be one number, got {temperature!r}")
     bonds, magnetizations, counts = density_of_states(shape, boundary)
     rows, columns = parse_shape("shape", shape)
     sites = rows * columns
     energies = -J * bonds - field * magnetizations
-    exponents = -energies / temperature + np.log(counts)
-    largest = exponents.max()
-    weights = np.exp(exponents - largest)
-    log_partition = float(largest + math.log(weights.sum()))
-    weights /= weights.sum()
-    energy = float(weights @ energies)
-    variance = float(weights @ (energies - energy) ** 2)
+    lowest = energies.min()
+    with np.errstate(over="ignore"):  # colder than float64 can tell: the ground states alone
+        weights = counts * np.exp((lowest - energies) / temperature)
+        log_partition = float(np.log(weights.sum()) - lowest / temperature)
+        weights /= weights.sum()
+        energy = float(weights @ energies)
+        seen = weights > 0.0
+        heat = float(weights[seen] @ np.square((energies[seen] - energy) / temperature)) / sites
     return EnumeratedAverages(
         energy=energy / sites,
         magnetization=float(weights @ magnetizations) / sites,
         abs_magnetization=float(weights @ np.abs(magnetizations)) / sites,
         square_magnetization=float(weights @ magnetizations**2) / sites**2,
-        specific_heat=variance / (sites * temperature**2),
+        specific_heat=heat,
         log_partition=log_partition,
     )

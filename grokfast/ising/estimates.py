@@ -103,6 +103,7 @@ class Estimates(NamedTuple):
     trust: dict[str, Trust]
 
 
+@np.errstate(over="ignore", divide="ignore", invalid="ignore")  # a specific heat may be infinite, and its error NaN
 def estimate(series: Series, sums: FloatArray, shift: FloatArray, *, every: int) -> Estimates:
     """Estimate everything.
 
@@ -140,13 +141,11 @@ def _functions(T: FloatArray, sites: int, shift: FloatArray) -> dict[str, Callab
 
     def heat(x: FloatArray) -> FloatArray:
         spread = np.maximum(x[1] - x[0] ** 2, 0.0)
-        with np.errstate(divide="ignore", invalid="ignore"):
-            return np.where(spread == 0.0, 0.0, sites * (spread / T) / T)
+        return np.where(spread == 0.0, 0.0, sites * (spread / T) / T)
 
     def susceptibility(x: FloatArray) -> FloatArray:
         spread = np.maximum(x[4] - x[3] ** 2, 0.0)
-        with np.errstate(divide="ignore", invalid="ignore"):
-            return np.where(spread == 0.0, 0.0, sites * spread / T)
+        return np.where(spread == 0.0, 0.0, sites * spread / T)
 
     def binder(x: FloatArray) -> FloatArray:
         flat = x[4] == 0.0
@@ -178,10 +177,12 @@ def _times_of_some_replicas(series: Series) -> dict[str, Autocorrelation]:
 
 def _skewness(values: FloatArray) -> FloatArray:
     """γ² / B of independent values ``[..., B]``, 0 where all are the same."""
+    _, power_of_two = np.frexp(np.abs(values).max(axis=-1, keepdims=True))  # sixth powers of energies may overflow
+    values = np.ldexp(values, -power_of_two)
     centred = values - values.mean(axis=-1, keepdims=True)
     squares = centred * centred
     square, cube = squares.mean(axis=-1), (squares * centred).mean(axis=-1)
-    flat = square <= 1e-26 * np.maximum(np.square(values).mean(axis=-1), 1e-280)
+    flat = square <= 1e-26 * np.square(values).mean(axis=-1)
     return np.asarray(np.where(flat, 0.0, cube**2 / np.where(flat, 1.0, square) ** 3) / values.shape[-1])
 
 
@@ -206,8 +207,8 @@ def _gamma_method(
     T, R, n = m.shape
     flat = x[4] == 0.0
     square = np.where(flat, 1.0, x[4])
-    with np.errstate(divide="ignore", invalid="ignore"):
-        heat, response = series.sites / series.temperatures**2, series.sites / series.temperatures
+    response = series.sites / series.temperatures
+    heat = response / series.temperatures
     one = np.ones(T)
     slopes: dict[str, dict[int, FloatArray]] = {
         "energy": {0: one},
@@ -229,8 +230,7 @@ def _gamma_method(
         share = (2.0 * found.window + 1.0) / (R * n)
         corrected = 2.0 * found.time * found.variance * (1.0 + share) / (R * n)
         error = np.sqrt(np.where(np.isnan(found.time), 0.0, corrected))
-        with np.errstate(invalid="ignore"):  # 0 times the infinite scale of T = 0
-            errors[name] = np.where(error == 0.0, 0.0, error * scale.get(name, one))
+        errors[name] = np.where(error == 0.0, 0.0, error * scale.get(name, one))  # 0 at T = 0
         freedom[name] = np.maximum(1.0, 1.0 / np.where(np.isnan(share), 1.0, share))
     return times, errors, freedom, skewed
 
@@ -238,10 +238,9 @@ def _gamma_method(
 def _trust(
     found: Autocorrelation, freedom: FloatArray, rare: npt.NDArray[np.bool_], n: int, replicas: int, every: int
 ) -> Trust:
-    with np.errstate(invalid="ignore"):
-        ratio = n / found.time
-        # At least 1: a time found from fewer than 50 measurements is noise, which must not make them look independent.
-        short = n / np.maximum(found.time, 1.0) < (LONG if replicas < BLOCKS else LONG_WITH_REPLICAS)
-        short |= rare
+    ratio = n / found.time
+    # At least 1: a time found from fewer than 50 measurements is noise, which must not make them look independent.
+    short = n / np.maximum(found.time, 1.0) < (LONG if replicas < BLOCKS else LONG_WITH_REPLICAS)
+    short |= rare
     status = np.where(found.frozen, str(Status.FROZEN), np.where(short, str(Status.SHORT), str(Status.RELIABLE)))
     return Trust(every * found.time, every * found.error, ratio, status, freedom)

@@ -8,8 +8,7 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from grokfast._checks import check_positive
-from grokfast.ising.inputs import check_temperature
+from grokfast.ising.inputs import check_energy, check_temperature
 
 FloatArray = npt.NDArray[np.float64]
 
@@ -29,7 +28,7 @@ def critical_temperature(J: float = 1.0) -> float:
     Source:
         Kramers and Wannier, Phys. Rev. 60, 252 (1941).
     """
-    check_positive("J", J)
+    check_energy("J", J, positive=True)
     return 2.0 * J / math.log1p(math.sqrt(2.0))
 
 
@@ -177,7 +176,7 @@ _KC_REST = -1.125272946412933e-17
 
 
 def _couplings(temperature: npt.ArrayLike, J: float) -> FloatArray:
-    """K = J / T as float64, after checking both."""
-    check_positive("J", J)
+    """K = J / T as float64, at most 1e300, after checking both."""
+    check_energy("J", J, positive=True)
     with np.errstate(over="ignore"):
-        return np.asarray(J / check_temperature(temperature))
+        return np.minimum(J / check_temperature(temperature), 1e300)

@@ -5,12 +5,12 @@ from __future__ import annotations
 import hashlib
 import math
 import numbers
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, TypeGuard
 
 import numpy as np
 import numpy.typing as npt
 
-from grokfast._checks import parse_choice
+from grokfast._checks import check_positive, parse_choice
 from grokfast.errors import InputError
 from grokfast.ising.kinds import Start
 
@@ -102,21 +102,29 @@ def mixed_seed(seed: int, *parameters: object) -> int:
     return int.from_bytes(hashlib.sha256(text.encode()).digest()[:16], "little")
 
 
-def is_finite(value: object) -> bool:
+LARGEST_ENERGY = 1e60
+"""Of J and h, and the least is 1 / LARGEST_ENERGY: errors are made of their fourth powers, which float64 holds."""
+
+
+def check_energy(name: str, value: object, *, positive: bool = False) -> None:
+    """Raise unless it is a coupling or a field: 0 or a number of reasonable size, greater than 0 if ``positive``.
+
+    Raises:
+        InputError: If it is anything else.
+    """
+    if positive:
+        check_positive(name, value)
+    if not is_finite(value):
+        raise InputError(f"{name} must be a finite number, got {value!r}")
+    if value != 0 and not 1.0 / LARGEST_ENERGY <= abs(float(value)) <= LARGEST_ENERGY:
+        raise InputError(f"{name} must be {'' if positive else '0 or '}of size 1e-60 to 1e60, got {value!r}")
+
+
+def is_finite(value: object) -> TypeGuard[float]:
     """Whether it is a finite real number."""
     if isinstance(value, bool):
         return False
     return isinstance(value, numbers.Real) and math.isfinite(value)
-
-
-def check_finite(name: str, value: object) -> None:
-    """Raise unless it is a finite real number.
-
-    Raises:
-        InputError: If it is not.
-    """
-    if not is_finite(value):
-        raise InputError(f"{name} must be a finite number, got {value!r}")
 
 
 def stream_key(seed: int, stream: int) -> int:

@@ -12,7 +12,7 @@ import numpy.typing as npt
 from grokfast._checks import check_at_least, parse_choice
 from grokfast.errors import InputError
 from grokfast.ising.engine import FloatArray, Problem
-from grokfast.ising.inputs import Shape, check_finite, mixed_seed, parse_shape, parse_temperatures, stream_key
+from grokfast.ising.inputs import Shape, check_energy, mixed_seed, parse_shape, parse_temperatures, stream_key
 from grokfast.ising.kinds import Boundary, Dynamics, Order, Seeding
 
 ENGINE_STREAM, START_STREAM, INFINITE_STREAM, EXCHANGE_STREAM = 1, 2, 3, 4
@@ -69,8 +69,8 @@ class Parameters:
         dynamics = parse_choice("dynamics", rest["dynamics"], Dynamics)
         boundary = parse_choice("boundary", rest["boundary"], Boundary)
         J, field = rest["J"], rest["field"]
-        check_finite("J", J)
-        check_finite("field", field)
+        check_energy("J", J)
+        check_energy("field", field)
         order = parse_choice("order", rest["order"], Order)
         seeding = parse_choice("seeding", rest["seeding"], Seeding)
         if not dynamics.is_local and (J < 0 or order is Order.RANDOM):

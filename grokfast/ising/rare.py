@@ -7,6 +7,7 @@ from typing import TypeAlias
 import numpy as np
 import numpy.typing as npt
 
+from grokfast.ising._events import count_events
 from grokfast.ising.series import Series
 
 FloatArray: TypeAlias = npt.NDArray[np.float64]
@@ -45,17 +46,6 @@ def few_events(series: Series, size: FloatArray, square: FloatArray) -> tuple[Bo
     narrow = size > _NARROW * max(1.0, _SITES / series.sites) * spread
     passages, reversals = np.full(size.size, FEW), np.full(size.size, FEW)
     for i in np.flatnonzero(ordered):
-        m = series.moments[:, i].T * series.unit
-        large = np.abs(m) > 0.9 * size[i]
-        small = np.abs(m) < 0.5 * size[i]
-        between = _held(small, small | large)
-        up = _held(m > 0.0, large)
-        passages[i] = (between[:, 1:] & ~between[:, :-1]).sum()
-        reversals[i] = (up[:, 1:] != up[:, :-1]).sum()
+        low, high = 0.5 * size[i], 0.9 * size[i]
+        passages[i], reversals[i] = count_events(series.moments[:, i], series.unit, low, high)
     return (passages < FEW) & ~narrow, reversals < FEW
-
-
-def _held(values: BoolArray, known: BoolArray) -> BoolArray:
-    """Values ``[R, n]`` where known, and the last known one elsewhere."""
-    last = np.maximum.accumulate(np.where(known, np.arange(known.shape[1]), 0), axis=1)
-    return np.asarray(np.take_along_axis(values, last, axis=1))

@@ -15,7 +15,7 @@ from grokfast.errors import InputError
 from grokfast.ising._notebook import sampler_html
 from grokfast.ising._signals import HeldSignals
 from grokfast.ising.engine import Arrays, FloatArray
-from grokfast.ising.inputs import Shape, check_finite, parse_temperatures, philox
+from grokfast.ising.inputs import Shape, check_energy, parse_temperatures, philox
 from grokfast.ising.kinds import Boundary, Dynamics, Layout, Order, Seeding, Start
 from grokfast.ising.lattices import Lattices
 from grokfast.ising.measure import Measurements
@@ -66,8 +66,8 @@ class IsingSampler(Lattices):
         temperatures: A number or ``[T]`` numbers >= 0, k_B T in the energy unit of J; infinity is allowed.
         replicas: R, independent lattices for each temperature.
         dynamics: ``"metropolis"``, ``"glauber"``, ``"wolff"`` or ``"swendsen-wang"``; see :class:`Dynamics`.
-        J: Coupling; negative is antiferromagnetic (single-spin dynamics only).
-        field: External field h; with clusters it is a ghost spin.
+        J: Coupling, 0 or of size 1e-60 to 1e60; negative is antiferromagnetic (single-spin dynamics only).
+        field: External field h, of such size too; with clusters it is a ghost spin.
         boundary: ``"periodic"`` or ``"open"``. A periodic side of 2 has two bonds between the same two sites.
         init: ``"random"``, ``"up"``, ``"down"``, ``"checkerboard"``, or spins ±1 that broadcast to
             ``[T, R, Ly, Lx]``.
@@ -117,7 +117,7 @@ class IsingSampler(Lattices):
             InputError: If a value is out of range or the number of temperatures is another; nothing has changed then.
         """
         if field is not None:
-            check_finite("field", field)
+            check_energy("field", field)
         T = self.temperatures if temperatures is None else self._as_many("temperatures", temperatures)
         self._retune(T, self._problem.field if field is None else float(field))
 

@@ -9,11 +9,11 @@ from typing import TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from grokfast._checks import check_at_least, check_positive
+from grokfast._checks import check_at_least
 from grokfast.errors import InputError
 from grokfast.ising.estimates import Estimate
 from grokfast.ising.finite_size import FiniteSize, coarse_crossings, finite_size
-from grokfast.ising.inputs import parse_shape, parse_temperatures
+from grokfast.ising.inputs import check_energy, parse_shape, parse_temperatures
 from grokfast.ising.kinds import Dynamics
 from grokfast.ising.measure import Measurements
 from grokfast.ising.sampler import IsingSampler
@@ -92,7 +92,7 @@ def temperature_scan(
     Raises:
         InputError: If an argument is out of range.
     """
-    check_positive("J", J)
+    check_energy("J", J, positive=True)
     check_at_least("measurements", measurements, 10)
     T = np.unique(parse_temperatures(temperatures))
     if T[0] == 0.0 or not np.isfinite(T).all():

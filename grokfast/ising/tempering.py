@@ -43,7 +43,7 @@ def exchange(temperatures: FloatArray, energies: FloatArray, turn: int, generato
     order = np.argsort(temperatures, kind="stable")
     pairs = np.arange(turn % 2, T - 1, 2)
     cold, hot = order[pairs], order[pairs + 1]
-    with np.errstate(divide="ignore", invalid="ignore"):
+    with np.errstate(over="ignore", divide="ignore", invalid="ignore"):
         beta = 1.0 / temperatures
         gain = (beta[cold] - beta[hot])[:, None] * (energies[cold] - energies[hot])
     chance = np.exp(np.minimum(np.where(np.isnan(gain), 0.0, gain), 0.0))

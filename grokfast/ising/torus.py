@@ -25,9 +25,8 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from grokfast._checks import check_positive
 from grokfast.ising.infinite import onsager_energy, onsager_specific_heat
-from grokfast.ising.inputs import Shape, check_temperature, parse_shape
+from grokfast.ising.inputs import Shape, check_energy, check_temperature, parse_shape
 from grokfast.ising.torus_decimal import derivatives
 
 FloatArray = npt.NDArray[np.float64]
@@ -154,7 +153,8 @@ def kaufman_log_partition(temperature: npt.ArrayLike, shape: Shape, J: float = 1
         Kaufman, Phys. Rev. 76, 1232 (1949).
     """
     sites, K, jets = _evaluate(temperature, shape, J)
-    return np.asarray(2.0 * K * sites + jets[0])
+    with np.errstate(over="ignore"):
+        return np.asarray(2.0 * K * sites + jets[0])
 
 
 def kaufman_free_energy(temperature: npt.ArrayLike, shape: Shape, J: float = 1.0) -> FloatArray:
@@ -220,7 +220,7 @@ def kaufman_specific_heat(temperature: npt.ArrayLike, shape: Shape, J: float = 1
 
 def _evaluate(temperature: npt.ArrayLike, shape: Shape, J: float) -> tuple[int, FloatArray, FloatArray]:
     """Number of sites, K, and the jet's three parts stacked, after checking the arguments."""
-    check_positive("J", J)
+    check_energy("J", J, positive=True)
     rows, columns = parse_shape("shape", shape)
     with np.errstate(over="ignore"):
         K = np.asarray(J / check_temperature(temperature))
@@ -234,7 +234,7 @@ _COLD, _HOT, _WIDE = 0.8, 0.3, 64
 
 def _derivatives(temperature: npt.ArrayLike, shape: Shape, J: float) -> tuple[FloatArray, FloatArray]:
     """Energy and specific heat per site, each by the arithmetic that keeps its digits at that temperature."""
-    check_positive("J", J)
+    check_energy("J", J, positive=True)
     rows, columns = parse_shape("shape", shape)
     T = check_temperature(temperature)
     sites = rows * columns

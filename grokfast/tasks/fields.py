@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import numbers
+import sys
 import types
 import typing
 from collections.abc import Callable
@@ -67,9 +68,12 @@ def _number(name: str, value: Any) -> float:
     if isinstance(value, bool | np.bool_) or not isinstance(value, numbers.Real):
         raise ConfigError(f"{name} must be of type float, got {value!r}")
     try:
-        return float(value) + 0.0
+        found = float(value) + 0.0
     except OverflowError:
         raise ConfigError(f"{name} must be a finite number, got {value!r}") from None
+    if 0.0 < abs(found) < sys.float_info.min:  # training flushes such numbers to 0
+        raise ConfigError(f"{name} must be 0 or of size {sys.float_info.min:.3g} or more, got {value!r}")
+    return found
 
 
 def _integer(name: str, value: Any) -> int:

@@ -38,6 +38,7 @@ REFUSED: list[tuple[Callable[[], Any], str]] = [
     (lambda: m.grokking_times(np.ones(2), np.ones(2), test_epochs=np.array([1, np.inf])), "whole numbers"),
     (lambda: measure_pruning(MODEL, lambda _: 0.5, fractions=torch.tensor([0j])), "fractions must be a tensor of real"),
     (lambda: measure_pruning(MODEL, lambda _: 0.5, fractions=["a"]), "fractions must be an array of real numbers"),
+    (lambda: ising_dataset(L=4, temperatures=3, snapshots=2, sweeps=1, seed=0, J=1e308), "J must be of size 1e-60"),
     (lambda: ising_dataset(L=4, temperatures=3, snapshots=2, sweeps=2**63, seed=0), "sweeps must be .* below 2"),
     (lambda: IsingSampler(4, [2.0], 2, seed=0).sweep(10**30), "n must be .* below 2"),
 ]  # fmt: skip

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from grokfast.ising import IsingSampler, UnreliableErrorWarning
+from grokfast.ising._events import count_events
 from grokfast.ising.enumeration import state_table
 from grokfast.ising.exact import critical_temperature, kaufman_energy, kaufman_specific_heat
 from grokfast.ising.rare import few_events
@@ -128,6 +129,25 @@ def test_a_chain_that_saw_few_reversals_is_short(T):
     for name in ("magnetization", *NEED_PASSAGES):
         assert (measured.trust[name].status == "short").all(), name
     assert (measured.trust["energy"].status == "reliable").mean() > 0.95
+
+
+def held(values, known):
+    """Values ``[R, n]`` where known, and the last known one elsewhere."""
+    last = np.maximum.accumulate(np.where(known, np.arange(known.shape[1]), 0), axis=1)
+    return np.take_along_axis(values, last, axis=1)
+
+
+@pytest.mark.parametrize("kind", [np.int32, np.float64])
+def test_events_are_counted_as_the_plain_twin_counts_them(kind):
+    rng = np.random.default_rng(3)
+    for _ in range(100):
+        R, n = rng.integers(1, 40), rng.integers(1, 60)
+        moments = rng.integers(-10, 11, (n, 2, R)).astype(kind)[:, 1]  # not contiguous, as in a series
+        m = moments.T * 0.1
+        large, small = np.abs(m) > 0.45, np.abs(m) < 0.25
+        between, up = held(small, small | large), held(m > 0.0, large)
+        expected = (between[:, 1:] & ~between[:, :-1]).sum(), (up[:, 1:] != up[:, :-1]).sum()
+        assert count_events(moments, 0.1, 0.25, 0.45) == expected
 
 
 def rare_of(m, T=1.0, sites=64, field=0.0):

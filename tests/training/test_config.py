@@ -222,6 +222,8 @@ def test_stack_key_ignores_what_members_may_differ_in():
         ({"w0": 0}, "w0 must be a finite number > 0, got 0"),
         ({"w0": float("nan")}, "w0"),
         ({"w0": "1"}, "w0"),
+        ({"w0": 5e-324}, r"w0 must be 0 or of size 2\.23e-308 or more, got 5e-324"),
+        ({"weight_decay": -1e-310}, "weight_decay must be 0 or of size"),
         ({"learning_rate": -1e-3}, "learning_rate"),
         ({"weight_decay": -1}, "weight_decay"),
         ({"batch_size": 0}, "batch_size must be an integer >= 1, got 0"),
