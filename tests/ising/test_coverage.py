@@ -66,13 +66,16 @@ def measure(T, n, replicas, seed):
 
 
 def check(T, n, replicas, seed, *, sign_is_slow):
-    """``sign_is_slow``: M turns over so rarely that which chains call it reliable depends on what they saw."""
+    """``sign_is_slow``: M turns over too rarely for most of the chains to call it reliable; those that do are right."""
     measured = measure(T, n, replicas, seed)
     for name, truth in exact(8, T).items():
         reliable = measured.trust[name].status == "reliable"
         if name == "magnetization" and sign_is_slow:
-            continue
-        assert reliable.mean() > 0.8, name
+            assert reliable.mean() < 0.5
+            if not reliable.any():
+                continue
+        else:
+            assert reliable.mean() > 0.8, name
         for level in (0.68, 0.95):
             low, high = measured.interval(name, level)
             share = ((low <= truth) & (truth <= high))[reliable].mean()
@@ -102,10 +105,12 @@ def test_intervals_of_single_chains_hold_the_truth(T):
     ("T", "n", "replicas", "sign_is_slow"),
     [
         (TC, 2000, 1, True),
+        (TC, 5000, 1, True),
         (TC, 20000, 1, False),
         (3.0, 2000, 1, False),
         (2.1, 20000, 1, True),
         (TC, 200, 32, True),
+        (TC, 1000, 32, False),
         (3.0, 200, 32, False),
     ],
 )
@@ -150,11 +155,11 @@ def test_events_are_counted_as_the_plain_twin_counts_them(kind):
         assert count_events(moments, 0.1, 0.25, 0.45) == expected
 
 
-def rare_of(m, T=1.0, sites=64, field=0.0):
+def rare_of(m, T=1.0, sites=64, field=0.0, long=6.0):
     """Whether passages and reversals of a series ``[R, n]`` of one temperature are few."""
     m = np.asarray(m, dtype=float)
     series = Series(np.array([T]), np.zeros((m.shape[1], 1, m.shape[0])), m.T[:, None], 1.0, sites, 1.0, field)
-    passages, reversals = few_events(series, np.array([np.abs(m).mean()]), np.array([(m**2).mean()]))
+    passages, reversals = few_events(series, np.array([np.abs(m).mean()]), np.array([(m**2).mean()]), long=long)
     return bool(passages[0]), bool(reversals[0])
 
 
@@ -172,7 +177,8 @@ def test_passages_and_reversals_are_counted_over_replicas():
     turning[:, 100:] *= -1
     turning[:, 200:] *= -1
     turning[:, 300:] *= -1
-    assert rare_of(turning) == (True, False)  # 12 reversals, as clusters make them, with nothing between
+    assert rare_of(turning) == (True, False)  # 3 reversals each, as clusters make them, with nothing between
+    assert rare_of(turning, long=6.1) == (True, True)
     turning[:, [100, 101, 200, 300]] = [0.3, 0.5, -0.3, 0.0]
     assert rare_of(turning) == (False, False)  # and 12 passages
     turning[0, 100:102] = 0.9
