@@ -189,7 +189,7 @@ class RunTable:
         return len(self.rows)
 
     def __repr__(self) -> str:
-        return f"RunTable({len(self)} runs, {len(self.columns)} columns, {self.store.root})"
+        return f"RunTable({len(self)} runs, {len(self.columns)} columns, {self.store.named})"
 
     def _repr_html_(self) -> str:
         shown = self.rows[:_SHOWN]
@@ -283,7 +283,7 @@ class RunTable:
 
     def _query(self, query: str, columns: list[str]) -> Any:
         if not self.rows:
-            raise InputError(f"there are no runs in {self.store.root} to query")
+            raise InputError(f"there are no runs in {self.store.named} to query")
         return select(self.rows, columns, query)
 
     def plot(self, figure: str = "", where: str = "") -> Figure:
@@ -329,7 +329,7 @@ def load(folder: str | Path, *, verify: bool = True) -> RunTable:
         StoreError: If the folder does not exist, or a packed file cannot be read.
     """
     packed = packed_files(Path(folder))
-    store = _unpacked(packed) if packed else Store(folder, verify=verify)
+    store = _unpacked(packed, Path(folder)) if packed else Store(folder, verify=verify)
     rows, damaged = indexed_rows(store, row_of, f"{ROWS}-{SCHEMA}")
     measured = set(derived_keys(store))
     for row in rows:
@@ -349,9 +349,9 @@ def _task_fields(store: Store, key: str) -> Collection[str]:
         return ()
 
 
-def _unpacked(files: Sequence[Path]) -> Store:
+def _unpacked(files: Sequence[Path], named: Path) -> Store:
     root = Path(tempfile.mkdtemp(prefix="grokfast-runs-"))
-    store = Store(root)
+    store = Store(root, named=named)
     weakref.finalize(store, shutil.rmtree, root, ignore_errors=True)
     for file in files:
         unpack(file, root)

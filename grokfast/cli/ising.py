@@ -171,7 +171,7 @@ def _scan(console: Console, L: tuple[int, ...], temperatures: list[float], sampl
     names = list(rows[0])
     lines = [",".join(names), *(",".join(str(row[name]) for name in names) for row in rows)]
     table.write_text("\n".join(lines) + "\n", encoding="utf-8")
-    plot_scan(scan).savefig(figure, dpi=130)
+    plot_scan(scan).savefig(figure, dpi=200)
     return [table, figure]
 
 
@@ -231,5 +231,5 @@ def _quench(console: Console, L: int, temperature: float, move: Move, sampled: S
     lines = ["t,length,error"]
     lines += [f"{t},{length},{e}" for t, length, e in zip(result.times, result.lengths, result.errors, strict=True)]
     data.write_text("\n".join(lines) + "\n", encoding="utf-8")
-    plot_quench(result).savefig(figure, dpi=130)
+    plot_quench(result).savefig(figure, dpi=200)
     return [data, figure]

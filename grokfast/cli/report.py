@@ -63,7 +63,7 @@ def _write_all(table: RunTable, out: Path | None) -> None:
         except MissingRunsError as error:
             print(f"left out: {error}")
     if not pages:
-        raise MissingRunsError(f"no report can be written of the runs in {table.store.root}")
+        raise MissingRunsError(f"no report can be written of the runs in {table.store.named}")
     for file, text in pages.items():
         write_page(file, text)
         print(f"report: {file.resolve()}")

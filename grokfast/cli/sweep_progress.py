@@ -48,7 +48,7 @@ class SweepDisplay:
             if kind == "plan":
                 self._plan(details["plan"])
             elif kind == "progress":
-                self._progress(details["shard"], int(details["epoch"]))
+                self._progress(details["shard"], int(details["epoch"]), first_pass=details.get("first_pass", False))
             elif kind == "receipt":
                 self._receipt(details["shard"], details["receipt"])
             elif kind == "dashboard":
@@ -68,23 +68,25 @@ class SweepDisplay:
                 TimeElapsedColumn(),
                 console=self._console,
             )
-            total = sum(shard.work for shard in plan.shards)
+            total = sum(shard.work * shard.passes for shard in plan.shards)
             self._all = self._bars.add_task("sweep", total=total, note="starting workers")
             self._bars.start()
 
-    def _progress(self, name: str, epoch: int) -> None:
+    def _progress(self, name: str, epoch: int, *, first_pass: bool = False) -> None:
         shard = self._shards.get(name)
         if shard is None:  # a member of a shard that was split
             return
         if not self._started:
             self._started = time.monotonic()
-        self._first.setdefault(name, epoch)
-        self._epochs[name] = epoch
+        behind = 0 if first_pass else shard.epochs * (shard.passes - 1)
+        self._first.setdefault(name, behind + epoch)
+        self._epochs[name] = behind + epoch
         if self._bars is not None:
             if name not in self._tasks:
                 label = f"  shard {name[:6]}, {len(shard.configs)} runs"
-                self._tasks[name] = self._bars.add_task(label, total=shard.epochs, note="")
-            self._bars.update(self._tasks[name], completed=epoch, note=f"epoch {epoch} of {shard.epochs}")
+                self._tasks[name] = self._bars.add_task(label, total=shard.epochs * shard.passes, note="")
+            note = f"epoch {epoch} of {shard.epochs}{', first of two passes' if first_pass else ''}"
+            self._bars.update(self._tasks[name], completed=behind + epoch, note=note)
         self._show()
 
     def _receipt(self, shard: Shard, receipt: Receipt) -> None:
@@ -92,15 +94,15 @@ class SweepDisplay:
         self._failed += len(receipt.failed)
         if receipt.outcome is Outcome.DONE:
             self._finished.add(shard.id)
-            self._epochs[shard.id] = shard.epochs
-            self._first.setdefault(shard.id, shard.epochs - receipt.epochs)
+            self._epochs[shard.id] = shard.epochs * shard.passes
+            self._first.setdefault(shard.id, shard.epochs * shard.passes - receipt.epochs)
         if self._bars is not None and shard.id in self._tasks:
             self._bars.remove_task(self._tasks.pop(shard.id))
         self._show(always=receipt.outcome is Outcome.DONE)
 
     def _show(self, always: bool = False) -> None:
         done = sum(epoch * len(self._shards[name].configs) for name, epoch in self._epochs.items())
-        total = sum(shard.work for shard in self._shards.values())
+        total = sum(shard.work * shard.passes for shard in self._shards.values())
         note = (
             f"{len(self._finished)} of {len(self._shards)} shards, {self._runs} runs"
             f"{f', {self._failed} failed' if self._failed else ''}, {self._left(done, total)}"

@@ -59,7 +59,7 @@ def kept_pruning(
     if found is None:
         raise MissingRunsError(
             f"run {run.key} has no pruning curve {curve_name(scheme, layer, fisher)}; make it with\n"
-            f"  grokfast measure --runs {run.store.root}"
+            f"  grokfast measure --runs {run.store.named}"
         )
     return _pruning_curve(found)
 

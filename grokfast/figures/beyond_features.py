@@ -36,8 +36,7 @@ def _draw(runs: Sequence[Run]) -> Figure:
             axes.scatter(k + np.linspace(-0.15, 0.15, values.size), values, s=10, alpha=0.7, color=color, linewidth=0)
             axes.hlines(values.mean(), k - 0.25, k + 0.25, color=color)
         axes.set_xticks(range(3), list(labels))
-        wide = found.interval()
-        axes.set_title(f"{task}\nwithin − between {wide:.3f}")
+        axes.set_title(f"{task}\nwithin − between\n{found.interval():.3f}")
     figure.axes[0].set_ylabel("debiased CKA of the last hidden layers")
     return figure
 

@@ -104,8 +104,8 @@ def _whole(spec: FigureSpec, table: RunTable) -> Choice:
             runs.append(run)
     if not runs:
         raise MissingRunsError(
-            f"{spec.name} needs {', '.join(lacks)}, which the runs in {table.store.root} do not have; make them with\n"
-            f"  grokfast report beyond --runs {shlex.quote(str(table.store.root))}"
+            f"{spec.name} needs {', '.join(lacks)}, which the runs in {table.store.named} do not have; make them with\n"
+            f"  grokfast report beyond --runs {shlex.quote(str(table.store.named))}"
         )
     return Choice(runs, left_out)
 
@@ -168,7 +168,7 @@ def the_one(name: str, groups: Sequence[Group], table: RunTable, preferred: Coll
     if len(groups) == 1:
         return groups[0]
     raise InputError(
-        f"{name} shows one setting, and {table.store.root} holds {len(groups)} that it could show; choose one:\n"
+        f"{name} shows one setting, and {table.store.named} holds {len(groups)} that it could show; choose one:\n"
         + "\n".join(conditions(groups, table))
     )
 
@@ -212,7 +212,7 @@ def _one_each(
 
 
 def _missing(spec: FigureSpec, table: RunTable, where: str | None, groups: Sequence[Group]) -> MissingRunsError:
-    root = table.store.root
+    root = table.store.named
     quoted = shlex.quote(str(root))
     under = f" with {where}" if where else ""
     make = [f"  {find_study(name).command} --runs {quoted}" for name in spec.studies] or [

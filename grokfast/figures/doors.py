@@ -32,7 +32,7 @@ def plot_runs(table: RunTable, figure: str = "", where: str = "") -> Figure:
         MissingRunsError: If there are no runs, or they lack what the figure shows.
     """
     if not table.rows:
-        raise MissingRunsError(f"there are no runs in this table of {table.store.root} to draw")
+        raise MissingRunsError(f"there are no runs in this table of {table.store.named} to draw")
     return draw(figure or suggested(table), table, where or None)
 
 

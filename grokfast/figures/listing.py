@@ -138,7 +138,7 @@ def suggested_command(table: RunTable) -> list[str]:
         table: Runs of a store, at least one of them finished.
     """
     name = suggested(table)
-    command = ["grokfast", "figure", name, "--runs", str(table.store.root)]
+    command = ["grokfast", "figure", name, "--runs", str(table.store.named)]
     everything = load(table.store.root)
     keys = {row["key"] for row in table.rows}
     try:

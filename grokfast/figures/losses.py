@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Sequence
 
 from matplotlib.axes import Axes
@@ -71,7 +72,7 @@ def _draw_below_onset(runs: Sequence[Run]) -> Figure:
     _points(axes, runs, "end_train_loss", {run.key for run in fitted})
     fit = _fit(axes, fitted, "end_train_loss")
     if fit is not None:
-        axes.set_title(f"below the onset: slope {_slope(fit)} per nat, $R^2$ = {fit.r_squared:.2f}, n = {len(fitted)}")
+        axes.set_title(f"below the onset: slope {_slope(fit)} per nat,\n$R^2$ = {fit.r_squared:.2f}, n = {len(fitted)}")
     else:
         axes.set_title("fewer than three runs below the onset: no fit")
     _finish(axes, runs, "train")
@@ -86,7 +87,7 @@ def _draw_all(runs: Sequence[Run]) -> Figure:
     _points(axes, runs, "end_train_loss", _not_grokking(runs))
     fit = _fit(axes, runs, "end_train_loss")
     if fit is not None:
-        axes.set_title(f"slope {_slope(fit)} per nat, $R^2$ = {fit.r_squared:.2f}, n = {len(runs)}")
+        axes.set_title(f"slope {_slope(fit)} per nat,\n$R^2$ = {fit.r_squared:.2f}, n = {len(runs)}")
     else:
         axes.set_title("fewer than three different losses: no fit")
     _finish(axes, runs, "train")
@@ -101,9 +102,12 @@ def _draw_both(runs: Sequence[Run]) -> Figure:
         name = f"end_{split}_loss"
         _points(axes, runs, name, _not_grokking(runs))
         fit = _fit(axes, runs, name)
-        found = "too few different losses: no fit"
-        axes.set_title(found if fit is None else f"slope {_slope(fit)}, $R^2$ = {fit.r_squared:.2f}")
+        found = "too few different\nlosses: no fit"
+        axes.set_title(found if fit is None else f"slope {_slope(fit)}\n$R^2$ = {fit.r_squared:.2f}", fontsize="small")
         _finish(axes, runs, split)
+        # Two panels in a column of 85 mm.
+        axes.set_xlabel(textwrap.fill(axes.get_xlabel(), 22))
+        axes.xaxis.set_major_locator(MaxNLocator(3))
     figure.axes[0].set_ylabel(_C)
     _legend(figure)
     headline(figure, f"{title_of(runs)}: {len(runs)} runs")

@@ -180,6 +180,11 @@ def over_seeds(count: int, mean: str = "mean") -> str:
     return f"{mean} and range over {count} seeds" if count > 1 else "1 seed"
 
 
+_BAND = "_band"  # a name that no legend shows
+
+_OPAQUE = 0.6  # of all bands of a panel where they lie on each other: lines stay to be seen
+
+
 def band(axes: Axes, x: np.ndarray, curves: np.ndarray, *, geometric: bool = False, **line: object) -> None:
     """Mean of ``curves [seeds, len(x)]`` with a band from the lowest to the highest seed (none for one seed).
 
@@ -190,7 +195,10 @@ def band(axes: Axes, x: np.ndarray, curves: np.ndarray, *, geometric: bool = Fal
     middle = np.exp(np.log(curves).mean(0)) if geometric else curves.mean(0)
     (drawn,) = axes.plot(x, middle, **line)  # type: ignore[arg-type]
     if len(curves) > 1:
-        axes.fill_between(x, curves.min(0), curves.max(0), color=drawn.get_color(), alpha=0.2, linewidth=0)
+        axes.fill_between(x, curves.min(0), curves.max(0), color=drawn.get_color(), linewidth=0, label=_BAND)
+        bands = [shape for shape in axes.collections if shape.get_label() == _BAND]
+        for shape in bands:
+            shape.set_alpha(min(0.2, 1.0 - (1.0 - _OPAQUE) ** (1.0 / len(bands))))
 
 
 def draw_fit(axes: Axes, x: np.ndarray, y: np.ndarray, *, alpha: float = 0.2, **line: object) -> LinearFit | None:

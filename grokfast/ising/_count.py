@@ -1,8 +1,9 @@
 """Counts over packed words: bonds between unlike spins, and up spins, for each lattice.
 
 In the replica layout the counts of 64 lattices are numbers whose bits lie in *planes*: plane k holds bit k of each.
-Every word of a row has counters of its own; rows are added by full adders, two rows before a carry is passed on. At the
-end the counters of a row's sites are added to each other.
+Each word of a row has counters of its own, up to :data:`SIDE` of them; words further right share them. Four rows are
+added by full adders before a carry is passed on (Harley and Seal; Warren, Hacker's Delight, 5-1). At the end the
+counters of a row's sites are added to each other, half of them to the other half.
 """
 
 from __future__ import annotations
@@ -17,6 +18,15 @@ from grokfast.ising.jit import kernel
 CountArray = npt.NDArray[np.int32]
 
 ALL = np.uint64(2**64 - 1)
+
+SIDE = 64
+"""Counters of a plane: known to LLVM, which must not ask at each call whether planes overlap."""
+
+MOST = 40
+"""Planes of a count, of which 32 are used: four more may be read, and eight are turned over together."""
+
+_P1, _P2, _P3 = np.uint64(SIDE), np.uint64(2 * SIDE), np.uint64(3 * SIDE)
+_UPS, _WAIT, _UPS_WAIT = np.uint64(MOST * SIDE), np.uint64(2 * MOST * SIDE), np.uint64((2 * MOST + 1) * SIDE)
 _BYTE = np.uint64(0xFF)
 _S8, _S16, _S24, _S32 = np.uint64(8), np.uint64(16), np.uint64(24), np.uint64(32)
 _S40, _S48, _S56 = np.uint64(40), np.uint64(48), np.uint64(56)
@@ -31,60 +41,83 @@ def majority(a: np.uint64, b: np.uint64, c: np.uint64) -> np.uint64:
 
 
 @kernel
-def add_first(
+def add_four(
     own: WordArray,
     other: WordArray,
     row: int,
     x: int,
-    to: int,
+    width: int,
     size: int,
     above: np.uint64,
     below: np.uint64,
-    aside: np.uint64,
+    left: np.uint64,
+    right: np.uint64,
     turn: np.uint64,
     planes: WordArray,
     at: int,
-    n: int,
-    used: int,
 ) -> None:
-    """Add words of even sites and the odd ones beside them; carries of weight 4 and 2 wait for :func:`add_second`.
+    """Add words of even sites and the odd ones beside them of four rows; carries of weight 16 and 8 wait.
 
     Args:
         own: uint64, all words of the even colour.
         other: uint64, those of the odd one.
         row: Words from one row to the next.
-        x: First word.
-        to: Where the neighbour beside a site is.
-        size: How many words.
-        above: 0 where the neighbours above are missing, else all ones.
-        below: The same for those below.
-        aside: The same for those beside.
+        x: First word, in the first row, where the neighbour beside an even site is on the left.
+        width: Words from a site to the next.
+        size: How many words of a row.
+        above: 0 where the neighbours above the first row are missing, else all ones.
+        below: The same for those below the last row.
+        left: The same for those on the left, in the first and third row.
+        right: The same for those on the right, in the others.
         turn: All ones to count odd sites that are down in place of those that are up.
-        planes: uint64 ``[(2 used + 2) n]``, updated: planes of bonds and of up spins, and the carries that wait.
-        at: Which of the n counters of a row is the first word's.
-        n: Words in a row.
-        used: Planes of either.
+        planes: uint64, updated: see :func:`count_replicas`.
+        at: Which counter is the first word's.
     """
-    ups, wait = used * n + at, 2 * used * n + at
     for w in range(size):
-        j = np.uint64(x + w)
-        s, o = own[j], other[j]
-        d1, d2 = (s ^ other[np.uint64(x + w - row)]) & above, (s ^ other[np.uint64(x + w + row)]) & below
-        d3, d4 = s ^ o, (s ^ other[np.uint64(x + w + to)]) & aside
-        ones, twos = planes[np.uint64(at + w)], planes[np.uint64(at + n + w)]
-        c1 = majority(ones, d1, d2)
-        ones ^= d1 ^ d2
-        c2 = majority(ones, d3, d4)
-        planes[np.uint64(at + w)] = ones ^ d3 ^ d4
-        planes[np.uint64(wait + w)] = majority(twos, c1, c2)
-        planes[np.uint64(at + n + w)] = twos ^ c1 ^ c2
-        e, up = o ^ turn, planes[np.uint64(ups + w)]
-        planes[np.uint64(wait + n + w)] = majority(up, s, e)
-        planes[np.uint64(ups + w)] = up ^ s ^ e
+        j = x + w
+        s0, s1 = own[np.uint64(j)], own[np.uint64(j + row)]
+        s2, s3 = own[np.uint64(j + 2 * row)], own[np.uint64(j + 3 * row)]
+        o0, o1 = other[np.uint64(j)], other[np.uint64(j + row)]
+        o2, o3 = other[np.uint64(j + 2 * row)], other[np.uint64(j + 3 * row)]
+        first, last = (s0 ^ other[np.uint64(j - row)]) & above, (s3 ^ other[np.uint64(j + 4 * row)]) & below
+        b0, b1 = (s0 ^ other[np.uint64(j - width)]) & left, (s1 ^ other[np.uint64(j + row + width)]) & right
+        b2, b3 = (
+            (s2 ^ other[np.uint64(j + 2 * row - width)]) & left,
+            (s3 ^ other[np.uint64(j + 3 * row + width)]) & right,
+        )
+
+        i = np.uint64(at + w)
+        ones, twos, fours, eights = planes[i], planes[i + _P1], planes[i + _P2], planes[i + _P3]
+        c0, ones = majority(ones, first, s0 ^ o1), ones ^ first ^ s0 ^ o1
+        c1, ones = majority(ones, s0 ^ o0, b0), ones ^ s0 ^ o0 ^ b0
+        d0, twos = majority(twos, c0, c1), twos ^ c0 ^ c1
+        c0, ones = majority(ones, s1 ^ o0, s1 ^ o2), ones ^ o0 ^ o2
+        c1, ones = majority(ones, s1 ^ o1, b1), ones ^ s1 ^ o1 ^ b1
+        d1, twos = majority(twos, c0, c1), twos ^ c0 ^ c1
+        e0, fours = majority(fours, d0, d1), fours ^ d0 ^ d1
+        c0, ones = majority(ones, s2 ^ o1, s2 ^ o3), ones ^ o1 ^ o3
+        c1, ones = majority(ones, s2 ^ o2, b2), ones ^ s2 ^ o2 ^ b2
+        d0, twos = majority(twos, c0, c1), twos ^ c0 ^ c1
+        c0, ones = majority(ones, s3 ^ o2, last), ones ^ s3 ^ o2 ^ last
+        c1, ones = majority(ones, s3 ^ o3, b3), ones ^ s3 ^ o3 ^ b3
+        d1, twos = majority(twos, c0, c1), twos ^ c0 ^ c1
+        e1, fours = majority(fours, d0, d1), fours ^ d0 ^ d1
+        planes[i], planes[i + _P1], planes[i + _P2] = ones, twos, fours
+        planes[i + _P3], planes[i + _WAIT] = eights ^ e0 ^ e1, majority(eights, e0, e1)
+
+        ones, twos, fours = planes[i + _UPS], planes[i + _UPS + _P1], planes[i + _UPS + _P2]
+        c0, ones = majority(ones, s0, o0 ^ turn), ones ^ s0 ^ o0 ^ turn
+        c1, ones = majority(ones, s1, o1 ^ turn), ones ^ s1 ^ o1 ^ turn
+        d0, twos = majority(twos, c0, c1), twos ^ c0 ^ c1
+        c0, ones = majority(ones, s2, o2 ^ turn), ones ^ s2 ^ o2 ^ turn
+        c1, ones = majority(ones, s3, o3 ^ turn), ones ^ s3 ^ o3 ^ turn
+        d1, twos = majority(twos, c0, c1), twos ^ c0 ^ c1
+        planes[i + _UPS], planes[i + _UPS + _P1] = ones, twos
+        planes[i + _UPS + _P2], planes[i + _UPS_WAIT] = fours ^ d0 ^ d1, majority(fours, d0, d1)
 
 
 @kernel
-def add_second(
+def add_one(
     own: WordArray,
     other: WordArray,
     row: int,
@@ -97,56 +130,63 @@ def add_second(
     turn: np.uint64,
     planes: WordArray,
     at: int,
-    n: int,
-    used: int,
 ) -> None:
-    """:func:`add_first` for the next row: takes the carries that wait in, and leaves those of weight 8 and 4."""
-    ups, wait = used * n + at, 2 * used * n + at
+    """:func:`add_four` for one row, whose neighbours beside are ``to`` words on; carries of weight 4 and 2 wait."""
     for w in range(size):
-        j = np.uint64(x + w)
-        s, o = own[j], other[j]
-        d1, d2 = (s ^ other[np.uint64(x + w - row)]) & above, (s ^ other[np.uint64(x + w + row)]) & below
-        d3, d4 = s ^ o, (s ^ other[np.uint64(x + w + to)]) & aside
-        ones, twos = planes[np.uint64(at + w)], planes[np.uint64(at + n + w)]
-        c1 = majority(ones, d1, d2)
-        ones ^= d1 ^ d2
-        c2 = majority(ones, d3, d4)
-        planes[np.uint64(at + w)] = ones ^ d3 ^ d4
-        c4 = majority(twos, c1, c2)
-        planes[np.uint64(at + n + w)] = twos ^ c1 ^ c2
-        e, up = o ^ turn, planes[np.uint64(ups + w)]
-        u2 = majority(up, s, e)
-        planes[np.uint64(ups + w)] = up ^ s ^ e
-        fours, b4 = planes[np.uint64(at + 2 * n + w)], planes[np.uint64(wait + w)]
-        planes[np.uint64(at + 2 * n + w)] = fours ^ b4 ^ c4
-        planes[np.uint64(wait + w)] = majority(fours, b4, c4)
-        twos, b2 = planes[np.uint64(ups + n + w)], planes[np.uint64(wait + n + w)]
-        planes[np.uint64(ups + n + w)] = twos ^ b2 ^ u2
-        planes[np.uint64(wait + n + w)] = majority(twos, b2, u2)
+        j = x + w
+        s, o = own[np.uint64(j)], other[np.uint64(j)]
+        d1, d2 = (s ^ other[np.uint64(j - row)]) & above, (s ^ other[np.uint64(j + row)]) & below
+        d3, d4 = s ^ o, (s ^ other[np.uint64(j + to)]) & aside
+        i = np.uint64(at + w)
+        ones, twos = planes[i], planes[i + _P1]
+        c1, ones = majority(ones, d1, d2), ones ^ d1 ^ d2
+        c2, ones = majority(ones, d3, d4), ones ^ d3 ^ d4
+        planes[i], planes[i + _P1], planes[i + _WAIT] = ones, twos ^ c1 ^ c2, majority(twos, c1, c2)
+        e, ups = o ^ turn, planes[i + _UPS]
+        planes[i + _UPS], planes[i + _UPS_WAIT] = ups ^ s ^ e, majority(ups, s, e)
 
 
 @kernel
-def pass_on(planes: WordArray, start: int, wait: int, n: int, first: int, last: int) -> None:
-    """Add n carries, which are cleared, to planes ``first`` to ``last`` - 1 of the counters at ``start``."""
-    for k in range(first, last):
-        for w in range(n):
-            i, j = np.uint64(start + k * n + w), np.uint64(wait + w)
-            both = planes[i] & planes[j]
-            planes[i] ^= planes[j]
-            planes[j] = both
+def pass_on(planes: WordArray, start: int, wait: int, first: int, last: int, at: int, size: int) -> None:
+    """Add carries, which are cleared, to planes ``first`` to ``last`` - 1, and zeros to some more.
+
+    Args:
+        planes: uint64, updated.
+        start: Where plane 0 of the counters begins.
+        wait: Where the carries begin.
+        first: The carries' plane.
+        last: The first plane that stays 0.
+        at: The first counter.
+        size: How many counters.
+    """
+    for lowest in range(first, last, 4):
+        begin = start + lowest * SIDE + at
+        for w in range(size):
+            i, c = np.uint64(begin + w), np.uint64(wait + at + w)
+            p0, p1, p2, p3, carry = planes[i], planes[i + _P1], planes[i + _P2], planes[i + _P3], planes[c]
+            planes[i], carry = p0 ^ carry, p0 & carry
+            planes[i + _P1], carry = p1 ^ carry, p1 & carry
+            planes[i + _P2], carry = p2 ^ carry, p2 & carry
+            planes[i + _P3], planes[c] = p3 ^ carry, p3 & carry
 
 
 @kernel
 def add_sites(planes: WordArray, start: int, wait: int, n: int, width: int, used: int) -> None:
-    """Add all counters of a row to its first W ones; the W words at ``wait`` are 0 before and after."""
-    for first in range(width, n, width):
-        for k in range(used):
-            a, b = start + k * n, start + k * n + first
-            for w in range(width):
-                i, j, c = np.uint64(a + w), np.uint64(b + w), np.uint64(wait + w)
-                one, two, carry = planes[i], planes[j], planes[c]
-                planes[i] = one ^ two ^ carry
-                planes[c] = majority(carry, one, two)
+    """Add all n counters to the first W ones; the carries at ``wait`` are 0 before and after."""
+    sites = n // width
+    while sites > 1:
+        half = (sites + 1) // 2
+        for lowest in range(0, used, 4):
+            begin = start + lowest * SIDE
+            for w in range((sites - half) * width):
+                i, j, c = np.uint64(begin + w), np.uint64(begin + half * width + w), np.uint64(wait + w)
+                a0, a1, a2, a3, carry = planes[i], planes[i + _P1], planes[i + _P2], planes[i + _P3], planes[c]
+                b0, b1, b2, b3 = planes[j], planes[j + _P1], planes[j + _P2], planes[j + _P3]
+                planes[i], carry = a0 ^ b0 ^ carry, majority(carry, a0, b0)
+                planes[i + _P1], carry = a1 ^ b1 ^ carry, majority(carry, a1, b1)
+                planes[i + _P2], carry = a2 ^ b2 ^ carry, majority(carry, a2, b2)
+                planes[i + _P3], planes[c] = a3 ^ b3 ^ carry, majority(carry, a3, b3)
+        sites = half
 
 
 @kernel
@@ -212,40 +252,53 @@ def count_replicas(
     row = words.shape[2]
     n = row - 2 * width
     own, other = words[0].reshape(-1), words[1].reshape(-1)
-    tall, used = 3, 3  # planes of a column of sites, and of all of them
-    while (1 << tall) <= 4 * height:
+    tall, used = 4, 4  # planes of a counter, and of the sum of all
+    while (1 << tall) <= 4 * height * ((n + SIDE - 1) // SIDE):
         tall += 1
     while (1 << used) <= 4 * height * (n // width):
         used += 1
-    room = (used + 7) // 8 * 8
-    planes = np.zeros((2 * room + 2) * n, np.uint64)
-    ups, wait = room * n, 2 * room * n
-    for y in range(1, height + 1):
-        above = ZERO if is_open and y == 1 else ALL
-        below = ZERO if is_open and y == height else ALL
-        right = (y - 1) & 1
-        to = width if right else -width
-        # Of an open lattice the words at one end of the row have no neighbour beside them.
-        inside = n - width if is_open else n
-        first = width if is_open and not right else 0
-        end = n - width if right else 0
-        x = y * row + width
-        if right:
-            add_second(own, other, row, x + first, to, inside, above, below, ALL, turn, planes, first, n, room)
-            if is_open:
-                add_second(own, other, row, x + end, to, width, above, below, ZERO, turn, planes, end, n, room)
-            pass_on(planes, 0, wait, n, 3, tall)
-            pass_on(planes, ups, wait + n, n, 2, tall - 1)
-        else:
-            add_first(own, other, row, x + first, to, inside, above, below, ALL, turn, planes, first, n, room)
-            if is_open:
-                add_first(own, other, row, x + end, to, width, above, below, ZERO, turn, planes, end, n, room)
-    if height & 1:
-        pass_on(planes, 0, wait, n, 2, tall)
-        pass_on(planes, ups, wait + n, n, 1, tall - 1)
-    for start, most, counts in ((0, used, unlike), (ups, used - 1, up)):
-        add_sites(planes, start, wait, n, width, most)
-        read_planes(planes, start, n, width, most, counts)
+    # Planes of bonds, of up spins, and the carries that wait for either.
+    planes = np.empty((2 * MOST + 2) * SIDE, np.uint64)
+    ups, wait, ups_wait = MOST * SIDE, 2 * MOST * SIDE, (2 * MOST + 1) * SIDE
+    room = (used + 7) // 8 * 8 * SIDE
+    for begin, end in ((0, room), (ups, ups + room), (wait, planes.size)):
+        for i in range(begin, end):
+            planes[np.uint64(i)] = ZERO
+    start = 0
+    while start < n:
+        size = min(SIDE, n - start)
+        left, right = ALL, ALL
+        if is_open:  # the words at the ends of a row have no neighbour on one side
+            if start == 0:
+                left, size = ZERO, width
+            elif start < n - width:
+                size = min(size, n - width - start)
+            if start == n - width:
+                right = ZERO
+        # Words of other sites share counters; those of one site in all lattices lie beside each other.
+        at = start % SIDE if start % SIDE + size <= SIDE else 0
+        y = 1
+        while y <= height:
+            above = ZERO if is_open and y == 1 else ALL
+            x = y * row + width + start
+            if y + 3 <= height:
+                below = ZERO if is_open and y + 3 == height else ALL
+                add_four(own, other, row, x, width, size, above, below, left, right, turn, planes, at)
+                pass_on(planes, 0, wait, 4, tall, at, size)
+                pass_on(planes, ups, ups_wait, 3, tall - 1, at, size)
+                y += 4
+            else:
+                below = ZERO if is_open and y == height else ALL
+                odd = (y - 1) & 1
+                aside, to = (right, width) if odd else (left, -width)
+                add_one(own, other, row, x, to, size, above, below, aside, turn, planes, at)
+                pass_on(planes, 0, wait, 2, tall, at, size)
+                pass_on(planes, ups, ups_wait, 1, tall - 1, at, size)
+                y += 1
+        start += size
+    for begin, carries, most, counts in ((0, wait, used, unlike), (ups, ups_wait, used - 1, up)):
+        add_sites(planes, begin, carries, min(n, SIDE), width, most)
+        read_planes(planes, begin, SIDE, width, most, counts)
 
 
 @kernel

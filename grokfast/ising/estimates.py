@@ -127,13 +127,19 @@ def estimate(series: Series, sums: FloatArray, shift: FloatArray, *, every: int)
         freedom = {name: np.full(T, float(R - 1)) for name in QUANTITIES}
     else:
         times, errors, freedom, skewed = _gamma_method(series, whole, shift)
-    passages, reversals = few_events(series, whole[3], whole[4])
+    long = _long(R)
+    passages, reversals = few_events(series, whole[3], whole[4], long=long)
     rare = {name: skewed[name] > SKEWED for name in QUANTITIES}
     rare["magnetization"] |= reversals
     for name in _NEEDS_PASSAGES:
         rare[name] |= passages
-    trust = {name: _trust(times[name], freedom[name], rare[name], n, R, every) for name in QUANTITIES}
+    trust = {name: _trust(times[name], freedom[name], rare[name], n, long, every) for name in QUANTITIES}
     return Estimates({name: Estimate(values[name], errors[name]) for name in QUANTITIES}, trust)
+
+
+def _long(replicas: int) -> float:
+    """Autocorrelation times in a series that is not short."""
+    return LONG if replicas < BLOCKS else LONG_WITH_REPLICAS
 
 
 def _functions(T: FloatArray, sites: int, shift: FloatArray) -> dict[str, Callable[[FloatArray], FloatArray]]:
@@ -236,11 +242,11 @@ def _gamma_method(
 
 
 def _trust(
-    found: Autocorrelation, freedom: FloatArray, rare: npt.NDArray[np.bool_], n: int, replicas: int, every: int
+    found: Autocorrelation, freedom: FloatArray, rare: npt.NDArray[np.bool_], n: int, long: float, every: int
 ) -> Trust:
     ratio = n / found.time
     # At least 1: a time found from fewer than 50 measurements is noise, which must not make them look independent.
-    short = n / np.maximum(found.time, 1.0) < (LONG if replicas < BLOCKS else LONG_WITH_REPLICAS)
+    short = n / np.maximum(found.time, 1.0) < long
     short |= rare
     status = np.where(found.frozen, str(Status.FROZEN), np.where(short, str(Status.SHORT), str(Status.RELIABLE)))
     return Trust(every * found.time, every * found.error, ratio, status, freedom)

@@ -7,6 +7,7 @@ from typing import TypeAlias
 import numpy as np
 import numpy.typing as npt
 
+from grokfast.ising._events import count_events
 from grokfast.ising.series import Series
 
 FloatArray: TypeAlias = npt.NDArray[np.float64]
@@ -15,6 +16,8 @@ BoolArray: TypeAlias = npt.NDArray[np.bool_]
 FEW = 12
 """Fewer events than this are few: 12 of them give a rare event's share to 30 %, and skewness γ²/B = 1/12."""
 
+_TWO_PEAKS = 2.0  # ⟨|m|⟩ in standard deviations of |m|, from which on M has two peaks (a normal M has 1.3)
+
 _WIDE = 3.0  # where ⟨|m|⟩ is fewer standard deviations of |m|, a tenth of the time is spent between the signs
 
 _NARROW = 40.0  # where it is more, what lies between the signs has no weight
@@ -22,7 +25,7 @@ _NARROW = 40.0  # where it is more, what lies between the signs has no weight
 _SITES = 40.0  # of a lattice so small that it takes more
 
 
-def few_events(series: Series, size: FloatArray, square: FloatArray) -> tuple[BoolArray, BoolArray]:
+def few_events(series: Series, size: FloatArray, square: FloatArray, *, long: float) -> tuple[BoolArray, BoolArray]:
     """Where a series below Tc saw so little of what lies between the signs of M that its errors are too small.
 
     A finite lattice without a field is up and down equally often, and the walls on the way from one to the other make
@@ -31,31 +34,26 @@ def few_events(series: Series, size: FloatArray, square: FloatArray) -> tuple[Bo
     more than 40 standard deviations of |m|, walls have less than 1 % of χ, by the transfer matrices of L = 6 and 8
     (4×4 needs 100, and the bound rises so for fewer than 40 sites), and none are asked for.
 
+    Where M has two peaks, also at Tc, its mean is decided by when it turns over. A sign that turns over at a constant
+    rate has the autocorrelation time (measurements) / (2 reversals): a count over all replicas says it far better than
+    the correlations of a series that hardly left one side, whose time comes out too short. So a series that is
+    to be ``long`` times its autocorrelation time needs ``long`` / 2 reversals in each replica, on average.
+
     Args:
         series: What was measured.
         size: ⟨|m|⟩, float64 ``[T]``.
         square: ⟨m²⟩, float64 ``[T]``.
+        long: Autocorrelation times in a series that is not short.
 
     Returns:
         Whether there were few passages that matter, and whether there were few reversals of M: bool ``[T]`` each.
     """
     spread = np.sqrt(np.maximum(square - size**2, 0.0))
     reversible = abs(series.field) * series.sites * size < series.temperatures  # the field does not forbid one sign
-    ordered = reversible & (size > _WIDE * spread)
+    ordered = size > _WIDE * spread
     narrow = size > _NARROW * max(1.0, _SITES / series.sites) * spread
-    passages, reversals = np.full(size.size, FEW), np.full(size.size, FEW)
-    for i in np.flatnonzero(ordered):
-        m = series.moments[:, i].T * series.unit
-        large = np.abs(m) > 0.9 * size[i]
-        small = np.abs(m) < 0.5 * size[i]
-        between = _held(small, small | large)
-        up = _held(m > 0.0, large)
-        passages[i] = (between[:, 1:] & ~between[:, :-1]).sum()
-        reversals[i] = (up[:, 1:] != up[:, :-1]).sum()
-    return (passages < FEW) & ~narrow, reversals < FEW
-
-
-def _held(values: BoolArray, known: BoolArray) -> BoolArray:
-    """Values ``[R, n]`` where known, and the last known one elsewhere."""
-    last = np.maximum.accumulate(np.where(known, np.arange(known.shape[1]), 0), axis=1)
-    return np.asarray(np.take_along_axis(values, last, axis=1))
+    passages, reversals = np.full(size.size, FEW), np.full(size.size, np.inf)
+    for i in np.flatnonzero(reversible & (size > _TWO_PEAKS * spread)):
+        low, high = 0.5 * size[i], 0.9 * size[i]
+        passages[i], reversals[i] = count_events(series.moments[:, i], series.unit, low, high)
+    return (passages < FEW) & ordered & ~narrow, reversals < long / 2.0 * series.shape[2]

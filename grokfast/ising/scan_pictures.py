@@ -24,6 +24,10 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 _COLORS = ("#e0a458", "#d1495b", "#7b4b94", "#26456e", "#3a7d44", "#6b705c", "#00798c")
+_WIDE = 7.08  # inches: 180 mm, the width of a page
+
+_TEXT, _SMALL = 7.5, 6.5  # points
+
 _PANELS = {
     "energy": "energy per site  e / J",
     "specific_heat": "specific heat  c",
@@ -45,35 +49,42 @@ def plot_scan(scan: Scan) -> Figure:
     from grokfast._figure import ShownFigure
 
     J, T = scan.J, scan.temperatures
-    figure = ShownFigure(figsize=(12, 7), layout="constrained")
+    figure = ShownFigure(figsize=(_WIDE, 4.9), layout="constrained")
     axes = figure.subplots(2, 3).ravel()
     margin = 0.02 * max(T[-1] - T[0], 0.1 * T[0])
     curve = np.linspace(max(T[0] - margin, 0.05 * J), T[-1] + margin, 301)
+    ringed = False
     for axis, (name, label) in zip(axes, _PANELS.items(), strict=False):
-        axis.set_ylabel(label)
-        axis.set_xlabel("temperature  T / J")
+        axis.set_ylabel(label, fontsize=_TEXT)
+        axis.set_xlabel("temperature  T / J", fontsize=_TEXT)
+        axis.tick_params(which="both", labelsize=_SMALL)
         if curve[0] < critical_temperature(J) < curve[-1]:
             axis.axvline(critical_temperature(J), color="0.75", lw=1, zorder=0)
         for i, (L, measured) in enumerate(scan.measured.items()):
             mean, error = getattr(measured, name)
             color = _COLORS[i % len(_COLORS)]
             short = measured.trust[name].status == "short"
-            axis.errorbar(T, mean, error, fmt="o", ms=3, lw=1, color=color, label=f"L = {L}")
+            axis.errorbar(T, mean, error, fmt="o", ms=1.8, lw=0.7, color=color, label=f"L = {L}")
             if short.any():
-                axis.plot(T[short], mean[short], "o", ms=7, mfc="none", mec=color, lw=0.8)
+                axis.plot(T[short], mean[short], "o", ms=4.5, mfc="none", mec=color, mew=0.5)
+                ringed = True
             if name in ("energy", "specific_heat"):
                 exact = kaufman_energy if name == "energy" else kaufman_specific_heat
-                axis.plot(curve, exact(curve, L, J), color=color, lw=1, zorder=1)
+                axis.plot(curve, exact(curve, L, J), color=color, lw=0.8, zorder=1)
         axis.margins(x=0.02)
-    axes[0].plot(curve, onsager_energy(curve, J), "k--", lw=1, label="Onsager, L = ∞")
+    axes[0].plot(curve, onsager_energy(curve, J), "k--", lw=0.8, label="L = ∞: Onsager, Yang")
     heat = onsager_specific_heat(curve, J)
     top = axes[1].get_ylim()[1]
-    axes[1].plot(curve, np.where(heat < 1.4 * top, heat, np.nan), "k--", lw=1)
-    axes[2].plot(curve, spontaneous_magnetization(curve, J), "k--", lw=1, label="Yang, L = ∞")
+    axes[1].plot(curve, np.where(heat < 1.4 * top, heat, np.nan), "k--", lw=0.8)
+    axes[2].plot(curve, spontaneous_magnetization(curve, J), "k--", lw=0.8)
     axes[3].set_yscale("log")
     axes[4].axhline(2.0 / 3.0, color="0.85", lw=1, zorder=0)
-    axes[0].legend(frameon=False, fontsize=8, title="points: sampled; lines: Kaufman", title_fontsize=8)
-    axes[2].legend(frameon=False, fontsize=8)
+    handles, labels = axes[0].get_legend_handles_labels()
+    title = "points: sampled; lines: Kaufman" + ("; ringed: the error is too small" if ringed else "")
+    figure.legend(
+        handles, labels, loc="outside upper center", ncols=min(len(handles), 6), frameon=False, fontsize=_SMALL,
+        title=title, title_fontsize=_SMALL,
+    )  # fmt: skip
     _write_estimates(axes[5], scan)
     return figure
 
@@ -83,7 +94,7 @@ def _write_estimates(axis: Axes, scan: Scan) -> None:
     axis.set_axis_off()
     found = scan.finite_size
     if found is None:
-        axis.text(0.0, 0.9, f"No finite-size estimates:\n{scan.why_not}", va="top", fontsize=9, wrap=True)
+        axis.text(0.0, 0.9, f"No finite-size estimates:\n{scan.why_not}", va="top", fontsize=_SMALL, wrap=True)
         return
 
     def line(name: str, number: Number, exact: str) -> str:
@@ -97,7 +108,7 @@ def _write_estimates(axis: Axes, scan: Scan) -> None:
         line("γ/ν", found.gamma_over_nu, "1.75"),
         line("β/ν", found.beta_over_nu, "0.125"),
     ]
-    axis.text(0.0, 0.95, "\n\n".join(lines), va="top", fontsize=10, linespacing=1.4)
+    axis.text(0.0, 0.95, "\n\n".join(lines), va="top", fontsize=_TEXT, linespacing=1.4)
 
 
 def plot_quench(quench: Quench) -> Figure:
@@ -114,15 +125,15 @@ def plot_quench(quench: Quench) -> Figure:
     from grokfast._figure import ShownFigure
 
     count = len(quench.picture_times)
-    figure = ShownFigure(figsize=(max(7.0, 2.0 * count), 6.2), layout="constrained")
-    parts: Any = figure.subfigures(2, 1, height_ratios=(1.0, 1.7))
+    figure = ShownFigure(figsize=(_WIDE, 4.6), layout="constrained")
+    parts: Any = figure.subfigures(2, 1, height_ratios=(1.0, 1.9))
     strip, below = parts
     colors = ListedColormap([DOWN, UP])
     for axis, t, spins in zip(
         strip.subplots(1, count, squeeze=False)[0], quench.picture_times, quench.pictures, strict=True
     ):
         axis.imshow(spins, cmap=colors, vmin=-1, vmax=1, interpolation="nearest")
-        axis.set_title(f"t = {t}", fontsize=9)
+        axis.set_title(f"t = {t}", fontsize=_TEXT)
         axis.set_xticks([]), axis.set_yticks([])
     axis = below.subplots()
     axis.errorbar(quench.times, quench.lengths, quench.errors, fmt="o", ms=3, lw=1, color=_COLORS[3], label="L(t)")
@@ -131,10 +142,11 @@ def plot_quench(quench: Quench) -> Figure:
     law = np.geomspace(first, last, 50)
     axis.plot(law, 0.8 * quench.lengths[middle] * np.sqrt(law / first), "k--", lw=1, label="t^(1/2) (Allen–Cahn)")
     axis.set_xscale("log"), axis.set_yscale("log")
-    axis.set_xlabel("sweeps  t")
-    axis.set_ylabel("domain size  L(t) = 4 J / (e(t) − e_eq)")
+    axis.set_xlabel("sweeps  t", fontsize=_TEXT)
+    axis.tick_params(which="both", labelsize=_SMALL)
+    axis.set_ylabel("domain size  L(t) = 4 J / (e(t) − e_eq)", fontsize=_TEXT)
     slope, error = quench.exponent
     fit = f"exponent {slope:.3f} ± {error:.3f} for t = {first} to {last}" if np.isfinite(slope) else "too short to fit"
-    axis.set_title(f"{quench.dynamics}, T = {quench.temperature:g}: {fit}", fontsize=10)
-    axis.legend(frameon=False, fontsize=9)
+    axis.set_title(f"{quench.dynamics}, T = {quench.temperature:g}: {fit}", fontsize=_TEXT)
+    axis.legend(frameon=False, fontsize=_TEXT)
     return figure

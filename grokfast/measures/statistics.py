@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -32,6 +33,8 @@ class Estimate:
         spec = spec or ".3g"
         if self.count < 2:
             return f"{self.mean:{spec}} (one value)"
+        if math.isnan(self.low) or math.isnan(self.high):
+            return f"{self.mean:{spec}} (no interval)"
         return f"{self.mean:{spec}} [{self.low:{spec}}, {self.high:{spec}}]"
 
 

@@ -86,6 +86,10 @@ class Watch:
             if not self.problems.keys().isdisjoint(self._given[k] or [name]):
                 self._broken.add(k)  # it failed before the training was interrupted
 
+    def due(self, epoch: int) -> bool:
+        """Whether a measure looks at this epoch."""
+        return any(epoch in points for points in self._points)
+
     def look(self, snapshot: Snapshot) -> dict[str, tuple[int, Tensor]]:
         """What the measures that are due at this epoch see: epoch and ``[E]`` float64 by column.
 

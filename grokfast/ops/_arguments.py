@@ -68,8 +68,12 @@ def check_memory(tensors: Iterable[Tensor]) -> None:
     """
     for tensor in tensors:
         room = tensor.untyped_storage().nbytes()
-        # Contiguous, at the start of memory that is large enough, and on a cache line: what is nearly always so.
-        if tensor.data_ptr() & 63 or room < tensor.nbytes or tensor.storage_offset() or not tensor.is_contiguous():
+        # Contiguous and on a cache line, alone in its memory or one of many in a stack's: what is nearly always so.
+        if (
+            tensor.data_ptr() & 63
+            or not tensor.is_contiguous()
+            or room < tensor.storage_offset() * tensor.itemsize + tensor.nbytes
+        ):
             _check_extent(tensor, room)
 
 

@@ -102,9 +102,9 @@ def _preface(results: Sequence[ClaimResult], name: str) -> list[str]:
 def _nothing(report: Report, results: Sequence[ClaimResult], table: RunTable) -> MissingRunsError:
     reasons = dict.fromkeys(reason for result in results for reason in result.missing)
     studies = dict.fromkeys(name for result in results for name in result.claim.studies)
-    commands = [f"  {find_study(name).command} --runs {table.store.root}" for name in studies]
+    commands = [f"  {find_study(name).command} --runs {table.store.named}" for name in studies]
     return MissingRunsError(
-        f"report {report.name} can measure none of its claims on the runs in {table.store.root}:\n"
+        f"report {report.name} can measure none of its claims on the runs in {table.store.named}:\n"
         + "\n".join(f"  {reason}" for reason in list(reasons)[:8])
         + "\nmake runs with\n"
         + "\n".join(commands)

@@ -5,8 +5,8 @@ from __future__ import annotations
 import dataclasses
 import tempfile
 import time
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -21,7 +21,7 @@ from grokfast.reproduce.stages import Stage
 from grokfast.runs import load
 from grokfast.store import Store
 from grokfast.sweep import make_plan
-from grokfast.sweep.estimate import estimate
+from grokfast.sweep.estimate import MemberCost, estimate
 from grokfast.training import RunConfig, train_runs
 
 PAGE = "page"
@@ -38,6 +38,7 @@ class PartCost:
         seconds: On all workers together; None if it could not be measured.
         disk: Bytes that it will write.
         unmeasured: What is not in ``seconds``, and why.
+        members: What training each of its runs takes by itself, by key.
     """
 
     name: str
@@ -45,6 +46,7 @@ class PartCost:
     seconds: float | None
     disk: int = 0
     unmeasured: tuple[str, ...] = ()
+    members: Mapping[str, MemberCost] = field(default_factory=dict)
 
 
 def costs(stages: Sequence[Stage], store: Store, workers: int, device: str = "cpu") -> list[PartCost]:
@@ -61,7 +63,8 @@ def costs(stages: Sequence[Stage], store: Store, workers: int, device: str = "cp
     for stage in stages:
         plan = make_plan(stage.configs, store, workers=workers)
         cost = estimate(plan, device)
-        found.append(PartCost(f"train {stage.name}", plan.runs, cost.seconds or 0.0, cost.disk, tuple(cost.unmeasured)))
+        name, seconds = f"train {stage.name}", cost.seconds or 0.0
+        found.append(PartCost(name, plan.runs, seconds, cost.disk, tuple(cost.unmeasured), cost.members))
         if stage.measured:
             seconds = sum(_measuring(config, looked) for config in stage.configs) / workers
             found.append(PartCost(f"measure {stage.name}", len(stage.configs), seconds))

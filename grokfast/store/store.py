@@ -54,15 +54,17 @@ class Store:
     Args:
         root: The folder; created at the first publication.
         verify: Whether what is read is compared with its checksum; without, damage may be read as other values.
+        named: What the user called it, for messages, where that is not ``root``: packed runs lie unpacked elsewhere.
     """
 
-    def __init__(self, root: str | Path, *, verify: bool = True) -> None:
+    def __init__(self, root: str | Path, *, verify: bool = True, named: Path | None = None) -> None:
         if "\0" in str(root):
             raise StoreError(f"the name of a store's folder holds no zero byte, got {str(root)!r}")
         try:
             self.root = Path(root).expanduser()
         except RuntimeError as error:
             raise StoreError(f"the store folder {root} begins with a user that has no home folder: {error}") from error
+        self.named = self.root if named is None else named
         self._homes = Homes(self.root)
         self._verify = verify
 

@@ -46,8 +46,8 @@ def stored_runs(table: RunTable, name: str) -> Stored:
     runs = [finished[key] for key in keys[best] if key in finished]
     if not runs:
         raise MissingRunsError(
-            f"{table.store.root} holds no finished run of the study {name}; make them with\n"
-            f"  {study.command} --runs {table.store.root}"
+            f"{table.store.named} holds no finished run of the study {name}; make them with\n"
+            f"  {study.command} --runs {table.store.named}"
         )
     return Stored(study, best, runs, len(keys[best]) - len(runs))
 

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import dataclasses
 import time
-from dataclasses import dataclass
+from bisect import bisect_right
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from functools import partial
 from threading import Event
 
 from grokfast.errors import GrokfastError
@@ -32,6 +35,48 @@ _SPECTRUM_BYTES = 12_000  # of a sorted Fisher diagonal as it is stored
 _EPOCH_BYTES = 60  # bytes a row of history.parquet takes
 
 
+_Looks = tuple[tuple[tuple[int, ...], float], ...]
+
+
+@dataclass(frozen=True)
+class MemberCost:
+    """What training one member of a stack takes, in seconds: its share of the stack's.
+
+    Attributes:
+        epochs: Epochs of one pass.
+        passes: How often it is trained.
+        epoch: Of one epoch, without looks.
+        looks: Of each measure that looks at the last pass: the epochs at which, rising, and what one look takes.
+        end: Of the looks at the end model, after the last epoch.
+    """
+
+    epochs: int
+    passes: int
+    epoch: float
+    looks: _Looks = ()
+    end: float = 0.0
+
+    def after(self, epoch: int, *, first_pass: bool = False) -> float:
+        """Seconds that are behind it after an epoch of the last pass, or of the first one."""
+        if first_pass:
+            return epoch * self.epoch
+        looked = sum(seconds * bisect_right(points, epoch) for points, seconds in self.looks)
+        return (self.epochs * (self.passes - 1) + epoch) * self.epoch + looked
+
+    @property
+    def whole(self) -> float:
+        """Seconds from its start to its published run."""
+        return self.after(self.epochs) + self.end
+
+
+def makespan(seconds: Iterable[float], workers: int) -> float:
+    """Time that tasks take which are begun in order, each on the worker that is free first."""
+    loads = [0.0] * workers
+    for each in seconds:
+        loads[loads.index(min(loads))] += each
+    return max(loads)
+
+
 @dataclass(frozen=True)
 class Cost:
     """What a plan will cost.
@@ -42,6 +87,7 @@ class Cost:
         disk: Bytes that the runs will take.
         scratch: Bytes that states of shards in training take at most.
         unmeasured: Why some shards are not in ``seconds``.
+        members: What each run takes by itself, by key, of those that are in ``seconds``.
     """
 
     runs: int
@@ -49,6 +95,7 @@ class Cost:
     disk: int
     scratch: int
     unmeasured: tuple[str, ...] = ()
+    members: Mapping[str, MemberCost] = field(default_factory=dict)
 
 
 def estimate(plan: Plan, device: str = "cpu") -> Cost:
@@ -63,26 +110,29 @@ def estimate(plan: Plan, device: str = "cpu") -> Cost:
     Returns:
         The estimate.
     """
-    times: dict[tuple[str, int], float] = {}
+    times: dict[tuple[str, int], MemberCost | None] = {}
     unmeasured: list[str] = []
-    loads = [0.0] * plan.workers
+    members: dict[str, MemberCost] = {}
     for shard in plan.shards:
         kind = (shard.configs[0].stack_key, len(shard.configs))
         if kind not in times:
             try:
-                times[kind] = shard_seconds(shard, device)
+                times[kind] = member_cost(shard, device)
             except (GrokfastError, RuntimeError, MemoryError) as error:
                 unmeasured.append(str(error).splitlines()[0])
-                times[kind] = 0.0
-        loads[loads.index(min(loads))] += times[kind]
+                times[kind] = None
+        cost = times[kind]
+        if cost is not None:
+            members |= dict.fromkeys(shard.keys, cost)
+    loads = [sum(members[key].whole for key in shard.keys if key in members) for shard in plan.shards]
     disk = sum(run_bytes(config) for shard in plan.shards for config in shard.configs)
     states = sorted((_state_bytes(shard) for shard in plan.shards), reverse=True)[: plan.workers]
-    seconds = max(loads) if any(loads) else None
-    return Cost(plan.runs, seconds, disk, sum(states), tuple(unmeasured))
+    seconds = makespan(loads, plan.workers) if any(loads) else None
+    return Cost(plan.runs, seconds, disk, sum(states), tuple(unmeasured), members)
 
 
-def shard_seconds(shard: Shard, device: str = "cpu") -> float:
-    """Time that a shard takes, from a few of its epochs and one look of each of its observers.
+def member_cost(shard: Shard, device: str = "cpu") -> MemberCost:
+    """Time that each member of a shard takes, from a few of its epochs and one look of each of its observers.
 
     Raises:
         MemoryError: If its members are too large to try.
@@ -111,38 +161,48 @@ def shard_seconds(shard: Shard, device: str = "cpu") -> float:
         started, first = time.perf_counter(), state.epoch
         while state.epoch == first or time.perf_counter() - started < _SHORT:
             _epoch(state)
-        epoch = (time.perf_counter() - started) / (state.epoch - first)
-        passes = 2 if config.geometry and config.geometry_stiff else 1
-        return passes * config.epochs * epoch + _look_seconds(config, len(shard.configs), device)
+        epoch = (time.perf_counter() - started) / (state.epoch - first) / len(shard.configs)
+        looks, end = _looks(config, device)
+        return MemberCost(config.epochs, shard.passes, epoch, looks, end)
 
 
-def _look_seconds(config: RunConfig, members: int, device: str) -> float:
-    """Of the configuration's own observers; compressibility takes longest, so one member stands for all."""
+def _looks(config: RunConfig, device: str) -> tuple[_Looks, float]:
+    """Of the configuration's own observers, and at the end; looks take longest, so one member stands for all."""
     alone = initial_stack([config], device)
-    total = 0.0
-    for observer in [*built_in_observers(config), *asked_observers(config)]:
-        started = time.perf_counter()
-        observer.measure(alone.snapshot())
-        looks = len(schedule_epochs(observer.schedule, config.epochs) | {config.epochs})
-        total += looks * members * (time.perf_counter() - started)
-    return total + members * _geometry_seconds(config, alone)
+    found = []
+    end = 0.0
+    built_in = built_in_observers(config)
+    for observer in [*built_in, *asked_observers(config)]:
+        look = partial(observer.measure, alone.snapshot())
+        seconds = _timed(look)
+        if seconds < _SHORT:  # the first look may compile, or make what later ones use
+            seconds = _timed(look)
+        found.append((tuple(sorted(observer.epochs(config.epochs))), seconds))
+        end += seconds if observer in built_in else 0.0  # these look at the end model by themselves
+    points, seconds, spectra = _geometry(config, alone)
+    return (*found, (points, seconds)), end + spectra
 
 
-def _geometry_seconds(config: RunConfig, alone: StackState) -> float:
-    """Of all looks at one member's geometry, from two of them: the first one plans."""
+def _geometry(config: RunConfig, alone: StackState) -> tuple[tuple[int, ...], float, float]:
+    """Of one member's geometry: when it looks, what a look takes (of some the last: the first plans), and its end."""
     measure = geometry_of(config)
-    looks = look_epochs(config)
-    if measure is None or not looks:
-        return 0.0
+    if measure is None:
+        return (), 0.0, 0.0
+    looks = schedule_epochs(config.geometry_schedule, config.epochs)
+    # A look is told when the step from it is done.
+    told = tuple(sorted(e + measure.step for e in looks if e + measure.step <= config.epochs))
     points = frozenset(range(1, 4))
     measure.step = 1
     measure.epochs(points, 4)
-    seconds = 0.0
-    for epoch in range(1, 5):
-        started = time.perf_counter()
-        measure(dataclasses.replace(alone.snapshot(), epoch=epoch))
-        seconds = time.perf_counter() - started
-    return looks * seconds
+    snapshots = [dataclasses.replace(alone.snapshot(), epoch=epoch) for epoch in range(1, 5)]
+    seconds = [_timed(partial(measure, snapshot)) for snapshot in snapshots]
+    return told, seconds[-1], _timed(partial(measure.end, snapshots[-1]))
+
+
+def _timed(function: Callable[[], object]) -> float:
+    started = time.perf_counter()
+    function()
+    return time.perf_counter() - started
 
 
 def _epoch(state: StackState) -> None:

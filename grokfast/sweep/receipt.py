@@ -84,12 +84,22 @@ class ShardProgress:
     def __call__(self, state: StackState) -> None:
         """One more epoch is finished."""
         self._receipt.epochs += 1
+        told = self._tell(state)
+        # Only a courtesy: a full disk must not end the training before the state or a run has to be written.
+        if told is not None:
+            with suppress(OSError):
+                write_json(self._folder / "progress.json", {**told, "time": self._last}, durable=False)
+
+    def first_pass(self, state: StackState) -> None:
+        """One more epoch of the first of two passes is finished."""
+        self._tell(state, first_pass=True)
+
+    def _tell(self, state: StackState, **more: bool) -> dict[str, Any] | None:
+        """Report, if it is time to."""
         now = time.time()
         if now - self._last < _REPORT_EVERY and state.epoch < self._shard.epochs:
-            return
+            return None
         self._last = now
-        told = {"shard": self._shard.id, "epoch": state.epoch, "members": len(self._shard.configs)}
+        told = {"shard": self._shard.id, "epoch": state.epoch, "members": len(self._shard.configs), **more}
         self._report(told)
-        # Only a courtesy: a full disk must not end the training before the state or a run has to be written.
-        with suppress(OSError):
-            write_json(self._folder / "progress.json", {**told, "time": now}, durable=False)
+        return told

@@ -112,6 +112,7 @@ def _train(shard: Shard, folder: Path, job: Job, receipt: Receipt, report: Repor
             observers=copy.deepcopy(job.observers),
             device=job.device,
             on_epoch=progress,
+            on_first_pass=progress.first_pass,
             stop=stop,
             keeper=keeper,
             kept=KeptStates(store, job.keep_state, job.device),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Callable
 from threading import Event
 
 from grokfast.observe import GeometryMeasure, Observer, schedule_epochs
@@ -25,6 +26,7 @@ def learn_split(
     state: StackState,
     keeper: StateKeeper | None = None,
     stop: Event | None = None,
+    on_epoch: Callable[[StackState], None] | None = None,
 ) -> None:
     """Train the stack once without a look, for the end model that says which parameters are stiff.
 
@@ -36,6 +38,7 @@ def learn_split(
         state: The second pass, at its start.
         keeper: Of the second pass.
         stop: When set, the first pass ends after the epoch in hand.
+        on_epoch: Called after every epoch of the first pass; it must change nothing.
 
     Raises:
         Interrupted: If ``stop`` was set.
@@ -55,12 +58,18 @@ def learn_split(
     device = next(iter(state.params.values())).device
     if keeper is None:
         first = initial_stack(bare, device)
-        run_epochs(first, stop=stop)
+        run_epochs(first, on_epoch=on_epoch, stop=stop)
     else:
         own = StateKeeper(keeper.folder / FIRST_PASS, keeper.every)
         first = own.start(bare, device, ())
+
+        def after_epoch(state: StackState) -> None:
+            if on_epoch is not None:
+                on_epoch(state)
+            own.after_epoch(state)
+
         try:
-            run_epochs(first, on_epoch=own.after_epoch, stop=stop)
+            run_epochs(first, on_epoch=after_epoch, stop=stop)
         except Interrupted:
             own.save(first)
             raise

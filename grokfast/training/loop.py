@@ -161,21 +161,27 @@ def run_epochs(
     watch = Watch([*built_in_observers(config), *observers], config.epochs, problems=dict(state.problems))
     if state.epoch < config.epochs:
         watch.prepare(state.snapshot())
+        _remember(state, watch)
     keeps = schedule_epochs(config.checkpoint_schedule, config.epochs) | {config.epochs}
     tests = schedule_epochs(config.test_schedule, config.epochs) | {config.epochs}
     while state.epoch < config.epochs:
         _train_epoch(state, tests)
-        for name, look in watch.look(state.snapshot()).items():
-            state.observed.setdefault(name, []).append(look)
-        state.problems |= watch.problems
-        state.columns |= watch.columns
-        state.arrays |= watch.arrays
+        if watch.due(state.epoch):
+            for name, look in watch.look(state.snapshot()).items():
+                state.observed.setdefault(name, []).append(look)
+            _remember(state, watch)
         if state.epoch in keeps:
             state.checkpoints[state.epoch] = [member(state.params, e) for e in range(len(state.configs))]
         if on_epoch is not None:
             on_epoch(state)
         if stop is not None and stop.is_set() and state.epoch < config.epochs:
             raise Interrupted(f"stopped after epoch {state.epoch} of {config.epochs}")
+
+
+def _remember(state: StackState, watch: Watch) -> None:
+    state.problems |= watch.problems
+    state.columns |= watch.columns
+    state.arrays |= watch.arrays
 
 
 def _train_epoch(state: StackState, tests: Collection[int]) -> None:

@@ -53,8 +53,13 @@ class Shard:
         return self.configs[0].epochs
 
     @property
+    def passes(self) -> int:
+        """How often it is trained: twice where the geometry has to know the end model first."""
+        return 2 if self.configs[0].geometry and self.configs[0].geometry_stiff else 1
+
+    @property
     def work(self) -> int:
-        """Member-epochs."""
+        """Member-epochs of one pass."""
         return self.epochs * len(self.configs)
 
     def folder(self, root: Path) -> Path:

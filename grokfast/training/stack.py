@@ -30,6 +30,7 @@ def train_stack(
     observers: Sequence[Observer] = (),
     device: str | torch.device = "cpu",
     on_epoch: Callable[[StackState], None] | None = None,
+    on_first_pass: Callable[[StackState], None] | None = None,
     stop: Event | None = None,
     keeper: StateKeeper | None = None,
     kept: KeptStates | None = None,
@@ -43,6 +44,7 @@ def train_stack(
         observers: Measures of your own, besides those the configuration names.
         device: ``"cpu"`` or a CUDA device.
         on_epoch: Called after every epoch; it must change nothing.
+        on_first_pass: Called after every epoch of the first of two passes, where the geometry needs one.
         stop: When set, training ends after the epoch in hand with ``Interrupted``.
         keeper: Saves the stack's state now and then and before ``Interrupted``, and takes it up again there.
         kept: States of shorter runs to go on from; the end states of this stack join them if it says so.
@@ -65,13 +67,13 @@ def train_stack(
         if keeper is None:
             state = begin(configs, device)
             if geometry is not None and configs[0].geometry_stiff:
-                learn_split(geometry, state, None, stop)
+                learn_split(geometry, state, None, stop, on_first_pass)
             run_epochs(state, observers, on_epoch, stop)
             _keep(state, kept)
             return _results(state, geometry, time.perf_counter() - started, given)
         state = keeper.start(configs, device, observers, begin)
         if geometry is not None and configs[0].geometry_stiff and not geometry.has_split:
-            learn_split(geometry, state, keeper, stop)
+            learn_split(geometry, state, keeper, stop, on_first_pass)
 
         def after_epoch(state: StackState) -> None:
             if on_epoch is not None:

@@ -124,6 +124,16 @@ def test_bands_stay_where_values_can_be():
         assert ((line >= values.min(0) * (1 - 1e-12)) & (line <= values.max(0) * (1 + 1e-12))).all()
 
 
+@pytest.mark.parametrize("count", [1, 4, 8, 20])
+def test_many_bands_on_each_other_let_lines_be_seen(count):
+    (axes,) = new_figure(1, 1).axes
+    for _ in range(count):
+        band(axes, np.arange(3.0), np.array([[0.0, 0.5, 1.0], [0.1, 1.0, 1.0]]))
+    through = np.prod([1.0 - shape.get_alpha() for shape in axes.collections])
+    assert through > 0.39
+    assert axes.get_legend_handles_labels()[1] == []
+
+
 def test_a_style_of_ones_own_is_asked_for(made, tmp_path):
     (tmp_path / "mine.mplstyle").write_text("lines.linewidth: 7\nfont.family: serif\n")
     table = load(made[0]).where("task = 'modular-addition'")

@@ -7,6 +7,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from matplotlib.text import Text
 
 from grokfast.cli.ising import Sampled, ising, temperatures_of
 from grokfast.errors import ConfigError, InputError
@@ -155,6 +156,13 @@ def test_correlations_in_space_by_their_definition():
             call()
 
 
+def prints_well(figure):
+    """As wide as a page, with no text below 6.5 points."""
+    assert figure.get_figwidth() * 25.4 == pytest.approx(180, abs=1)
+    texts = [text for text in figure.findobj(Text) if text.get_text().strip() and text.get_visible()]
+    assert min(text.get_fontsize() for text in texts) >= 6.5
+
+
 @pytest.mark.filterwarnings("ignore::grokfast.ising.UnreliableErrorWarning")
 def test_a_scan_finds_the_transition(tmp_path):
     steps = []
@@ -168,7 +176,13 @@ def test_a_scan_finds_the_transition(tmp_path):
     assert abs(found.Tc.value - TC) < 4 * found.Tc.error + 0.03  # sizes are tiny
     assert abs(found.gamma_over_nu.value - 1.75) < 4 * found.gamma_over_nu.error + 0.05
     assert abs(found.beta_over_nu.value - 0.125) < 4 * found.beta_over_nu.error + 0.02
-    plot_scan(scan).savefig(tmp_path / "scan.png")
+    figure = plot_scan(scan)
+    figure.savefig(tmp_path / "scan.png", dpi=150)
+    prints_well(figure)
+    (legend,) = figure.legends
+    for axis in figure.axes[:5]:
+        assert axis.get_legend() is None
+        assert not legend.get_window_extent().overlaps(axis.get_window_extent())
     one = temperature_scan([4], [2.0, 3.0], measurements=100)
     assert one.finite_size is None
     assert "two sizes" in one.why_not
@@ -193,7 +207,9 @@ def test_glauber_coarsens_as_the_square_root_of_time_and_checkerboard_metropolis
     right = quench(64, sweeps=60, replicas=8, seed=1, dynamics="metropolis", order="random")
     assert 0.3 < right.exponent[0] < 0.6
     assert glauber.pictures.shape[1:] == (128, 128)
-    plot_quench(glauber).savefig(tmp_path / "quench.png")
+    figure = plot_quench(glauber)
+    figure.savefig(tmp_path / "quench.png", dpi=150)
+    prints_well(figure)
     for bad in ({"temperature": 3.0}, {"dynamics": "wolff"}, {"sweeps": 1}, {"replicas": 1}):
         with pytest.raises(InputError):
             quench(**{"L": 8, **bad})

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from grokfast.ising import IsingSampler, UnreliableErrorWarning
+from grokfast.ising._events import count_events
 from grokfast.ising.enumeration import state_table
 from grokfast.ising.exact import critical_temperature, kaufman_energy, kaufman_specific_heat
 from grokfast.ising.rare import few_events
@@ -65,13 +66,16 @@ def measure(T, n, replicas, seed):
 
 
 def check(T, n, replicas, seed, *, sign_is_slow):
-    """``sign_is_slow``: M turns over so rarely that which chains call it reliable depends on what they saw."""
+    """``sign_is_slow``: M turns over too rarely for most of the chains to call it reliable; those that do are right."""
     measured = measure(T, n, replicas, seed)
     for name, truth in exact(8, T).items():
         reliable = measured.trust[name].status == "reliable"
         if name == "magnetization" and sign_is_slow:
-            continue
-        assert reliable.mean() > 0.8, name
+            assert reliable.mean() < 0.5
+            if not reliable.any():
+                continue
+        else:
+            assert reliable.mean() > 0.8, name
         for level in (0.68, 0.95):
             low, high = measured.interval(name, level)
             share = ((low <= truth) & (truth <= high))[reliable].mean()
@@ -101,10 +105,12 @@ def test_intervals_of_single_chains_hold_the_truth(T):
     ("T", "n", "replicas", "sign_is_slow"),
     [
         (TC, 2000, 1, True),
+        (TC, 5000, 1, True),
         (TC, 20000, 1, False),
         (3.0, 2000, 1, False),
         (2.1, 20000, 1, True),
         (TC, 200, 32, True),
+        (TC, 1000, 32, False),
         (3.0, 200, 32, False),
     ],
 )
@@ -130,11 +136,30 @@ def test_a_chain_that_saw_few_reversals_is_short(T):
     assert (measured.trust["energy"].status == "reliable").mean() > 0.95
 
 
-def rare_of(m, T=1.0, sites=64, field=0.0):
+def held(values, known):
+    """Values ``[R, n]`` where known, and the last known one elsewhere."""
+    last = np.maximum.accumulate(np.where(known, np.arange(known.shape[1]), 0), axis=1)
+    return np.take_along_axis(values, last, axis=1)
+
+
+@pytest.mark.parametrize("kind", [np.int32, np.float64])
+def test_events_are_counted_as_the_plain_twin_counts_them(kind):
+    rng = np.random.default_rng(3)
+    for _ in range(100):
+        R, n = rng.integers(1, 40), rng.integers(1, 60)
+        moments = rng.integers(-10, 11, (n, 2, R)).astype(kind)[:, 1]  # not contiguous, as in a series
+        m = moments.T * 0.1
+        large, small = np.abs(m) > 0.45, np.abs(m) < 0.25
+        between, up = held(small, small | large), held(m > 0.0, large)
+        expected = (between[:, 1:] & ~between[:, :-1]).sum(), (up[:, 1:] != up[:, :-1]).sum()
+        assert count_events(moments, 0.1, 0.25, 0.45) == expected
+
+
+def rare_of(m, T=1.0, sites=64, field=0.0, long=6.0):
     """Whether passages and reversals of a series ``[R, n]`` of one temperature are few."""
     m = np.asarray(m, dtype=float)
     series = Series(np.array([T]), np.zeros((m.shape[1], 1, m.shape[0])), m.T[:, None], 1.0, sites, 1.0, field)
-    passages, reversals = few_events(series, np.array([np.abs(m).mean()]), np.array([(m**2).mean()]))
+    passages, reversals = few_events(series, np.array([np.abs(m).mean()]), np.array([(m**2).mean()]), long=long)
     return bool(passages[0]), bool(reversals[0])
 
 
@@ -152,7 +177,8 @@ def test_passages_and_reversals_are_counted_over_replicas():
     turning[:, 100:] *= -1
     turning[:, 200:] *= -1
     turning[:, 300:] *= -1
-    assert rare_of(turning) == (True, False)  # 12 reversals, as clusters make them, with nothing between
+    assert rare_of(turning) == (True, False)  # 3 reversals each, as clusters make them, with nothing between
+    assert rare_of(turning, long=6.1) == (True, True)
     turning[:, [100, 101, 200, 300]] = [0.3, 0.5, -0.3, 0.0]
     assert rare_of(turning) == (False, False)  # and 12 passages
     turning[0, 100:102] = 0.9

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from grokfast.errors import InputError
-from grokfast.measures import linear_fit, mean_interval, share_interval
+from grokfast.measures import Estimate, linear_fit, mean_interval, share_interval
 
 
 def test_mean_interval_of_known_sample():
@@ -14,6 +14,7 @@ def test_mean_interval_of_known_sample():
     assert (found.mean, found.low, found.high) == pytest.approx((3, 3 - half, 3 + half))
     assert f"{found:.1f}" == "3.0 [1.0, 5.0]"
     assert f"{mean_interval([2.0]):.1f}" == "2.0 (one value)"
+    assert f"{Estimate(2.0, np.nan, np.nan, 3):.1f}" == "2.0 (no interval)"
 
 
 def test_mean_interval_covers_at_its_rate():

@@ -403,7 +403,7 @@ def test_a_reproduction_keeps_its_answers_and_figures(tmp_path):
     assert (first["number"], first["answer"]) == (1, "none")
     assert first["svg"].startswith("<svg")
     assert {one["number"] for one in others} == {2, 3, 4, 5, 6, 7, 8}
-    assert all(one["missing"].startswith("there are no runs of ") for one in others)
+    assert all(one["missing"].startswith("there are no runs of the study ") for one in others)
     assert str(tmp_path) not in (tmp_path / "summaries" / "beyond.json").read_text()
 
 

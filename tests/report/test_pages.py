@@ -12,13 +12,16 @@ from made_runs import EPOCHS, ISING, QUANTITIES, RunConfig, ising, modular
 
 from grokfast import load
 from grokfast.cli import main
-from grokfast.errors import MissingRunsError, StoreError
+from grokfast.endmodel import kept_pruning
+from grokfast.errors import GrokfastError, MissingRunsError, StoreError
+from grokfast.figures import draw
 from grokfast.measures import Estimate
 from grokfast.report import REPORTS, listing
 from grokfast.report.claims import CLAIMS
 from grokfast.report.markdown import markdown_table
 from grokfast.report.wording import digits, interval
 from grokfast.store import Store
+from grokfast.studies import stored_runs
 from grokfast.tasks import ModularAddition, register_task
 
 LOOKS = {"geometry": "logit-16+softmax-all", "geometry_stiff": 0.1, "geometry_schedule": "every:2"}
@@ -114,6 +117,29 @@ def test_packed_runs_give_the_same_pages(folder, tmp_path, capsys):
     assert not root.exists()
     with pytest.raises(StoreError, match="cannot be read as a packed file"):
         load(__file__)
+
+
+def test_messages_name_the_packed_folder_and_not_where_it_lies_unpacked(folder, tmp_path):
+    main(["runs", "--runs", str(folder), "--pack", str(tmp_path / "packed" / "all.parquet")])
+    packed = load(tmp_path / "packed")
+    few = packed.where("w0 = 1")
+    said = [repr(packed)]
+    for fails in (
+        lambda: REPORTS["geometry"].write(few),
+        lambda: draw("fig05c", packed.where("w0 < 0")),
+        lambda: stored_runs(packed, "main-text"),
+        lambda: packed.where("w0 < 0").sql("SELECT * FROM runs"),
+        lambda: end_pruning_kept(packed),
+    ):
+        with pytest.raises(GrokfastError) as error:
+            fails()
+        said.append(str(error.value))
+    assert all(str(tmp_path / "packed") in message for message in said), said
+    assert not any(str(packed.store.root) in message for message in said)
+
+
+def end_pruning_kept(table):
+    return kept_pruning(next(iter(table)), "global", "nothing")
 
 
 def test_all_pages_by_one_command(folder, tmp_path, capsys):

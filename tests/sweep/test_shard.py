@@ -40,6 +40,18 @@ def _stopped(shard: Shard, job: Job, epoch: int) -> None:
     assert run_shard(shard, job, report=report, stop=stop).outcome is Outcome.STOPPED
 
 
+def test_both_passes_are_told(tmp_path: Path, small: Small, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("grokfast.sweep.receipt._REPORT_EVERY", 0.0)
+    configs = small(2, epochs=3, geometry="softmax-all", geometry_stiff=0.1)
+    told: list[dict[str, object]] = []
+    receipt = run_shard(_shard(configs), Job(tmp_path), report=told.append)
+    assert receipt.epochs == 3
+    assert [(one["epoch"], one.get("first_pass", False)) for one in told] == [
+        *((epoch, True) for epoch in (1, 2, 3)),
+        *((epoch, False) for epoch in (1, 2, 3)),
+    ]
+
+
 def test_a_shard_publishes_its_runs_and_leaves_nothing_else(
     tmp_path: Path, small: Small, undisturbed: Callable[..., Store], assert_same_runs: Callable[..., None]
 ) -> None:

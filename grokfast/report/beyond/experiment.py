@@ -11,7 +11,7 @@ from grokfast._registry import Registry, place_of
 from grokfast.errors import GrokfastError, MissingRunsError
 from grokfast.measures import Estimate
 from grokfast.runs import Run, RunTable
-from grokfast.studies import stored_runs
+from grokfast.studies import find_study, stored_runs
 
 
 @dataclass(frozen=True)
@@ -141,10 +141,11 @@ def decide(found: Experiment, table: RunTable, least: float = 0.0) -> Decided:
     for study in (*found.studies, *found.optional):
         try:
             stored = stored_runs(table, study)
-        except MissingRunsError as error:
+        except MissingRunsError:
             if study in found.optional:
                 continue
-            return Decided(found, None, problem=_said(error, table))
+            problem = f"there are no runs of the study {study}; `{find_study(study).command}` makes them"
+            return Decided(found, None, problem=problem)
         if study in found.studies:
             shares.append(len(stored.runs) / (len(stored.runs) + stored.missing))
         runs[study] = stored.runs
@@ -156,10 +157,4 @@ def decide(found: Experiment, table: RunTable, least: float = 0.0) -> Decided:
     try:
         return Decided(found, found.decide(runs), tuple(sizes))
     except GrokfastError as error:
-        return Decided(found, None, tuple(sizes), _said(error, table))
-
-
-def _said(error: GrokfastError, table: RunTable) -> str:
-    """What an error says, for a page that outlives the folder of the runs."""
-    root = str(table.store.root)
-    return str(error).replace(f"{root}/", "").replace(root, "FOLDER")
+        return Decided(found, None, tuple(sizes), str(error))

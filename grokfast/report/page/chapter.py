@@ -65,16 +65,9 @@ def _values(results: Sequence[Decided], figures: dict[str, Figure]) -> Iterator[
             "question": found.question,
             "answer": outcome.answer if outcome else "",
             "runs": list(result.sizes),
-            "missing": "" if outcome else _reason(result),
+            "missing": "" if outcome else " ".join(result.problem.split()),
             "rows": [[one.name, one.text, one.note] for one in outcome.quantities] if outcome else [],
             "figure": found.figure,
             "text": text,
             "svg": inline_svg(figure, f"{found.figure}-{found.number}", text) if figure else "",
         }
-
-
-def _reason(result: Decided) -> str:
-    """Why there is no outcome; where runs are missing without the folder that they are missing from."""
-    if not result.sizes:
-        return f"there are no runs of {' or '.join(result.experiment.studies)}"
-    return " ".join(result.problem.split())
