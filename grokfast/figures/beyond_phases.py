@@ -28,6 +28,7 @@ def _draw(runs: Sequence[Run]) -> Figure:
     panels = sorted({place[2:] for place in cells}, key=lambda panel: (-panel[1], panel[0]))
     decays = sorted({place[1] for place in cells})
     rows = {decay: k for k, decay in enumerate(decays)}
+    columns = {w0: k for k, w0 in enumerate(sorted({place[0] for place in cells}))}
     width, height = max(2.9 * len(panels) + 1.4, 5.4), 0.62 * len(decays) + 1.6
     figure = new_figure(1, len(panels), width=width, height=height, sharey=True)
     for axes, panel in zip(figure.axes, panels, strict=True):
@@ -35,16 +36,20 @@ def _draw(runs: Sequence[Run]) -> Figure:
             if tuple(beside) != panel:
                 continue
             share = cell.votes[cell.regime] / len(cell.runs)
-            axes.scatter(w0, rows[decay], s=520, marker="s", color=_tint(cell.regime, share), linewidth=0)
-            words = "" if np.isnan(cell.compressibility) else f"{cell.compressibility:.1f}\n{cell.t_grok:.0f}"
-            axes.annotate(words, (w0, rows[decay]), ha="center", va="center", fontsize="small", color="white")
+            axes.scatter(columns[w0], rows[decay], s=330, marker="s", color=_tint(cell.regime, share), linewidth=0)
+            words = "\n".join(
+                format(value, spec)
+                for value, spec in ((cell.compressibility, ".1f"), (cell.t_grok, ".0f"))
+                if not np.isnan(value)
+            )
+            axes.annotate(words, (columns[w0], rows[decay]), ha="center", va="center", fontsize="small", color="white")
         axes.set(
-            xscale="log",
             xlabel="$w_0$",
-            title=f"batch {panel[0]}, {100 * panel[1]:g} % for training",
+            title=f"batch {panel[0]},\n{100 * panel[1]:g} % for training",
+            xlim=(-0.6, len(columns) - 0.4),
             ylim=(-0.7, len(decays) - 0.3),
         )
-        axes.margins(x=0.25)
+        axes.set_xticks(list(columns.values()), [f"{w0:g}" for w0 in columns])
         axes.set_axisbelow(True)
     figure.axes[0].set_yticks(list(rows.values()), [f"{decay:g}" for decay in rows])
     figure.axes[0].set_ylabel("weight decay")
