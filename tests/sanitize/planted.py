@@ -1,10 +1,10 @@
 """Plant faults in a copy of the sources, one at a time, and end with 1 unless the sanitizers catch each.
 
-``run.sh planted`` calls this, with the builds of ``run.sh address`` and ``run.sh thread`` where they are kept. Each fault is
-of a kind that a test of numbers alone may miss: a read beyond memory, scratch memory that is too small, an undefined
-operation whose result happens to be right, memory that two threads share. None waits for luck: the pool's threads meet
-under ThreadSanitizer before they work (``csrc/cpu/parallel.cpp``), and it looks for what is not ordered, not for what
-collides.
+``run.sh planted`` calls this, with the builds of ``run.sh address`` and ``run.sh thread`` where they are kept. Each
+fault is of a kind that a test of numbers alone may miss: a read beyond memory, scratch memory that is too small, an
+undefined operation whose result happens to be right, memory that two threads share. None waits for luck: the pool's
+threads meet under ThreadSanitizer before they work (``csrc/cpu/parallel.cpp``), and it looks for what is not ordered,
+not for what collides.
 """
 
 from __future__ import annotations
