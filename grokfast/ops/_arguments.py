@@ -7,7 +7,7 @@ memory that is there. An error says what was expected and what came; a kernel is
 from __future__ import annotations
 
 import operator
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 import torch
 from torch import Tensor
@@ -35,6 +35,13 @@ def check_same(like: Tensor, others: dict[str, Tensor]) -> None:
         device = like.device if device is None else device
         if tensor.dtype is not dtype or tensor.device != device:
             raise InputError(f"{name} must be {dtype} on {device}, got {tensor.dtype} on {tensor.device}")
+
+
+def check_alike(like: Tensor, what: str, tensors: Sequence[Tensor]) -> None:
+    """Raise unless each of many tensors has the dtype and device of ``like``; an error calls them ``what`` 0, 1, ..."""
+    dtype = like.dtype
+    if not (like.is_cpu and all(tensor.dtype is dtype and tensor.is_cpu for tensor in tensors)):
+        check_same(like, {f"{what} {k}": tensor for k, tensor in enumerate(tensors)})
 
 
 def check_device(like: Tensor, **others: Tensor) -> None:

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from grokfast.errors import InputError
-from grokfast.ops._arguments import check_device, check_floats, check_memory, check_range, check_same, is_plain
+from grokfast.ops._arguments import check_alike, check_device, check_floats, check_memory, check_range, is_plain
 from grokfast.ops._native import call, kernel
 from grokfast.ops.conv_pool import check_conv, conv_relu_pool_backward, conv_relu_pool_winners, shared_samples
 from grokfast.ops.cross_entropy import cross_entropy
@@ -77,9 +77,10 @@ def _check(params: list[Tensor], inputs: Tensor, labels: Tensor, grads: list[Ten
         )
     if inputs.dtype not in (torch.int8, params[0].dtype):
         raise InputError(f"inputs must be {params[0].dtype} or int8, got {inputs.dtype}")
-    check_floats(params[0], **{f"parameter {k}": tensor for k, tensor in enumerate(params)})
+    check_floats(params[0])
+    check_alike(params[0], "parameter", params)
     check_device(params[0], inputs=inputs, labels=labels)
-    check_same(params[0], {f"gradient {k}": grad for k, grad in enumerate(grads)})
+    check_alike(params[0], "gradient", grads)
     for k, (grad, tensor) in enumerate(zip(grads, params, strict=False)):
         if grad.shape != tensor.shape or grad.stride() != tensor.stride():
             raise InputError(f"gradient {k} must have the shape and strides of its parameter")

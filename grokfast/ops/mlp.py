@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from grokfast.errors import InputError
-from grokfast.ops._arguments import check_device, check_floats, check_memory, check_range, check_same, is_plain
+from grokfast.ops._arguments import check_alike, check_device, check_floats, check_memory, check_range, is_plain
 from grokfast.ops._native import call, kernel
 from grokfast.ops.cross_entropy import cross_entropy
 from grokfast.ops.two_hot import check_pairs, two_hot_relu, two_hot_relu_backward
@@ -49,7 +49,7 @@ def _check(params: list[Tensor], pairs: Tensor, labels: Tensor, grads: list[Tens
         )
     check_floats(weight1, weight2=weight2, bias2=bias2)
     check_device(weight1, labels=labels)
-    check_same(weight1, {f"gradient {k}": grad for k, grad in enumerate(grads)})
+    check_alike(weight1, "gradient", grads)
     for k, (grad, tensor) in enumerate(zip(grads, params, strict=False)):
         if grad.shape != tensor.shape or grad.stride() != tensor.stride():
             raise InputError(f"gradient {k} must have the shape and strides of its parameter")

@@ -76,11 +76,11 @@ def evaluate_all(table: RunTable, only: Sequence[str] = ()) -> list[ClaimResult]
     unknown = [name for name in only if name not in CLAIMS]
     if unknown:
         raise InputError(f"claims must be among {', '.join(CLAIMS)}, got {', '.join(unknown)}")
-    read = _Read(table.store, table.rows, table.damaged)
+    read = ReadTable(table.store, table.rows, table.damaged)
     return [evaluate(found, read) for name, found in CLAIMS.items() if not only or name in only]
 
 
-class _Read(RunTable):
+class ReadTable(RunTable):
     """A table whose runs are the same objects each time: what one claim has read of them is there for the next."""
 
     def __iter__(self) -> Iterator[Run]:

@@ -115,7 +115,7 @@ def page_values(summaries: Summaries, tell: Tell = lambda name: None) -> dict[st
     claims = []
     for name, claim in CLAIMS.items():
         tell(name)
-        claims.append(evaluate(claim, summaries.of(claim.studies)))
+        claims.append(evaluate(claim, summaries.told(claim.studies)))
     figures = []
     for name in PAPERS:
         tell(name)

@@ -15,6 +15,7 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from grokfast.errors import StoreError
+from grokfast.report.claims.evaluate import ReadTable
 from grokfast.runs import Run, RunTable, load
 from grokfast.store import Store, about_packed, pack, unpack
 from grokfast.store.atomic import write_json
@@ -62,6 +63,14 @@ class Summaries:
         """The runs of some studies; those that are not finished have none."""
         keys = {key for name in studies for key in self.studies.get(name, ())}
         return RunTable(self.table.store, [row for row in self.table.rows if row["key"] in keys], [])
+
+    def told(self, studies: Sequence[str]) -> RunTable:
+        """What a claim on some studies is measured on: all runs, as in reports, once one of them is finished.
+
+        Other studies may have further seeds of the same settings.
+        """
+        finished = any(name in self.studies for name in studies)
+        return self.table if finished else RunTable(self.table.store, [], [])
 
     def runs(self) -> Iterator[Run]:
         """All runs."""
@@ -140,4 +149,5 @@ def open_summaries(folder: Path) -> Iterator[Summaries]:
         for file in files:
             unpack(file, root)
             studies |= {name: tuple(keys) for name, keys in about_packed(file).get("studies", {}).items()}
-        yield Summaries(made, load(root), studies)
+        table = load(root)
+        yield Summaries(made, ReadTable(table.store, table.rows, table.damaged), studies)

@@ -143,3 +143,14 @@ def test_it_prints_without_what_is_to_be_clicked(opened, tmp_path):
     assert not opened.locator("#filter").is_visible()
     assert opened.evaluate("document.documentElement.scrollWidth <= innerWidth")
     assert len(opened.pdf(path=tmp_path / "page.pdf", format="A4")) > 10_000
+    # On the width of A4 the ledger is a table, not a phone's cards, and no table is cut off.
+    opened.set_viewport_size({"width": 703, "height": 1000})
+    assert opened.evaluate("getComputedStyle(document.querySelector('.claim td')).display") == "table-cell"
+    assert opened.evaluate("[...document.querySelectorAll('.scroll')].every(e => e.scrollHeight <= e.clientHeight + 1)")
+
+
+@pytest.mark.parametrize("opened", [(360, "light")], indirect=True)
+def test_a_phone_s_cards_leave_out_what_the_paper_does_not_have(opened):
+    shown = """[...document.querySelectorAll(".claim td")].filter(cell => cell.getClientRects().length)"""
+    assert opened.evaluate(f"{shown}.length") > 0
+    assert opened.evaluate(f"{shown}.every(cell => cell.textContent.trim() && cell.textContent.trim() !== 'no value')")

@@ -18,6 +18,9 @@ from grokfast.report.page import library, read_made, write_chapter
 from grokfast.report.page.build import render
 from grokfast.report.page.chapter import read_chapter
 from grokfast.report.page.content import PAPERS
+from grokfast.report.page.summaries import Made, Summaries
+from grokfast.runs import RunTable
+from grokfast.store import Store
 
 VOID = {"meta", "br", "img", "input", "link", "hr"}
 
@@ -53,6 +56,15 @@ class Parsed(HTMLParser):
 @pytest.fixture(scope="module")
 def parsed(page) -> Parsed:
     return Parsed(page[0].read_text())
+
+
+def test_claims_have_further_seeds_of_other_studies(tmp_path):
+    rows = [{"key": "of batch-200"}, {"key": "of batch-sizes"}]
+    table = RunTable(Store(tmp_path), rows, [])
+    summaries = Summaries(Made("quick", ""), table, {"batch-200": ("of batch-200",)})
+    assert summaries.told(["batch-200", "main-text"]).rows == rows
+    assert summaries.told(["main-text"]).rows == []
+    assert summaries.of(["batch-200"]).rows == rows[:1]
 
 
 def test_it_is_one_whole_document_without_clashing_ids(parsed):
