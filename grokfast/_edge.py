@@ -31,6 +31,10 @@ _UNIONS = (typing.Union, types.UnionType)
 _ARRAY_LIKE = set(typing.get_args(ArrayLike))
 
 
+LARGEST = 1e150
+"""Of numbers in arrays that NumPy computes with, which warns where torch gives infinity."""
+
+
 def edge(function: Callable[_P, _R]) -> Callable[_P, _R]:
     """Decorator of a public function: raise InputError unless its arguments are of the kinds that it is annotated with.
 
@@ -184,6 +188,9 @@ def _array(name: str, value: object) -> None:
         raise InputError(f"{name} must be an array of numbers, got {said(value)}: {error}") from error
     if found.dtype.kind not in "fiub" or (found.dtype.kind == "u" and found.size and found.max() >> 63):
         raise InputError(f"{name} must be an array of real numbers, got {said(value)}")
+    sizes = np.abs(found[np.isfinite(found)].astype(np.float64))
+    if sizes.size and sizes.max() > LARGEST:
+        raise InputError(f"{name} must be at most {LARGEST:g} in size, whose squares are finite, got {sizes.max():g}")
 
 
 _CHECKS: dict[type, Check] = {

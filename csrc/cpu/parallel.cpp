@@ -28,6 +28,7 @@ class Pool {
       next_.store(0);
       helpers_ = std::min(threads - 1, static_cast<int>(workers_.size()));
       running_ = helpers_;
+      met_.store(0, std::memory_order_relaxed);
       std::fegetenv(&float_mode_);
       ++generation_;
     }
@@ -57,9 +58,10 @@ class Pool {
   }
 
   void drain(const Body& body) noexcept {
-    for (;;) {
+    for (bool first = true;; first = false) {
       const std::int64_t task = next_.fetch_add(1);
       if (task >= tasks_) return;
+      if (first) meet();
       try {
         body(task);
       } catch (...) {
@@ -68,6 +70,15 @@ class Pool {
         next_.store(tasks_);
       }
     }
+  }
+
+  // Under ThreadSanitizer no thread works before each has a task: on a busy machine one would do all of them, and what
+  // they share would not be seen. Relaxed, so that this orders nothing between them.
+  void meet() {
+#ifdef __SANITIZE_THREAD__
+    met_.fetch_add(1, std::memory_order_relaxed);
+    while (met_.load(std::memory_order_relaxed) <= helpers_) std::this_thread::yield();
+#endif
   }
 
   void work(int index) {
@@ -93,6 +104,7 @@ class Pool {
   std::vector<std::thread> workers_;
   const Body* body_ = nullptr;
   std::atomic<std::int64_t> next_{0};
+  std::atomic<int> met_{0};
   std::int64_t tasks_ = 0;
   int helpers_ = 0;
   int running_ = 0;

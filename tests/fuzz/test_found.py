@@ -40,6 +40,11 @@ REFUSED: list[tuple[Callable[[], Any], str]] = [
     (lambda: measure_pruning(MODEL, lambda _: 0.5, fractions=["a"]), "fractions must be an array of real numbers"),
     (lambda: ising_dataset(L=4, temperatures=3, snapshots=2, sweeps=1, seed=0, J=1e308), "J must be of size 1e-60"),
     (lambda: ising_dataset(L=4, temperatures=3, snapshots=2, sweeps=2**63, seed=0), "sweeps must be .* below 2"),
+    (lambda: m.linear_fit([1.0, 2.0, 3.0], [1.0, 1e200, 2.0]), "y must be at most 1e.150 in size, .* got 1e.200"),
+    (lambda: m.regression_slope([1.0, 2, 4], [1.0, 3, 1e308], [[1.0, 5, 3]]), "x must be at most"),
+    (lambda: m.mean_interval([1.0, -1e308]), "values must be at most"),
+    (lambda: m.largest_bump([1.0, 2.0, 1e308], [1.0, 2.0, 1.0]), "epochs must be at most"),
+    (lambda: m.plateau([1.0, 0.5], [1.7e308, -1e308]), "test_accuracy must be at most"),
     (lambda: IsingSampler(4, [2.0], 2, seed=0).sweep(10**30), "n must be .* below 2"),
 ]  # fmt: skip
 

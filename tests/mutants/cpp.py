@@ -71,13 +71,13 @@ MUTANTS = [
     ("products.hpp", MLP, "for (; c < columns; ++c) dot_tile", "for (; c + 1 < columns; ++c) dot_tile"),
     ("products.hpp", MLP, "out[m * width + k] = accumulate ? out[m * width + k] + sum : sum;", "out[m * width + k] = sum;"),
     ("products.hpp", MLP, "accumulate ? S::load(to) + sums[m][v] : sums[m][v]", "sums[m][v]"),
-    ("mlp_losses.cpp", "mlp_losses", "if (!live[0] && !live[1]) continue;", "if (!live[0]) continue;"),
-    ("mlp_losses.cpp", "mlp_losses", "std::min(kChunk, H - u);", "std::min(kWord, H - u);"),
+    ("mlp_losses.cpp", "mlp_losses", "s.live[u / kWord];", "s.live[0];"),
+    ("mlp_losses.cpp", "mlp_losses", "std::min(kChunk, H - u);", "std::min(kChunk - 1, H - u);"),
     ("mlp_losses.cpp", "mlp_losses", "finite ? 0 : ~std::uint64_t(0)", "0"),
     ("mlp_losses.cpp", "mlp_losses", "std::min(kBlock, N - first);", "std::min(kBlock, N - first) - (first > 0);"),
     ("mlp_losses.cpp", "mlp_losses", "sum < T(0) ? T(0) : sum;", "sum > T(0) ? sum : T(0);"),
-    ("columns.hpp", "mlp_losses", "for (; c + 2 * lanes <= stride;", "for (; c + 3 * lanes <= stride;"),
-    ("columns.hpp", "mlp_losses", "for (; c < stride; c += lanes) add", "for (; c + lanes < stride; c += lanes) add"),
+    ("columns.hpp", "mlp_losses", "for (; c + 2 * lanes <= width;", "for (; c + 3 * lanes <= width;"),
+    ("columns.hpp", "mlp_losses", "for (; c < width; c += lanes) add", "for (; c + lanes < width; c += lanes) add"),
     ("mlp_nested.cpp", "mlp_nested", "b < blocks; ++b) {", "b < std::max<int64_t>(1, blocks - 1); ++b) {"),
     ("mlp_nested.cpp", "mlp_nested", "gap <= kDoubt *", "gap < 0 * kDoubt *"),
     ("mlp_nested.cpp", "mlp_nested", "2 * P * K + k};", "2 * P * K};"),
@@ -119,7 +119,7 @@ MUTANTS = [
 ]  # fmt: skip
 
 HARMLESS = {
-    "for (; c + 3 * lanes <= stride;": "two vectors go one by one",
+    "for (; c + 3 * lanes <= width;": "two vectors go one by one",
     "for (int64_t r = width; r + 1 < size; ++r) to[r] = T(0);": "a padded row of a tile is never written back",
     "const bool wide = O - o > lanes + 1;": "one channel too many for a strip goes in another",
     "if (++taken % kDepth != 1) return;": "sums are added up at another place in the order",

@@ -1,8 +1,10 @@
 """Plant faults in a copy of the sources, one at a time, and end with 1 unless the sanitizers catch each.
 
-``run.sh planted`` calls this after the builds of ``run.sh address`` and ``run.sh thread``, or makes them. Each fault is
-of a kind that a test of numbers alone may miss: a read beyond memory, scratch memory that is too small, an undefined
-operation whose result happens to be right, memory that two threads share.
+``run.sh planted`` calls this, with the builds of ``run.sh address`` and ``run.sh thread`` where they are kept. Each
+fault is of a kind that a test of numbers alone may miss: a read beyond memory, scratch memory that is too small, an
+undefined operation whose result happens to be right, memory that two threads share. None waits for luck: the pool's
+threads meet under ThreadSanitizer before they work (``csrc/cpu/parallel.cpp``), and it looks for what is not ordered,
+not for what collides.
 """
 
 from __future__ import annotations
@@ -34,7 +36,9 @@ FAULTS = [
         [BORDERS, "-k", "mlp_losses"], "shift exponent",
     ),
     (
-        "thread", "cpu/parallel.cpp", "next_.fetch_add(1);", "next_.load();\n      next_.store(task + 1);",
+        "thread", "cpu/parallel.cpp", "std::atomic<std::int64_t> next_{0};",
+        "struct {\n    std::int64_t at = 0;\n    std::int64_t fetch_add(int) { return at++; }\n"
+        "    void store(std::int64_t to) { at = to; }\n  } next_;",
         [THREADS, "-k", "same_bits and adam"], "data race",
     ),
     (

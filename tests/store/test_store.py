@@ -1,7 +1,9 @@
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import numpy as np
@@ -54,6 +56,19 @@ def test_a_failed_publication_leaves_nothing_and_the_earlier_version(tmp_path):
         store.publish("abc", RECORD, {**HISTORY, "short": np.zeros(2)}, TENSORS)
     assert sorted(path.name for path in (tmp_path / "abc").iterdir()) == before
     assert store.record("abc") == RECORD
+
+
+def test_drafts_of_writers_at_work_stay_and_those_of_killed_ones_go(tmp_path):
+    store = Store(tmp_path)
+    home = store.publish("abc", RECORD, HISTORY, TENSORS).parent
+    drafts = {name: home / f".tmp-{name}" for name in ("at-work", "killed", "file-at-work", "file-killed")}
+    for name, draft in drafts.items():
+        draft.write_text("half") if name.startswith("file") else draft.mkdir()
+        if name.endswith("killed"):
+            long_ago = time.time() - 2 * 3600
+            os.utime(draft, (long_ago, long_ago))
+    store.publish("abc", RECORD, HISTORY, TENSORS)
+    assert [name for name, draft in drafts.items() if draft.exists()] == ["at-work", "file-at-work"]
 
 
 def test_a_process_killed_while_writing_leaves_the_earlier_version(tmp_path):

@@ -54,6 +54,7 @@ def test_workers_killed_at_random(
             rng.choice(workers).send_signal(signal.SIGKILL)
             kills += 1
     assert sweep.wait() == 0, sweep.output
+    print(f"{kills} kills of workers")
     assert kills > 0
     configs = list(read_sweep(file).configs)
     assert len(configs) == 32
@@ -90,6 +91,7 @@ def test_the_whole_sweep_killed_at_random(
         sweep.process.wait()
         kills += 1
         wait_for(lambda workers=workers: not any(map(_alive, workers)), "the end of orphaned workers")
+    print(f"{kills} kills of the whole sweep")
     assert kills > 0
     last = start("sweep", file, "--runs", store, *OPTIONS)
     assert last.wait() == 0, last.output

@@ -19,7 +19,8 @@ from grokfast.errors import StoreError
 from grokfast.runs import load
 from grokfast.store.lock import lock
 from grokfast.sweep import Job, Outcome, Shard, make_plan, run_shard
-from grokfast.training import Snapshot
+from grokfast.sweep import shard as module
+from grokfast.training import Interrupted, Snapshot, train_stack
 
 Small = Callable[..., list[RunConfig]]
 
@@ -211,6 +212,49 @@ def test_a_run_that_kills_its_worker_is_given_up_and_the_others_are_trained(tmp_
     assert "died 2 times" in receipt["failed"][poisoned[0]]
     statuses = [Store(tmp_path).record(config.key)["status"] for config in configs]
     assert statuses == ["failed" if config.seed == 1 else "finished" for config in configs]
+
+
+class _KilledError(BaseException):
+    """The process ends here, as far as the shard can tell."""
+
+
+def test_deaths_count_since_the_last_saved_state(
+    tmp_path: Path, small: Small, undisturbed: Callable[..., Store], assert_same_runs: Callable[..., None],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    """Who gets on between deaths is never given up."""
+
+    def dies(*arguments: object, **options: object) -> object:
+        try:
+            return train_stack(*arguments, **options)  # type: ignore[arg-type]
+        except Interrupted:
+            raise _KilledError from None
+
+    monkeypatch.setattr(module, "DEATHS", 2)
+    monkeypatch.setattr(module, "train_stack", dies)
+    shard, job = _shard(small(1)), Job(tmp_path / "runs")
+    for _ in range(2):
+        stop = Event()
+        with pytest.raises(_KilledError):
+            run_shard(shard, job, report=lambda _, stop=stop: stop.set(), stop=stop)
+    receipt = run_shard(shard, job)
+    assert (receipt.outcome, receipt.failed, receipt.resumed_at) == (Outcome.DONE, {}, 2)
+    assert_same_runs(Store(job.root), undisturbed(shard.configs))
+
+
+def test_a_disk_that_is_full_again_and_again_is_no_death(
+    tmp_path: Path, small: Small, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object, **__: object) -> None:
+        raise StoreError("no space left")
+
+    shard, job = _shard(small(1)), Job(tmp_path / "runs")
+    with monkeypatch.context() as context:
+        context.setattr(module, "train_stack", full)
+        for _ in range(module.DEATHS + 1):
+            assert run_shard(shard, job).outcome is Outcome.STORAGE
+    receipt = run_shard(shard, job)
+    assert (receipt.outcome, receipt.failed) == (Outcome.DONE, {})
 
 
 def _fill(disk: Path, leave: int) -> Path:
