@@ -7,7 +7,6 @@ from typing import TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from grokfast.ising._events import count_events
 from grokfast.ising.series import Series
 
 FloatArray: TypeAlias = npt.NDArray[np.float64]
@@ -48,6 +47,8 @@ def few_events(series: Series, size: FloatArray, square: FloatArray, *, long: fl
     Returns:
         Whether there were few passages that matter, and whether there were few reversals of M: bool ``[T]`` each.
     """
+    from grokfast.ising._events import count_events  # only now is Numba imported
+
     spread = np.sqrt(np.maximum(square - size**2, 0.0))
     reversible = abs(series.field) * series.sites * size < series.temperatures  # the field does not forbid one sign
     ordered = size > _WIDE * spread
