@@ -65,7 +65,7 @@ class Summaries:
         return RunTable(self.table.store, [row for row in self.table.rows if row["key"] in keys], [])
 
     def told(self, studies: Sequence[str]) -> RunTable:
-        """What a claim on some studies is measured on: all runs, as in reports, once one of them is finished.
+        """What a claim or figure of some studies shows: all runs, as in reports, once one of them is finished.
 
         Other studies may have further seeds of the same settings.
         """

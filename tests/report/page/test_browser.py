@@ -139,7 +139,12 @@ def test_every_picture_has_its_text_and_every_field_its_label(opened):
 
 
 def test_it_prints_without_what_is_to_be_clicked(opened, tmp_path):
+    made = "[...document.querySelectorAll('.made p')].every(each => each.checkVisibility())"
+    assert not opened.evaluate(made)
     opened.emulate_media(media="print")
+    # What no reader of paper can open stands open: how each number was made.
+    assert opened.evaluate(made)
+    assert opened.locator(".made").count() > 26
     assert not opened.locator("#filter").is_visible()
     assert opened.evaluate("document.documentElement.scrollWidth <= innerWidth")
     assert len(opened.pdf(path=tmp_path / "page.pdf", format="A4")) > 10_000
