@@ -16,6 +16,7 @@ from pathlib import Path
 import numpy as np
 from matplotlib.figure import Figure
 
+from grokfast.figures import scale_colors
 from grokfast.ising import (
     IsingSampler,
     Measurements,
@@ -33,7 +34,7 @@ from grokfast.ising.exact import (
     spontaneous_magnetization,
 )
 
-COLORS = {8: "#e0a458", 16: "#d1495b", 32: "#7b4b94", 64: "#26456e"}
+SIZES = (8, 16, 32, 64)
 
 
 def measure(L: int, temperatures: np.ndarray) -> Measurements:
@@ -56,8 +57,9 @@ def draw_transition(sizes: list[int]) -> Figure:
     energy.plot(curve, onsager_energy(curve), "k--", lw=1, label="Onsager, L = ∞")
     heat.plot(curve, onsager_specific_heat(curve), "k--", lw=1)
     order.plot(curve, spontaneous_magnetization(curve), "k--", lw=1, label="Yang, L = ∞")
+    colors = scale_colors(sizes)
     for L in sizes:
-        color = COLORS[L]
+        color = colors[L]
         measured = measure(L, points)
         style = {"fmt": "o", "ms": 3.5, "color": color, "lw": 1}
         energy.plot(curve, kaufman_energy(curve, L), color=color, lw=1)
@@ -91,7 +93,7 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true", help="only the two smallest lattices")
     options = parser.parse_args()
     options.folder.mkdir(parents=True, exist_ok=True)
-    sizes = [8, 16] if options.quick else list(COLORS)
+    sizes = [8, 16] if options.quick else list(SIZES)
     draw_transition(sizes).savefig(options.folder / "ising_transition.png", dpi=110)
     dataset = ising_dataset(snapshots=200, seed=0)
     print(stripe_report(dataset))

@@ -74,7 +74,7 @@ def drawn(name: str, summaries: Summaries) -> Drawn:
         return Drawn(
             name, spec.title, studies=spec.studies[:1], function=function, missing="its runs are not there yet"
         )
-    table = summaries.told(there)
+    table = summaries.seeds_of(there)
     try:
         figure = draw(name, table)
         runs = choose(spec, table).runs if spec.needs_runs else []

@@ -10,6 +10,7 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -19,6 +20,7 @@ from grokfast.report.claims.evaluate import ReadTable
 from grokfast.runs import Run, RunTable, load
 from grokfast.store import Store, about_packed, pack, unpack
 from grokfast.store.atomic import write_json
+from grokfast.studies import Setting, setting_of
 
 ABOUT = "reproduction.json"
 """File of a summaries' folder that says how they were made."""
@@ -64,8 +66,20 @@ class Summaries:
         keys = {key for name in studies for key in self.studies.get(name, ())}
         return RunTable(self.table.store, [row for row in self.table.rows if row["key"] in keys], [])
 
+    def seeds_of(self, studies: Sequence[str]) -> RunTable:
+        """What a figure of some studies shows: their runs, and further seeds of the same settings and w0."""
+        wanted = {self._places[row["key"]] for row in self.of(studies).rows}
+        rows = [row for row in self.table.rows if self._places[row["key"]] in wanted]
+        return RunTable(self.table.store, rows, [])
+
+    @cached_property
+    def _places(self) -> dict[str, tuple[Setting, float]]:
+        """Setting and w0 of every run, by key."""
+        configs = {run.key: run.record["config"] for run in self.table}
+        return {key: (setting_of(config), float(config["w0"])) for key, config in configs.items()}
+
     def told(self, studies: Sequence[str]) -> RunTable:
-        """What a claim or figure of some studies shows: all runs, as in reports, once one of them is finished.
+        """What a claim on some studies is measured on: all runs, as in reports, once one of them is finished.
 
         Other studies may have further seeds of the same settings.
         """

@@ -6,9 +6,11 @@ import json
 import re
 from html.parser import HTMLParser
 
+import made_runs
 import pytest
 from matplotlib.figure import Figure
 
+from grokfast import ModularAddition, RunConfig, load
 from grokfast.errors import StoreError
 from grokfast.measures import Estimate
 from grokfast.paper import paper_curves
@@ -199,3 +201,19 @@ def test_the_chapter_past_the_paper(page, tmp_path):
     (tmp_path / "beyond.json").write_text('[{"number": 1}]')
     with pytest.raises(StoreError, match="is no chapter"):
         read_chapter(tmp_path)
+
+
+def test_figures_have_further_seeds_but_no_other_runs(tmp_path):
+    task = ModularAddition(P=5, hidden=(4,), train_fraction=0.8)
+    configs = {
+        "study": RunConfig(task=task, w0=1.0, seed=0, epochs=2),
+        "seed": RunConfig(task=task, w0=1.0, seed=1, epochs=2),
+        "scale": RunConfig(task=task, w0=2.0, seed=1, epochs=2),
+        "longer": RunConfig(task=task, w0=1.0, seed=1, epochs=3),
+        "decay": RunConfig(task=task, w0=1.0, seed=1, epochs=2, weight_decay=1e-2),
+    }
+    for config in configs.values():
+        made_runs.Made(config, {}, {}, {}).publish(Store(tmp_path))
+    summaries = Summaries(Made("quick", ""), load(tmp_path), {"batch-200": (configs["study"].key,)})
+    keys = {row["key"] for row in summaries.seeds_of(["batch-200"]).rows}
+    assert keys == {configs["study"].key, configs["seed"].key}
