@@ -15,6 +15,7 @@ from typing import Any
 from distributed import Client, Future, KilledWorker
 
 from grokfast.errors import SweepError
+from grokfast.sweep.cluster import Presence
 from grokfast.sweep.plan import Plan
 from grokfast.sweep.receipt import Outcome, Receipt
 from grokfast.sweep.shard import Job
@@ -80,6 +81,7 @@ class Carrier:
         self._pending: dict[Future, Shard] = {}
         self._later: list[tuple[float, Shard]] = []
         self._begun: set[str] = set()
+        self._workers = Presence(client)
         self._unseen = 0.0  # when the scheduler was last found missing, 0 if it is there
 
     def run(self) -> None:
@@ -178,6 +180,7 @@ class Carrier:
     def _check_scheduler(self, now: float) -> None:
         if self._client.status == "running":
             self._unseen = 0.0
+            self._workers.check()
             return
         self._unseen = self._unseen or now
         if self._client.status == "closed" or now - self._unseen > self._timeout:

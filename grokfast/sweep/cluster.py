@@ -24,9 +24,42 @@ _SETTINGS = {
     # Which runs are to blame for dying workers is told by the shards, from how far they got.
     "distributed.scheduler.allowed-failures": 1_000_000,
     "distributed.scheduler.work-stealing": False,
+    # Dask gives up a worker that is not back 15 s after it died, for good: with all of them gone nothing would go on.
+    # On a busy machine, or with packages on a network's disk, a new process takes longer.
+    "distributed.deploy.lost-worker-timeout": "1000 days",
     "distributed.worker.daemon": True,
     "distributed.nanny.pre-spawn-environ.MALLOC_TRIM_THRESHOLD_": 65536,
 }
+
+NO_WORKER = 600.0
+"""Seconds without any worker after which a cluster of this machine is given up: none can be started any more."""
+
+
+class Presence:
+    """Whether a cluster of this machine has workers; one that is there already gets and loses them as its owner likes.
+
+    Args:
+        client: Of the cluster.
+    """
+
+    def __init__(self, client: Client) -> None:
+        self._client = client
+        self._seen = time.monotonic()
+
+    def check(self) -> None:
+        """Look once more.
+
+        Raises:
+            SweepError: If there was no worker for :data:`NO_WORKER` seconds.
+        """
+        now, cluster = time.monotonic(), self._client.cluster
+        if cluster is None or cluster.scheduler.workers:
+            self._seen = now
+        elif now - self._seen > NO_WORKER:
+            raise SweepError(
+                f"no worker process has come up for {NO_WORKER:g} s: see whether `python -c 'import grokfast'` still "
+                "works here, and whether memory is left; what was written is kept, and the same command goes on"
+            )
 
 
 @contextmanager
@@ -39,7 +72,7 @@ def connected(workers: int, carried: Carried) -> Iterator[Client]:
 
     Raises:
         ConfigError: If a dashboard is asked for and bokeh is missing.
-        SweepError: If no scheduler answers, it has no workers, or theirs are other versions.
+        SweepError: If no scheduler answers, it has no workers, theirs are other versions, or none can be started.
     """
     with _quiet(), dask.config.set(_SETTINGS):
         if not carried.remote:

@@ -54,7 +54,7 @@ def run_sweep(
 
     Raises:
         ConfigError: If options are out of range.
-        SweepError: If no scheduler answers, or it was lost.
+        SweepError: If no scheduler answers, or it was lost, or no worker comes up any more.
         StoreError: If the store cannot be written, now or later; what was written is kept.
     """
     started = time.perf_counter()

@@ -13,6 +13,7 @@ from typing import Any
 from distributed import Client, Future, KilledWorker
 
 from grokfast.errors import GrokfastError, SweepError
+from grokfast.sweep.cluster import Presence
 from grokfast.sweep.stopping import Stopping
 
 _TICK = 0.2  # seconds between looks at signals
@@ -53,7 +54,7 @@ def run_jobs(
         tell: Told after each job.
 
     Raises:
-        SweepError: If a job fails in a way that grokfast does not expect, or the scheduler is lost.
+        SweepError: If a job fails in a way that grokfast does not expect, or the scheduler or all workers are lost.
     """
     report = JobReport()
     ended: queue.SimpleQueue[Future] = queue.SimpleQueue()
@@ -66,7 +67,7 @@ def run_jobs(
 
     for name, arguments in jobs:
         submit(name, arguments, 1)
-    withdrawn = False
+    withdrawn, workers = False, Presence(client)
     while pending:
         if stop.reason and not withdrawn:
             withdrawn = True
@@ -74,6 +75,7 @@ def run_jobs(
             _withdraw(client, pending)
         if client.status != "running":
             raise SweepError("the Dask scheduler was lost; what was measured is kept")
+        workers.check()
         with suppress(queue.Empty):
             future = ended.get(timeout=_TICK)
             name, arguments, tries = pending.pop(future, ("", (), 0))

@@ -16,7 +16,7 @@ from typing import Any
 
 from distributed import Nanny, Scheduler, Security, SpecCluster, Worker
 
-from grokfast.errors import ConfigError
+from grokfast.errors import ConfigError, SweepError
 from grokfast.training.memory import free_memory
 
 HOST = "127.0.0.1"
@@ -48,6 +48,7 @@ def local_cluster(workers: int, device: str, *, dashboard: bool) -> Iterator[Spe
 
     Raises:
         ConfigError: If a dashboard is asked for and bokeh is missing.
+        SweepError: If a process ends while it is started.
     """
     if dashboard and importlib.util.find_spec("bokeh") is None:
         raise ConfigError("the dashboard needs bokeh: pip install bokeh, or leave --dashboard away")
@@ -72,7 +73,13 @@ def local_cluster(workers: int, device: str, *, dashboard: bool) -> Iterator[Spe
         "cls": Scheduler if dashboard else NoPagesScheduler,
         "options": {**shared, **pages, "port": 0},
     }
-    cluster = SpecCluster(workers=spec, scheduler=head, security=shared["security"], silence_logs=logging.CRITICAL)
+    try:
+        cluster = SpecCluster(workers=spec, scheduler=head, security=shared["security"], silence_logs=logging.CRITICAL)
+    except RuntimeError as error:  # what Dask raises where a process ends before it has said that it is there
+        raise SweepError(
+            f"a worker process ended while it was started ({error}): it was killed, or `python -c 'import grokfast'` "
+            "no longer works here; the same command starts again"
+        ) from error
     try:
         yield cluster
     finally:

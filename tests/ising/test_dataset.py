@@ -23,6 +23,7 @@ from grokfast.ising import (
     stripe_report,
     train_test_split,
 )
+from grokfast.ising.dataset import snapshot_quantities
 from grokfast.ising.exact import critical_temperature
 
 TC = critical_temperature()
@@ -95,6 +96,13 @@ def test_other_choices():
     assert data.spins.shape == (14, 4, 6)
     assert data.labels.tolist() == 7 * [0] + 7 * [1]  # Tc = 4.54
     assert data.parameters["J"] == 2.0
+    spins = data.spins.double()
+    bonds = spins * (spins.roll(1, 1) + spins.roll(1, 2))
+    torch.testing.assert_close(data.energies.double(), -2.0 * bonds.sum((1, 2)) / 24, rtol=1e-6, atol=0)
+    torch.testing.assert_close(data.magnetizations.double(), spins.sum((1, 2)) / 24, rtol=1e-6, atol=1e-9)
+    assert data.energies.min() < -2.0  # below what J = 1 can have
+    for name, found in zip(("energies", "magnetizations"), snapshot_quantities(data.spins.numpy(), 2.0), strict=True):
+        np.testing.assert_allclose(found, getattr(data, name).numpy(), rtol=1e-6, atol=1e-9)
     one = ising_dataset(8, 1, 5, 0, seed=0)
     assert len(one) == 5
 

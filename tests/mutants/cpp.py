@@ -36,6 +36,7 @@ FLAGS = {
 }
 _cpu = Path("/proc/cpuinfo").read_text() if Path("/proc/cpuinfo").exists() else ""
 ISAS = ["baseline", *(["avx2"] if " avx2" in _cpu else []), *(["avx512"] if " avx512bw" in _cpu else [])]
+CORES = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 MLP, CNN, POOL = "mlp_cross_entropy", "cnn_cross_entropy", "conv_relu_pool"
 
 # file of csrc/cpu or csrc/include/grokfast; kernels to test; what stands there; what stands there instead
@@ -148,7 +149,7 @@ def compile_all(source: Path, build: Path, names: list[str], isas: list[str]) ->
     waiting = list(jobs)
     running: list[subprocess.Popen[bytes]] = []
     while waiting or running:
-        while waiting and len(running) < (os.cpu_count() or 1):
+        while waiting and len(running) < CORES:
             running.append(subprocess.Popen(waiting.pop(0)))
         if running.pop(0).wait() != 0:
             raise RuntimeError("a mutant does not compile")

@@ -6,17 +6,24 @@ import json
 import os
 import signal
 import socket
+import time
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 
 from grokfast import RunConfig, Store
 from grokfast.cli import main
 from grokfast.errors import ConfigError, StoreError, SweepError
+from grokfast.observe import Observer
 from grokfast.sweep import Carried, Chosen, Sweep, read_sweep, run_sweep, sweeps_of
+from grokfast.sweep.cluster import connected
+from grokfast.sweep.jobs import run_jobs
+from grokfast.sweep.stopping import Stopping
 
 
 def test_a_worker_then_the_scheduler_are_killed_and_a_new_cluster_goes_on(
@@ -116,6 +123,82 @@ def test_a_store_of_a_later_version_is_refused(tmp_path: Path, small: Callable[.
     (tmp_path / "store.json").write_text('{"format": 99}')
     with pytest.raises(StoreError, match="upgrade"):
         run_sweep(Sweep("t", small(1)), tmp_path)
+
+
+def test_killed_workers_are_waited_for_however_long_new_ones_take(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    start: Callable[..., Any],
+    sweep_file: Callable[..., Path],
+    wait_for: Callable[..., None],
+) -> None:
+    """Dask gives up what is not back in time, 15 s by itself: on a busy machine that was all workers, and a hang."""
+    monkeypatch.setenv("DASK_DISTRIBUTED__DEPLOY__LOST_WORKER_TIMEOUT", "0.1s")
+    file, store = sweep_file(200, 1), tmp_path / "runs"
+    sweep = start("sweep", file, "--runs", store, "--workers", 1, "--save-every", 0.3, "--no-measure")
+    wait_for(lambda: bool(list(store.glob(".shards/*/progress.json"))) or not sweep.running(), "training")
+    (worker,) = sweep.workers()
+    worker.kill()
+    wait_for(lambda: bool(sweep.workers()) or not sweep.running(), "a new worker")
+    wait_for(lambda: not sweep.running() or not sweep.workers(), "the end of the sweep, or of its only worker")
+    assert sweep.wait() == 0, sweep.output
+
+
+def test_a_cluster_whose_workers_cannot_be_started_any_more_is_given_up(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As when packages are removed while it runs: every new process ends at once."""
+    monkeypatch.setattr("grokfast.sweep.cluster.NO_WORKER", 1.0)
+    (tmp_path / "sitecustomize.py").write_text("raise SystemExit(1)")
+    with connected(1, Carried(workers=1)) as client:
+        monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+        (pid,) = client.run(os.getpid).values()
+        psutil.Process(pid).kill()
+        with pytest.raises(SweepError, match=r"no worker process has come up for 1 s.*the same command goes on"):
+            run_jobs(client, time.sleep, [("nap", (600.0,))], Stopping(), lambda _: None)
+
+
+def test_a_worker_that_ends_while_it_is_started(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "sitecustomize.py").write_text("raise SystemExit(1)")
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    with (
+        pytest.raises(SweepError, match=r"ended while it was started.*starts again"),
+        connected(1, Carried(workers=1)),
+    ):
+        pass
+
+
+def weight_norm(snapshot: Any) -> dict[str, Any]:
+    return {}
+
+
+def test_every_choice_reaches_the_shards(
+    tmp_path: Path, small: Callable[..., list[RunConfig]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: dict[str, Any] = {}
+
+    class Noting:
+        def __init__(self, client: Any, job: Any, report: Any, tell: Any, stop: Any, timeout: float) -> None:
+            seen.update(job=job, timeout=timeout, plan=report.plan)
+
+        def run(self) -> None:
+            """Nothing is trained."""
+
+    def connecting(workers: int, carried: Carried) -> Any:
+        seen.update(workers=workers, carried=carried)
+        return nullcontext()
+
+    monkeypatch.setattr("torch.cuda.device_count", lambda: 4)
+    monkeypatch.setattr("grokfast.sweep.engine.Carrier", Noting)
+    monkeypatch.setattr("grokfast.sweep.engine.connected", connecting)
+    carried = Carried(workers=3, save_every=7.5, device="cuda", timeout=12.0)
+    configs, observer = small(12, checkpoint_schedule="last"), Observer(weight_norm, "last")
+    run_sweep(Sweep("t", configs), tmp_path, carried, Chosen(stack_size=2), observers=[observer], keep_state=True)
+    job = seen["job"]
+    assert (job.root, job.save_every, job.device, job.keep_state) == (tmp_path.resolve(), 7.5, "cuda", True)
+    assert job.observers == (observer,)
+    assert (seen["timeout"], seen["workers"], seen["carried"]) == (12.0, 3, carried)
+    assert [len(shard.configs) for shard in seen["plan"].shards] == [2] * 6
 
 
 def test_two_sweeps_on_one_store_at_once(

@@ -93,6 +93,16 @@ def test_two_hundred_steps_equal_plain_torch_in_float64(optimizer):
         assert state.history["train_accuracy"].rows[: len(losses), e].tolist() == accuracies
 
 
+def test_learning_times_are_the_first_epochs_at_095_and_at_09_of_the_maximum():
+    (result,) = train_stack([RunConfig(task=TASK, epochs=120, batch_size=16, w0=4.0, feature_schedule="never")])
+    for split in ("train", "test"):
+        accuracy = result.history[f"{split}_accuracy"]
+        for suffix, share in (("", 0.95), ("_90", 0.9)):
+            first = int((accuracy >= share * accuracy.max()).argmax()) + 1
+            assert result.record["summary"][f"t_{split}{suffix}"] == first
+    assert result.record["summary"]["t_train_90"] < result.record["summary"]["t_train"]  # the share is looked at
+
+
 def test_reshuffling_equals_plain_torch():
     configs = _configs(precision="float64", reshuffle=True)
     state = initial_stack(configs)
