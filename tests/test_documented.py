@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import importlib
+import inspect
 import re
 import subprocess
 import sys
@@ -275,3 +277,24 @@ def test_blocks_are_found():
     assert len(WITH_PYTHON) > 35
     assert sum(len(blocks(page, "python")) for page in WITH_PYTHON) > 45
     assert len(WITH_COMMANDS) > 40
+
+
+def test_every_field_of_a_named_tuple_is_described():
+    """The API reference has no "Alias for field number 0": fields stand among the attributes of their class."""
+    sys.path.insert(0, str(ROOT / "docs" / "_ext"))
+    try:
+        pages = importlib.import_module("api_pages")
+    finally:
+        sys.path.pop(0)
+    values = {
+        value
+        for module in pages.MODULES.values()
+        for value in (getattr(importlib.import_module(module), name) for name in pages.public_names(module))
+        if isinstance(value, type) and issubclass(value, tuple)
+    }
+    assert len(values) > 5
+    for value in values:
+        text = inspect.getdoc(value)
+        assert "Attributes:" in text, value
+        for field in value._fields:
+            assert re.search(rf"^    {field}: \S", text, re.MULTILINE), f"{value.__name__}.{field}"
