@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import importlib
+import inspect
 import re
 import subprocess
 import sys
@@ -48,6 +50,7 @@ SHORTER = {
     "w0=w0, seed=seed, epochs=3)",
     "range(5)": "range(2)",
     "L=16, sweeps=100": "L=16, temperatures=10, snapshots=140, sweeps=2",
+    'data_file="mine.safetensors"), w0=10': 'data_file="mine.safetensors"), w0=10, epochs=6',
     "rho=0.1)": "rho=0.1, sampling=short)",
     "sampling=how.sampling": "sampling=short",
 }
@@ -123,7 +126,6 @@ _OF_PAGES: dict[str, dict[str, Callable[[], Any]]] = {
     },
     "progress": {"logits": lambda: torch.randn(2, 7, 7, 7), "train": lambda: torch.rand(2, 7, 7) < 0.5},
     "llc": {"short": lambda: _short()},
-    "ising-learning": {"train_runs": lambda: train_runs},
 }
 
 
@@ -153,9 +155,21 @@ def _type(page: str, folder: Path, shorter: dict[str, str]) -> None:
                 names |= {name: make() for name, make in given.items()}
 
 
+@pytest.fixture
+def only_short_runs(monkeypatch):
+    """Tells a block whose training takes minutes (100,000 epochs of Ising do) instead of waiting for it."""
+
+    def training(configs: Any, *rest: Any, **options: Any) -> Any:
+        longest = max(config.epochs for config in configs)
+        assert longest <= 200, f"a block trains {longest} epochs: say in SHORTER how it takes seconds"
+        return train_runs(configs, *rest, **options)
+
+    monkeypatch.setattr("grokfast.train_runs", training)
+
+
 @pytest.mark.parametrize("page", [page for page in WITH_PYTHON if page != "docs/sweeps.md"])
 @pytest.mark.filterwarnings("ignore::grokfast.ising.UnreliableErrorWarning")
-def test_python(page, runs, tmp_path, capsys):
+def test_python(page, runs, tmp_path, capsys, only_short_runs):
     for name in ("runs", "runs-geometry"):
         if "train_runs(" not in PAGES[page]:
             (tmp_path / name).symlink_to(runs / name)
@@ -263,3 +277,24 @@ def test_blocks_are_found():
     assert len(WITH_PYTHON) > 35
     assert sum(len(blocks(page, "python")) for page in WITH_PYTHON) > 45
     assert len(WITH_COMMANDS) > 40
+
+
+def test_every_field_of_a_named_tuple_is_described():
+    """The API reference has no "Alias for field number 0": fields stand among the attributes of their class."""
+    sys.path.insert(0, str(ROOT / "docs" / "_ext"))
+    try:
+        pages = importlib.import_module("api_pages")
+    finally:
+        sys.path.pop(0)
+    values = {
+        value
+        for module in pages.MODULES.values()
+        for value in (getattr(importlib.import_module(module), name) for name in pages.public_names(module))
+        if isinstance(value, type) and issubclass(value, tuple)
+    }
+    assert len(values) > 5
+    for value in values:
+        text = inspect.getdoc(value)
+        assert "Attributes:" in text, value
+        for field in value._fields:
+            assert re.search(rf"^    {field}: \S", text, re.MULTILINE), f"{value.__name__}.{field}"

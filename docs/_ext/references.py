@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import builtins
 import importlib
+import inspect
 import re
 from pathlib import Path
 from typing import Any
@@ -91,6 +92,15 @@ def _tutorials(app: Sphinx, page: str, text: list[str]) -> None:
     text[0] = _TUTORIAL.sub(lambda found: f"]({found[1][3:]}tutorials/{found[2] or 'index'}.rst)", text[0])
 
 
+_TOCTREE = re.compile(r"^\.\. toctree::\n(?:[ \t]+\S.*\n|[ \t]*\n)*", re.MULTILINE)
+
+
+def _named_once(app: Sphinx, page: str, text: list[str]) -> None:
+    """The gallery lists its tutorials too, where ``_toc.yml`` has them: the sidebar would show each twice."""
+    if page == "tutorials/index":
+        text[0] = _TOCTREE.sub("", text[0])
+
+
 _FOLDER = re.compile(r"\[([^\]]+)\]\(([\w./-]+/)\)")
 
 
@@ -100,11 +110,18 @@ def _folders(app: Sphinx, page: str, text: list[str]) -> None:
     text[0] = _FOLDER.sub(lambda found: found[1] if (here / found[2]).is_dir() else found[0], text[0])
 
 
+def _skip_aliases(app: Sphinx, what: str, name: str, found: object, skip: bool, options: object) -> bool | None:
+    """Fields of named tuples stand among the class's attributes; Python's own words for them say nothing."""
+    return True if (inspect.getdoc(found) or "").startswith("Alias for field number") else None
+
+
 def setup(app: Sphinx) -> dict[str, bool]:
     """As Sphinx wants it."""
     app.connect("autodoc-process-docstring", _escape_bars)
+    app.connect("autodoc-skip-member", _skip_aliases)
     app.connect("doctree-read", _qualify)
     app.connect("missing-reference", _resolve)
     app.connect("source-read", _tutorials)
     app.connect("source-read", _folders)
+    app.connect("source-read", _named_once)
     return {"parallel_read_safe": True, "parallel_write_safe": True}

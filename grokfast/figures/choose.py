@@ -11,7 +11,7 @@ from grokfast.errors import InputError, MissingRunsError
 from grokfast.figures.kept import lacking, lacking_kept
 from grokfast.figures.spec import WHOLE, FigureSpec
 from grokfast.runs import Run, RunTable
-from grokfast.studies import Setting, find_study, setting_of, stored_runs, varying
+from grokfast.studies import Setting, find_study, setting_of, stored_by_size, stored_runs, varying
 
 _SHOWN = 12  # settings that a message lists
 
@@ -84,24 +84,23 @@ def choose(spec: FigureSpec, table: RunTable, where: str | None = None) -> Choic
 
 
 def _whole(spec: FigureSpec, table: RunTable) -> Choice:
-    """Every run of a figure's studies, whatever its setting; those that lack something are left out."""
+    """Every run of a figure's studies, whatever its setting, of one size; those that lack something are left out."""
+    sizes = stored_by_size(table, spec.studies)
+    if not sizes:
+        stored_runs(table, spec.studies[0])  # says which command makes them
     runs: list[Run] = []
     left_out: dict[str, str] = {}
     lacks: list[str] = []
-    there, missing = [], []
-    for name in spec.studies:
-        try:
-            there.append(stored_runs(table, name))
-        except MissingRunsError as error:
-            missing.append(error)
-    if missing and not there:
-        raise missing[0]
-    for run in {run.key: run for stored in there for run in stored.runs}.values():
-        lacks = [*lacking(run, spec.columns, spec.curves), *lacking_kept(run, spec.kept)]
-        if lacks:
-            left_out[run.key] = f"without {', '.join(lacks)}"
-        else:
-            runs.append(run)
+    for found in sizes:
+        left_out = {}
+        for run in {run.key: run for stored in found.values() for run in stored.runs}.values():
+            lacks = [*lacking(run, spec.columns, spec.curves), *lacking_kept(run, spec.kept)]
+            if lacks:
+                left_out[run.key] = f"without {', '.join(lacks)}"
+            else:
+                runs.append(run)
+        if runs:
+            break
     if not runs:
         raise MissingRunsError(
             f"{spec.name} needs {', '.join(lacks)}, which the runs in {table.store.named} do not have; make them with\n"

@@ -12,6 +12,7 @@ from grokfast.figures.choose import task_of
 from grokfast.figures.kept import described
 from grokfast.figures.style import band
 from grokfast.runs import Run
+from grokfast.tasks import TASKS, Loss
 
 POINTS = 1200
 """Points of a curve, at most."""
@@ -47,10 +48,43 @@ def curve(axes: Axes, runs: Sequence[Run], column: str, **line: object) -> None:
     band(axes, epochs, values, geometric=column.endswith("_loss"), **line)
 
 
-def loss_label(runs: Sequence[Run]) -> str:
-    """What the loss of the runs' task is called, with its unit where that is known."""
-    if task_of(runs[0]) in ("modular-addition", "ising"):
-        return "cross entropy [nats]"
-    column = described(runs[0]).get("test_loss")
-    unit = column.unit if column is not None else ""
-    return f"loss [{unit}]" if unit else "loss"
+_CALLED = {
+    Loss.CROSS_ENTROPY: "cross entropy",
+    Loss.MEAN_SQUARED_ERROR: "squared error",
+    Loss.STABLEMAX: "stablemax loss",
+    Loss.HINGE: "hinge loss",
+}
+
+
+def loss_of(run: Run) -> Loss | None:
+    """What its network was trained to lower; None where that is a function of the user's own."""
+    task = run.record["config"]["task"]
+    kind = TASKS.get(task["name"])
+    found = task.get("loss", getattr(kind, "loss", None))
+    if isinstance(found, str):
+        return Loss(found) if found in list(Loss) else None
+    # The package's own tasks that say nothing have always had this one; of another it is known where the class is.
+    return None if found is not None or kind is None else Loss.CROSS_ENTROPY
+
+
+def loss_unit(run: Run) -> str:
+    """The unit of its losses, ``nat`` or none."""
+    loss = loss_of(run)
+    if loss is not None:
+        return loss.unit
+    column = described(run).get("test_loss")
+    is_own = task_of(run) in TASKS  # with a loss that is a function: records once called every loss one in nats
+    return "" if is_own or column is None else column.unit
+
+
+def loss_label(runs: Sequence[Run], split: str = "", *, short: bool = False) -> str:
+    """What the loss of the runs' task is called, with its unit where it has one: ``test cross entropy [nats]``.
+
+    Args:
+        runs: Of one setting.
+        split: Whose loss; no word of it if empty.
+        short: Whether it is called ``loss``, where there is little room.
+    """
+    loss = loss_of(runs[0])
+    words = f"{split} {'loss' if short or loss is None else _CALLED[loss]}".strip()
+    return f"{words} [nats]" if loss_unit(runs[0]) else words

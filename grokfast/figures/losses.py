@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from grokfast.figures.choose import by_scale, regime, title_of
-from grokfast.figures.curves import loss_label
+from grokfast.figures.curves import loss_label, loss_unit
 from grokfast.figures.kept import values_of
 from grokfast.figures.overlay import Digitised
 from grokfast.figures.spec import FigureSpec, register_figure
@@ -54,13 +54,15 @@ def _fit(axes: Axes, runs: Sequence[Run], name: str) -> LinearFit | None:
     return draw_fit(axes, values_of(runs, name), values_of(runs, "compressibility"))
 
 
-def _slope(fit: LinearFit) -> str:
-    """Whole numbers where that says enough."""
-    return format(fit.slope, ".0f" if abs(fit.slope.mean) >= 100 else ".3g")
+def _slope(fit: LinearFit, runs: Sequence[Run]) -> str:
+    """Whole numbers where that says enough, with its unit where the loss has one."""
+    unit = loss_unit(runs[0])
+    shown = format(fit.slope, ".0f" if abs(fit.slope.mean) >= 100 else ".3g")
+    return f"{shown} per {unit}" if unit else shown
 
 
 def _finish(axes: Axes, runs: Sequence[Run], split: str) -> None:
-    axes.set_xlabel(f"{split} {loss_label(runs)} at the end")
+    axes.set_xlabel(f"{loss_label(runs, split)} at the end")
     axes.xaxis.set_major_locator(MaxNLocator(5))
 
 
@@ -72,7 +74,7 @@ def _draw_below_onset(runs: Sequence[Run]) -> Figure:
     _points(axes, runs, "end_train_loss", {run.key for run in fitted})
     fit = _fit(axes, fitted, "end_train_loss")
     if fit is not None:
-        axes.set_title(f"below the onset: slope {_slope(fit)} per nat,\n$R^2$ = {fit.r_squared:.2f}, n = {len(fitted)}")
+        axes.set_title(f"below the onset: slope {_slope(fit, fitted)},\n$R^2$ = {fit.r_squared:.2f}, n = {len(fitted)}")
     else:
         axes.set_title("fewer than three runs below the onset: no fit")
     _finish(axes, runs, "train")
@@ -87,7 +89,7 @@ def _draw_all(runs: Sequence[Run]) -> Figure:
     _points(axes, runs, "end_train_loss", _not_grokking(runs))
     fit = _fit(axes, runs, "end_train_loss")
     if fit is not None:
-        axes.set_title(f"slope {_slope(fit)} per nat,\n$R^2$ = {fit.r_squared:.2f}, n = {len(runs)}")
+        axes.set_title(f"slope {_slope(fit, runs)},\n$R^2$ = {fit.r_squared:.2f}, n = {len(runs)}")
     else:
         axes.set_title("fewer than three different losses: no fit")
     _finish(axes, runs, "train")
@@ -103,7 +105,9 @@ def _draw_both(runs: Sequence[Run]) -> Figure:
         _points(axes, runs, name, _not_grokking(runs))
         fit = _fit(axes, runs, name)
         found = "too few different\nlosses: no fit"
-        axes.set_title(found if fit is None else f"slope {_slope(fit)}\n$R^2$ = {fit.r_squared:.2f}", fontsize="small")
+        axes.set_title(
+            found if fit is None else f"slope {_slope(fit, runs)}\n$R^2$ = {fit.r_squared:.2f}", fontsize="small"
+        )
         _finish(axes, runs, split)
         # Two panels in a column of 85 mm.
         axes.set_xlabel(textwrap.fill(axes.get_xlabel(), 22))

@@ -11,6 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from grokfast.figures.choose import by_scale, scale_of, task_of, title_of
+from grokfast.figures.curves import loss_label
 from grokfast.figures.kept import described, measured, values_of
 from grokfast.figures.overlay import Digitised
 from grokfast.figures.spec import FigureSpec, register_figure
@@ -21,9 +22,8 @@ from grokfast.runs import Run
 LLC = "llc"
 """The local learning coefficient at rho = 0.1, which has its panel whether or not it has been measured."""
 
-_LOSSES = {"end_train_loss": "train loss [nats]", "end_test_loss": "test loss [nats]"}
+_LOSSES = {"end_train_loss": "train", "end_test_loss": "test"}
 _COMMON = {
-    **_LOSSES,
     LLC: r"LLC, $\rho = 0.1$",
     "gini_weights": "Gini of |w|",
     "gini_fisher": "Gini of the Fisher diagonal",
@@ -87,7 +87,8 @@ def _panel(axes: Axes, runs: Sequence[Run], colors: Mapping[float, object], name
 
 def panels_of(runs: Sequence[Run]) -> dict[str, str]:
     """What the paper's figures of these runs have on their abscissae, with labels."""
-    return {**_COMMON, **_FEATURES.get(task_of(runs[0]), {})}
+    losses = {name: loss_label(runs, split, short=True) for name, split in _LOSSES.items()}
+    return {**losses, **_COMMON, **_FEATURES.get(task_of(runs[0]), {})}
 
 
 def _draw_paper(runs: Sequence[Run]) -> Figure:

@@ -11,6 +11,7 @@ from matplotlib.lines import Line2D
 
 from grokfast.endmodel import curve_name, kept_pruning, layers
 from grokfast.figures.choose import by_scale, ends, split_by, task_of, title_of
+from grokfast.figures.curves import loss_label
 from grokfast.figures.overlay import Digitised
 from grokfast.figures.spec import FigureSpec, register_figure
 from grokfast.figures.style import (
@@ -76,8 +77,8 @@ def _one_layer_at_a_time(runs: Sequence[Run], quantities: Sequence[str]) -> Figu
         if k < len(names):
             axes.set_title(layer_title(runs[0], layer))
         axes.set_xlabel("share of the layer pruned" if k >= len(figure.axes) - len(names) else "")
-        unit = " [nats]" if quantity == "loss" else ""
-        axes.set_ylabel(f"test {quantity}{unit}" if k % len(names) == 0 else "")
+        label = loss_label(runs, "test", short=True) if quantity == "loss" else f"test {quantity}"
+        axes.set_ylabel(label if k % len(names) == 0 else "")
     scale_legend(figure, scale_colors(list(by_scale(runs))))
     headline(figure, f"{title_of(runs)}: Fisher pruning, one layer at a time")
     return figure
@@ -119,7 +120,7 @@ def _draw_global_fisher(runs: Sequence[Run]) -> Figure:
         curves_by_w0(accuracy, members, Scheme.FISHER_GLOBAL)
         curves_by_w0(loss, members, Scheme.FISHER_GLOBAL, loss=True)
         accuracy.set(ylabel="test accuracy", title=f"{title_of(members)}: Fisher pruning,\nall layers together")
-        loss.set_ylabel("test loss [nats]")
+        loss.set_ylabel(loss_label(members, "test", short=True))
         for axes in (accuracy, loss):
             axes.set_xlabel("share of parameters pruned")
         # Beside its row, since tasks have their own scales.

@@ -117,7 +117,14 @@ def _averages(sums: FloatArray, T: FloatArray, N: int, shift: float) -> list[Flo
 
 
 class Crossing(NamedTuple):
-    """Where two curves cross, with standard errors."""
+    """Where two curves cross, with standard errors.
+
+    Attributes:
+        temperature: Where.
+        temperature_error: Its standard error.
+        value: Of both curves there.
+        value_error: Its standard error.
+    """
 
     temperature: float
     temperature_error: float
@@ -172,7 +179,13 @@ def crossing(
 
 
 class Slope(NamedTuple):
-    """A straight line's slope with its standard error, and how well the points lie on it (χ² for each freedom)."""
+    """A straight line's slope with its standard error, and how well the points lie on it.
+
+    Attributes:
+        slope: The slope.
+        error: Its standard error.
+        chi_square: χ² for each degree of freedom; of two points, which have none, 0.
+    """
 
     slope: float
     error: float

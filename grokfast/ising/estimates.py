@@ -60,7 +60,12 @@ class UnreliableErrorWarning(UserWarning):
 
 
 class Estimate(NamedTuple):
-    """A mean and its standard error, float64 ``[T]`` each."""
+    """A mean and its standard error, float64 ``[T]`` each.
+
+    Attributes:
+        mean: By temperature.
+        error: Its standard error; NaN where there is none.
+    """
 
     mean: FloatArray
     error: FloatArray
@@ -97,7 +102,12 @@ def powers_of(e: FloatArray, m: FloatArray) -> tuple[FloatArray, ...]:
 
 
 class Estimates(NamedTuple):
-    """Every quantity with its error and how far that may be trusted, by name."""
+    """Every quantity with its error and how far that may be trusted, by name.
+
+    Attributes:
+        values: Means and their errors.
+        trust: What speaks for those errors.
+    """
 
     values: dict[str, Estimate]
     trust: dict[str, Trust]

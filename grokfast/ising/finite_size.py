@@ -16,7 +16,14 @@ FloatArray: TypeAlias = npt.NDArray[np.float64]
 
 
 class Number(NamedTuple):
-    """An estimate with its standard error and 95 % interval."""
+    """An estimate with its standard error and 95 % interval.
+
+    Attributes:
+        value: The estimate.
+        error: Its standard error.
+        low: Lower end of the interval.
+        high: Its upper end.
+    """
 
     value: float
     error: float

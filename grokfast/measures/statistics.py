@@ -31,6 +31,8 @@ class Estimate:
 
     def __format__(self, spec: str) -> str:
         spec = spec or ".3g"
+        if math.isnan(self.mean):
+            return "no value"
         if self.count < 2:
             return f"{self.mean:{spec}} (one value)"
         if math.isnan(self.low) or math.isnan(self.high):

@@ -25,8 +25,8 @@ class LogitScaleMeasure:
         if not task.has_accuracy:
             return []
         return [
-            Column("logit_scale", "root mean square of the test logits about each sample's mean", "nat"),
-            Column("logit_margin", "mean test logit of the label less the largest other", "nat"),
+            Column("logit_scale", "root mean square of the test outputs about each sample's mean; of logits in nats"),
+            Column("logit_margin", "mean test output of the label less the largest other; of logits in nats"),
         ]
 
     def __call__(self, snapshot: Snapshot) -> Seen:

@@ -18,7 +18,20 @@ from grokfast.ops.optimizer_checks import check_adam, check_adam_memory, check_c
 
 
 class AdamState(NamedTuple):
-    """What a stack's optimiser has and is told, in the order of :func:`mlp_adam_epoch_`, which explains it."""
+    """What a stack's optimiser has and is told, in the order of :func:`mlp_adam_epoch_`, which explains it.
+
+    Attributes:
+        means: First moments, as the parameters.
+        squares: Second moments.
+        learning_rate: ``[E]``.
+        weight_decay: ``[E]``.
+        active: Which members train, ``[E]``.
+        step: Steps taken before.
+        beta1: Memory of the first moments.
+        beta2: Memory of the second.
+        eps: Added to the root of the second.
+        decoupled: Whether the decay is AdamW's.
+    """
 
     means: list[Tensor]
     squares: list[Tensor]

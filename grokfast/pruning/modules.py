@@ -40,7 +40,7 @@ class PruningCurve:
     Attributes:
         fractions: ``[F]``, rising from 0 to 1.
         accuracy: ``[..., F]`` in [0, 1].
-        loss: ``[..., F]`` in nats, or None.
+        loss: ``[..., F]`` as it was measured, or None.
         left_out: Why a parameter was not pruned at all, by name; where a module was measured.
     """
 

@@ -30,7 +30,8 @@ Everything that runs record, from the registry of measures; this page is written
 `python -c "from grokfast.report.columns import columns_page; print(columns_page(), end='')"`. *History* is a number a
 look (`run.history`), *summary* a number a run (a column of `grokfast runs`, SQL and figures), *array* lies beside the
 end model (`run.arrays`). Columns in bold are shown first. What depends on the task or its network is listed for each
-task as it is by default.
+task as it is by default. Losses are in nats where a task lowers a cross entropy; a squared error, a hinge or a loss of
+one's own has no unit.
 
 A column of your own: [own-measure.md](own-measure.md).
 """

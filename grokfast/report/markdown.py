@@ -76,10 +76,13 @@ def verdict_text(figure: Verdict, prose: Verdict) -> str:
 def headline(parts: Sequence[Part], most: int = 3) -> str:
     """The first findings of each setting that are compared with the paper, in a line.
 
+    Settings of one's own beside the paper's have their tables elsewhere: they change nothing here.
+
     Args:
         parts: A claim's.
         most: How many, of one setting; fewer of each where there are several.
     """
+    parts = [part for part in parts if part.case.study is not None] or parts
     texts = []
     for part in parts:
         compared = [finding for finding in part.findings if finding.expected.figure or finding.expected.prose]

@@ -61,7 +61,7 @@ class Report:
         for result, parts in shown:
             lines += claim_lines(result, parts)
         if self.scales:
-            largest = max((part for _, parts in shown for part in parts), key=lambda part: len(part.case.runs))
+            largest = max((part for _, parts in shown for part in parts), key=_weight)
             lines += scale_lines(largest.case.runs)
         tasks = {part.case.task for _, parts in shown for part in parts}
         appendix = [line for task in sorted(tasks) for line in appendix_lines(results, task, 3)]
@@ -77,6 +77,11 @@ class BeyondReport(Report):
     def write(self, table: RunTable) -> str:
         """Every experiment's answer, and what it rests on."""
         return beyond_report(decide_all(table))
+
+
+def _weight(part: Part) -> tuple[bool, int]:
+    """The paper's own setting before others, then the one with the most runs."""
+    return part.case.study is not None, len(part.case.runs)
 
 
 def _links() -> dict[str, list[str]]:

@@ -35,8 +35,11 @@ def interval(estimate: Estimate, spec: str = "") -> str:
         estimate: What was measured.
         spec: A format of Python's for all three; empty for as many digits as the interval supports.
     """
+    if math.isnan(estimate.mean):
+        return "no value"
     if estimate.count < 2 or math.isnan(estimate.low):
-        return f"{format(estimate.mean, spec) if spec else digits(estimate.mean, 0)} (one value)"
+        why = "one value" if estimate.count < 2 else "no interval"
+        return f"{format(estimate.mean, spec) if spec else digits(estimate.mean, 0)} ({why})"
     ends = (estimate.mean, estimate.low, estimate.high)
     finite = [value for value in ends if math.isfinite(value)]
     half = (max(finite) - min(finite)) / 2 if len(finite) > 1 else 0.0

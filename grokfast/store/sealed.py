@@ -124,8 +124,8 @@ def check_file(file: Path, seals: Mapping[str, Any] | None) -> None:
             return
         if file.name not in seals:
             raise StoreError(
-                f"{file} is not there: the run was published without it, as summaries are without models; "
-                "take the folder that it was trained in"
+                f"{'/'.join(file.parts[-3:])} is not there: the run was published without it, as summaries are without "
+                "models; take the folder that it was trained in"
             )
         seal = seals[file.name]
         if file.stat().st_size != seal["bytes"] or sha256_of(file) != seal["sha256"]:

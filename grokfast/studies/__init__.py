@@ -2,10 +2,11 @@
 
 from grokfast.studies.file import Sweep, read_sweep, sizes_of, sweep_of
 from grokfast.studies.setting import Setting, is_alike, setting_of, varying
-from grokfast.studies.stored import Stored, stored_runs
+from grokfast.studies.stored import HALF, Stored, stored_by_size, stored_runs
 from grokfast.studies.study import STUDIES, Study, find_study, listing, read_study
 
 __all__ = [
+    "HALF",
     "STUDIES",
     "Setting",
     "Stored",
@@ -18,6 +19,7 @@ __all__ = [
     "read_sweep",
     "setting_of",
     "sizes_of",
+    "stored_by_size",
     "stored_runs",
     "sweep_of",
     "varying",

@@ -28,6 +28,11 @@ class Loss(StrEnum):
     """``max(0, 1 + max_{c ≠ y} f_c - f_y)`` (Crammer & Singer 2001); of two classes the hinge of the difference of the
     outputs, as for sparse parity (Barak et al. 2022, arXiv 2207.08799)."""
 
+    @property
+    def unit(self) -> str:
+        """``nat`` of what is minus the logarithm of a probability; others are pure numbers."""
+        return "nat" if self in (Loss.CROSS_ENTROPY, Loss.STABLEMAX) else ""
+
 
 LossFunction = Callable[[Tensor, Tensor], Tensor]
 """A loss of one's own: outputs ``[N, ...]`` and labels or targets ``[N, ...]`` to one loss a sample ``[N]``, or to

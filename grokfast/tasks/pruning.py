@@ -40,7 +40,7 @@ def task_pruning_curves(
         order: What goes first.
 
     Returns:
-        Accuracy and mean loss in nats, ``[E, F]`` float64.
+        Accuracy and mean loss, of the task's kind, ``[E, F]`` float64.
 
     Raises:
         InputError: If a fraction lies outside [0, 1], or there is not one split a member.

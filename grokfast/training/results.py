@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -28,6 +28,7 @@ from grokfast.observe import (
     schedule_epochs,
 )
 from grokfast.observe import METRICS as METRIC_COLUMNS
+from grokfast.tasks import Loss, loss_function_of
 from grokfast.training.config import RunConfig
 from grokfast.training.history import History
 from grokfast.training.loop import METRICS, StackState
@@ -128,7 +129,9 @@ def _columns(state: StackState, seen: Ends) -> dict[str, dict[str, Any]]:
     metrics: list[Column] = [*METRIC_COLUMNS, *ENDS, *TIMES]
     if FULL_TRAIN[0].name in state.history:
         metrics += [*FULL_TRAIN, *FULL_ENDS, *FULL_TIMES]
-    found = [("metrics", column) for column in metrics]
+    loss = loss_function_of(state.configs[0].task)
+    unit = loss.unit if isinstance(loss, Loss) else ""  # nothing is known of a loss of one's own
+    found = [("metrics", replace(column, unit=unit) if column.unit == "nat" else column) for column in metrics]
     found += seen.columns
     described = {column.name: {**column.to_dict(), "measure": owner} for owner, column in found}
     for name in [*seen.scalars, *sorted(state.observed), *sorted(state.arrays)]:

@@ -15,6 +15,7 @@ def test_mean_interval_of_known_sample():
     assert f"{found:.1f}" == "3.0 [1.0, 5.0]"
     assert f"{mean_interval([2.0]):.1f}" == "2.0 (one value)"
     assert f"{Estimate(2.0, np.nan, np.nan, 3):.1f}" == "2.0 (no interval)"
+    assert f"{Estimate(np.nan, np.nan, np.nan, 3):.1f}" == "no value"
 
 
 def test_mean_interval_covers_at_its_rate():

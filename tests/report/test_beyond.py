@@ -366,8 +366,45 @@ def test_a_few_runs_of_a_study_decide_nothing(tmp_path):
         Made(config, {"compressibility": 4.0}, {}, {}).publish(store)
     found = decide(EXPERIMENTS[7], load(store.root), least=0.2)
     assert found.outcome is None
-    assert "fewer than 20% of the runs" in found.problem
-    assert "1 runs, 5 missing" in found.problem
+    assert "fewer than 20% of the cells" in found.problem
+    assert "1 runs, 5 missing, 1 of 6 cells" in found.problem
+    some = decide(EXPERIMENTS[7], load(store.root), least=0.1)
+    assert some.answer.startswith("most runs are missing (1 of 6 cells of beyond-phases are there); on the others: ")
+    assert some.answer in "\n".join(ledger_rows([some]))
+
+
+def test_a_minority_of_a_cells_seeds_decides_nothing(tmp_path):
+    """Three of seven seeds everywhere look like a whole study; four do decide."""
+
+    def of(config, rng):
+        return {"compressibility": 4.0, "end_test_accuracy": 1.0, "groks": True}, {}, {}
+
+    few = decide(EXPERIMENTS[1], _publish(tmp_path, "beyond-only", of, keep=lambda config: config.seed < 3))
+    assert few.outcome is None
+    assert "none of the cells of a study have half of their seeds: beyond-only (laptop): 54 runs, 72" in few.problem
+    more = _publish(tmp_path, "beyond-only", of, keep=lambda config: config.seed == 3 and config.w0 < 4)
+    some = decide(EXPERIMENTS[1], more)
+    assert some.outcome is not None
+    assert some.sizes == (
+        "beyond-only (laptop): 66 runs, 60 missing, 12 of 18 cells (18 runs in cells with fewer than half left out)",
+    )
+    assert some.answer == some.outcome.answer
+    grok = next(one for one in some.outcome.quantities if one.name.startswith("P(generalises and groks)"))
+    assert grok.estimate.count == 4
+
+
+def test_the_larger_size_counts_though_a_smaller_one_is_complete(tmp_path):
+    def of(config, rng):
+        return {"compressibility": 4.0, "end_test_accuracy": 1.0, "groks": True}, {}, {}
+
+    table = _publish(tmp_path, "beyond-only", of, "quick")
+    _publish(tmp_path, "beyond-only", of, keep=lambda config: config.w0 < 1)
+    assert stored_runs(load(tmp_path), "beyond-only").size == "quick"  # a third of the cells: most are missing
+    _publish(tmp_path, "beyond-only", of, keep=lambda config: config.w0 == 1)
+    found = stored_runs(load(tmp_path), "beyond-only")
+    assert (found.size, len(found.runs), found.missing) == ("laptop", 84, 42)
+    assert (found.cells, found.all_cells) == (12, 18)
+    assert stored_runs(table, "beyond-only").missing == 0
 
 
 def test_what_is_missing_is_said_with_its_command(tmp_path):

@@ -28,7 +28,8 @@ _LEAST = 0.1
 def decide_all(table: RunTable) -> list[Decided]:
     """Every experiment on the runs of a folder, in the order of their numbers.
 
-    A study with less than a tenth of its runs decides nothing: the main text alone has a few of several studies.
+    A study with less than a tenth of its cells decides nothing: the main text alone has a few of several studies.
+    One with less than half of them decides on those there are, and its answer says so.
 
     Args:
         table: All runs of a store.
@@ -59,7 +60,7 @@ def beyond_report(results: Sequence[Decided]) -> str:
         if decided.outcome is None:
             lines += ["Not decided: " + " ".join(decided.problem.split()), ""]
             continue
-        lines += [f"**{decided.outcome.answer}** ({'; '.join(decided.sizes)})", ""]
+        lines += [f"**{decided.answer}** ({'; '.join(decided.sizes)})", ""]
         rows = [(quantity.name, quantity.text, quantity.note) for quantity in decided.outcome.quantities]
         lines += [*markdown_table(("quantity", "estimate", "note"), rows), ""]
     return "\n".join(lines)
@@ -75,7 +76,7 @@ def ledger_rows(results: Sequence[Decided]) -> list[str]:
         (
             f"[{found.number}](beyond/{found.page})",
             found.question,
-            result.outcome.answer,
+            result.answer,
             "; ".join(result.sizes),
         )
         for result in results

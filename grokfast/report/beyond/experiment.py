@@ -8,10 +8,10 @@ from dataclasses import dataclass, field
 from typing import TypeAlias
 
 from grokfast._registry import Registry, place_of
-from grokfast.errors import GrokfastError, MissingRunsError
+from grokfast.errors import GrokfastError
 from grokfast.measures import Estimate
 from grokfast.runs import Run, RunTable
-from grokfast.studies import find_study, stored_runs
+from grokfast.studies import HALF, Stored, find_study, stored_by_size
 
 
 @dataclass(frozen=True)
@@ -118,43 +118,73 @@ class Decided:
     Attributes:
         experiment: The experiment.
         outcome: None where runs are missing.
-        sizes: Of each study, the size and how many runs there were, in words.
+        sizes: Of each study, the size and how many runs and cells there were, in words.
         problem: Why there is no outcome.
+        partial: Studies of which most cells are missing, in words; empty where there are none.
     """
 
     experiment: Experiment
     outcome: Outcome | None
     sizes: tuple[str, ...] = field(default=())
     problem: str = ""
+    partial: str = ""
+
+    @property
+    def answer(self) -> str:
+        """The outcome's answer, and before it that most runs are missing where they are; empty without an outcome."""
+        if self.outcome is None:
+            return ""
+        missing = f"most runs are missing ({self.partial}); on the others: " if self.partial else ""
+        return f"{missing}{self.outcome.answer}"
 
 
 def decide(found: Experiment, table: RunTable, least: float = 0.0) -> Decided:
     """Apply an experiment's rule to the runs of a folder; measures that are lacking are taken and kept.
 
+    The rule sees cells (one setting at one w0) of which at least half of the seeds are there: a few seeds of each cell
+    look like a whole study and are none. Of the sizes of its studies the first that can be decided is taken, in the
+    order of :func:`grokfast.studies.stored_by_size`.
+
     Args:
         found: The experiment.
         table: All runs of a store.
-        least: Share of each study's runs without which nothing is decided.
+        least: Share of each study's cells without which nothing is decided.
     """
-    runs: dict[str, Sequence[Run]] = {}
-    sizes, shares = [], []
-    for study in (*found.studies, *found.optional):
-        try:
-            stored = stored_runs(table, study)
-        except MissingRunsError:
-            if study in found.optional:
-                continue
-            problem = f"there are no runs of the study {study}; `{find_study(study).command}` makes them"
-            return Decided(found, None, problem=problem)
-        if study in found.studies:
-            shares.append(len(stored.runs) / (len(stored.runs) + stored.missing))
-        runs[study] = stored.runs
-        missing = f", {stored.missing} missing" if stored.missing else ""
-        sizes.append(f"{study} ({stored.size}): {len(stored.runs)} runs{missing}")
-    if min(shares) < least:
-        few = f"fewer than {least:.0%} of the runs of a study are there: {', '.join(sizes)}"
-        return Decided(found, None, tuple(sizes), few)
+    sizes = stored_by_size(table, found.studies, found.optional) or [{}]
+    first, *others = sizes
+    decided = _decide_at(found, first, least)
+    if decided.outcome is None:
+        tried = (_decide_at(found, stored, least) for stored in others)
+        decided = next((other for other in tried if other.outcome is not None), decided)
+    return decided
+
+
+def _decide_at(found: Experiment, stored: Mapping[str, Stored], least: float) -> Decided:
+    """The rule on the runs of one size, by study."""
+    absent = next((study for study in found.studies if study not in stored), None)
+    if absent is not None:
+        problem = f"there are no runs of the study {absent}; `{find_study(absent).command}` makes them"
+        return Decided(found, None, problem=problem)
+    words = tuple(map(_counted, stored.values()))
+    needed = [stored[study] for study in found.studies]
+    lowest = min(each.share for each in needed)
+    if lowest < least or not lowest:
+        few = f"fewer than {least:.0%} of the cells" if lowest else "none of the cells"
+        return Decided(found, None, words, f"{few} of a study have half of their seeds: {', '.join(words)}")
+    partial = ", ".join(
+        f"{each.cells} of {each.all_cells} cells of {each.study.name} are there" for each in needed if each.share < HALF
+    )
     try:
-        return Decided(found, found.decide(runs), tuple(sizes))
+        outcome = found.decide({study: each.counted for study, each in stored.items() if each.counted})
     except GrokfastError as error:
-        return Decided(found, None, tuple(sizes), str(error))
+        return Decided(found, None, words, str(error))
+    return Decided(found, outcome, words, partial=partial)
+
+
+def _counted(stored: Stored) -> str:
+    """How many runs of a study there are, and what is missing: ``beyond-only (laptop): 84 runs, 42 missing``."""
+    text = f"{stored.study.name} ({stored.size}): {len(stored.runs)} runs"
+    if stored.missing:
+        text += f", {stored.missing} missing, {stored.cells} of {stored.all_cells} cells"
+    left = len(stored.runs) - len(stored.counted)
+    return f"{text} ({left} runs in cells with fewer than half left out)" if left else text

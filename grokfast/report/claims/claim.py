@@ -13,6 +13,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from grokfast._registry import Registry, place_of
 from grokfast.figures.choose import by_scale, seed_of
+from grokfast.figures.curves import loss_unit
 from grokfast.figures.kept import measured
 from grokfast.measures import Estimate, mean_interval, proportion
 from grokfast.report.claims.expected import NOTHING, Expected, expected_of
@@ -87,6 +88,11 @@ class Case:
     def scales(self) -> dict[float, list[Run]]:
         """Runs by w0, rising."""
         return by_scale(self.runs)
+
+    @property
+    def loss_unit(self) -> str:
+        """The unit of its losses, ``nat`` or none."""
+        return loss_unit(self.runs[0])
 
     @property
     def learning(self) -> list[Run]:

@@ -37,7 +37,8 @@ def compressive_regime(case: Case) -> Iterator[Finding]:
     below = below_onset(case.runs)
     c, loss = (case.values(name, below) for name in (_C, "end_train_loss"))
     if len(np.unique(loss)) >= 4:
-        yield case.finding("slope of c, below the onset", slope(loss, c), unit="1/nat", of=_OVER)
+        unit = f"1/{case.loss_unit}" if case.loss_unit else ""
+        yield case.finding("slope of c, below the onset", slope(loss, c), unit=unit, of=_OVER)
         yield case.finding("R² of the line, below the onset", r_squared(loss, c), of=_OVER)
     for side, runs in (("below", below), ("above", _above(case))):
         yield from _trend(case, f"c per decade of w0, {side} the onset", runs)

@@ -11,7 +11,7 @@ from grokfast.figures.choose import Group, groups_of, task_of, title_of
 from grokfast.report.claims.claim import CLAIMS, Case, Claim, Finding
 from grokfast.report.claims.verdict import Verdict, together
 from grokfast.runs import Run, RunTable
-from grokfast.studies import Setting, find_study, is_alike
+from grokfast.studies import STUDIES, Setting, find_study, is_alike
 
 
 @dataclass(frozen=True)
@@ -94,7 +94,8 @@ def evaluate(claim: Claim, table: RunTable) -> ClaimResult:
 
     A study's runs are those of its setting, or else of its like on another size of the task; at any length: of several
     such settings that with the most w0, then the most runs, then the longest. Runs of no study of the package are
-    measured too, each setting for itself, without the paper's values; for a claim without studies all runs are.
+    measured too, each setting for itself, without the paper's values; for a claim without studies all runs are. Runs of
+    the package's other studies, which answer other questions, are only where the paper's own are not there.
 
     Args:
         claim: The claim.
@@ -115,7 +116,10 @@ def evaluate(claim: Claim, table: RunTable) -> ClaimResult:
                 parts.append(_part(claim, max(able, key=_size), name))
             else:
                 missing.append(f"{name}, {task}: {_lack(claim, ours)}; {find_study(name).command}")
+    apart = _other_settings() if parts else frozenset()
     for group in groups:
+        if group.setting.of_any_length in apart:
+            continue
         if not claim.studies or not (_is_exact(group) or _stands_in(group, groups)):
             reason = claim.only or ("" if group.runs and group.scales >= needs.scales else _lack(claim, [group]))
             if reason:
@@ -130,6 +134,12 @@ def _settings() -> frozenset[Setting]:
     """The settings of all studies that claims name."""
     names = dict.fromkeys(name for claim in CLAIMS.values() for name in claim.studies)
     return frozenset(setting for name in names for setting in find_study(name).settings)
+
+
+@cache
+def _other_settings() -> frozenset[Setting]:
+    """The settings of the package's studies that no claim names."""
+    return frozenset(setting for study in STUDIES.values() for setting in study.settings) - _settings()
 
 
 def _belongs(group: Group, study: str) -> bool:

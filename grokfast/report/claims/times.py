@@ -64,7 +64,9 @@ def end_accuracy(case: Case) -> Iterator[Finding]:
     yield case.finding("test accuracy, grokking less learning", gap, "accuracy", of="mean of differences by seed")
     for side, runs in case.sides.items():
         at = {"place": scale_of(runs[0])}
-        yield case.finding(f"test loss at the end, {side}", case.values("end_test_loss", runs), unit="nat", given=at)
+        yield case.finding(
+            f"test loss at the end, {side}", case.values("end_test_loss", runs), unit=case.loss_unit, given=at
+        )
 
 
 @claim(

@@ -63,7 +63,7 @@ def _values(results: Sequence[Decided], figures: dict[str, Figure]) -> Iterator[
         yield {
             "number": found.number,
             "question": found.question,
-            "answer": outcome.answer if outcome else "",
+            "answer": result.answer,
             "runs": list(result.sizes),
             "missing": "" if outcome else " ".join(result.problem.split()),
             "rows": [[one.name, one.text, one.note] for one in outcome.quantities] if outcome else [],

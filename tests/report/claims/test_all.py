@@ -8,7 +8,9 @@ from made_runs import EPOCHS, ISING, QUANTITIES, Made, RunConfig, ising, modular
 
 from grokfast import load
 from grokfast.paper import paper_curve
+from grokfast.report import REPORTS
 from grokfast.report.claims import CLAIMS, Verdict, evaluate_all, expected_of
+from grokfast.report.ledger import ledger_lines
 from grokfast.store import Store
 from grokfast.tasks import ModularAddition
 
@@ -153,3 +155,34 @@ def test_every_claim_is_measured_where_there_are_runs(tmp_path):
                 if any(word in quantity for word in ("w0 = 0.2", "w0 = 0.3", "w0 = 5", "local learning")):
                     continue  # not among these runs
                 assert any(name == quantity or name.startswith(f"{quantity}, ") for name in names), (claim, quantity)
+
+
+def test_runs_of_other_questions_change_no_row_of_the_papers_claims(tmp_path):
+    """Runs past the paper (P = 59) and of a setting of one's own, in the folder that has the paper's."""
+
+    def publish(task, **fields):
+        for w0 in (0.1, 1.0, 10.0):
+            for seed in (0, 1):
+                run = modular(RunConfig(task=task, w0=w0, seed=seed, epochs=EPOCHS, **fields, **LOOKS))
+                run.summary |= TIMES | {"groks": w0 > 1}
+                run.checkpoint = {}
+                run.publish(Store(tmp_path), columns=COLUMNS)
+
+    def rows():
+        results = evaluate_all(load(tmp_path), ["G1", "G2", "F2", "C1", "C3", "M3"])
+        lines = [line for line in ledger_lines(results, {}) if line.startswith("|")]
+        return results, lines, REPORTS["modular-addition"].write(load(tmp_path))
+
+    publish(ModularAddition(), batch_size=64, weight_decay=3e-5)
+    _, before, _ = rows()
+    publish(ModularAddition(P=59, hidden=(256,)), batch_size=64, weight_decay=3e-5)  # of beyond-phases
+    publish(ModularAddition(P=59, hidden=(256,)), batch_size=64, weight_decay=3e-4)
+    results, after, page = rows()
+    assert after == before
+    assert all(part.case.study == "main-text" for result in results for part in result.parts)
+    assert not any("needs" in reason for result in results for reason in result.missing)
+    publish(ModularAddition(P=41, hidden=(6,)), batch_size=64, weight_decay=1e-2)
+    results, after, page = rows()
+    assert after == before
+    assert {part.case.study for part in results[0].parts} == {"main-text", None}
+    assert "a setting of its own, without the paper's values; P = 41" in page
