@@ -14,7 +14,6 @@ void register_training(py::module_& module) {
            py::arg("beta1"), py::arg("beta2"), py::arg("eps"), py::arg("bias_correction1"),
            py::arg("bias_correction2"), py::arg("decoupled"));
   GROKFAST_BIND_KERNELS(GROKFAST_TRAINING_KERNELS)
-  GROKFAST_BIND_CPU_KERNELS(GROKFAST_TRAINING_CPU_KERNELS)
 }
 
 }  // namespace grokfast

@@ -72,7 +72,7 @@ def _kernel(name: str, device: str, dtype: torch.dtype) -> Callable[..., None] |
     if core is None or dtype not in _SUFFIXES:
         return None
     found = getattr(core, f"{device}_{name}_{_SUFFIXES[dtype]}", None)
-    # A build with CUDA has all the kernels that are worth having there: the others are torch's own products.
+    # A build with CUDA has every kernel that is worth having there.
     if found is None and device == "cuda" and not core.cuda_built:
         warnings.warn(
             f"slow reference in use for {name} on CUDA: this build has no CUDA kernels; "

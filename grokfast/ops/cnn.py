@@ -1,4 +1,4 @@
-"""Loss and gradients of small convolutional networks, fused for the CPU."""
+"""Loss and gradients of small convolutional networks, fused."""
 
 from __future__ import annotations
 
@@ -12,6 +12,8 @@ from grokfast.ops._arguments import check_alike, check_device, check_floats, che
 from grokfast.ops._native import call, kernel
 from grokfast.ops.conv_pool import check_conv, conv_relu_pool_backward, conv_relu_pool_winners, shared_samples
 from grokfast.ops.cross_entropy import cross_entropy
+
+_MOST_LAYERS_ON_CUDA = 16  # kMostLayers of csrc/cuda/cnn.cu
 
 
 def cnn_cross_entropy_reference(
@@ -96,7 +98,8 @@ def cnn_cross_entropy_(
 
     with f one block of convolution, ReLU and 2×2 max-pooling or more (:func:`conv_relu_pool` has their formula), then
     one fully connected layer or more with ReLU between them. On the CPU all of it stays in the cache, member by
-    member, a block of samples at a time; elsewhere smaller operations do the same.
+    member, a block of samples at a time; on CUDA it is one launch, with a block a member, for at most 16 layers;
+    smaller operations do the same for what is deeper or laid out otherwise.
 
     Args:
         params: Weight and bias of each layer in order: ``[E, O, C, k, k]`` (k odd) and ``[E, O]`` of the convolutions,
@@ -121,13 +124,14 @@ def cnn_cross_entropy_(
     return cnn_cross_entropy_reference(params, inputs, labels, grads)
 
 
-@cnn_cross_entropy_.register_kernel("cpu")
+@cnn_cross_entropy_.register_kernel(["cpu", "cuda"])
 def _compiled(params: list[Tensor], inputs: Tensor, labels: Tensor, grads: list[Tensor]) -> tuple[Tensor, Tensor]:
     _check(params, inputs, labels, grads)
     check_memory((*params, inputs, labels, *grads))
     check_range("labels", labels, params[-1].shape[1])
     run = kernel("cnn_cross_entropy", params[0])
-    if run is None or not all(tensor.is_contiguous() for tensor in params):
+    too_deep = params[0].is_cuda and len(params) // 2 > _MOST_LAYERS_ON_CUDA
+    if run is None or too_deep or not all(tensor.is_contiguous() for tensor in params):
         return cnn_cross_entropy_reference(params, inputs, labels, grads)
     x, step = shared_samples(inputs)
     labels = labels.contiguous()

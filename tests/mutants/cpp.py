@@ -276,12 +276,12 @@ def main(words: list[str]) -> int:
                 f"{number}/{len(chosen)} {'caught  ' if killed else 'SURVIVED'} {file}: {old[:60]!r} -> {new[:60]!r}",
                 flush=True,
             )
-        if record:
-            rows = {
-                name: [name, str(of.total()), *(str(of[what]) for what in ("killed", "harmless", "survived"))]
-                for name, of in counts.items()
-            }
-            TABLE.write_rows(ROOT / "docs/mutants.md", "kernels", rows)
+            if record:
+                rows = {
+                    name: [name, str(of.total()), *(str(of[what]) for what in ("killed", "harmless", "survived"))]
+                    for name, of in counts.items()
+                }
+                TABLE.write_rows(ROOT / "docs/mutants.md", "kernels", rows)
         print(f"{len(chosen)} mutants, {len(chosen) - len(survived)} caught, {len(survived)} survived")
         return int(any(new not in HARMLESS for _, _, new in survived))
 

@@ -12,6 +12,7 @@ import pytest
 import torch
 
 from grokfast.errors import InputError
+from grokfast.ops import cnn_cross_entropy_
 
 AROUND_WARP, AROUND_TILE = [1, 2, 31, 32, 33, 65], [1, 2, 15, 16, 17, 33]
 SIZES = {
@@ -54,11 +55,11 @@ def gpu(emulated_gpu):
     emulated_gpu.limit_grid(2**31 - 1, 65535)
 
 
-# Operations whose CUDA form is a kernel of their name; the others are made of these and of torch's operations there.
+# Operations whose CUDA form is a kernel of their name.
 KERNELS = {
     "adam", "sgd", "two_hot_relu", "two_hot_relu_backward", "cross_entropy", "conv_relu_pool",
     "conv_relu_pool_backward", "fisher_chain", "fisher_linear", "fisher_patches", "fisher_two_layer", "metric_gram",
-    "mlp_cross_entropy", "mlp_epoch", "mlp_losses", "mlp_nested",
+    "mlp_cross_entropy", "mlp_epoch", "mlp_losses", "mlp_nested", "cnn_cross_entropy",
 }  # fmt: skip
 
 
@@ -148,6 +149,15 @@ def test_launches(cases, name, gpu):
         gpu.count_launches()
         cases[name].run(full, *tensors)
         assert gpu.count_launches() == LAUNCHES.get(name, 1)
+
+
+def test_a_network_deeper_than_the_kernel_takes_is_refused_by_it(gpu):
+    """The operation sends none there; sixteen layers are answered."""
+    params = [torch.randn(2, 1, 1, 3, 3), torch.randn(2, 1), *[torch.ones(2, 1, 1), torch.zeros(2, 1)] * 15]
+    inputs, labels = torch.randn(2, 3, 1, 2, 2), torch.zeros(2, 3, dtype=torch.int64)
+    assert cnn_cross_entropy_(params, inputs, labels, [])[0].tolist() == [0, 0]
+    with pytest.raises(RuntimeError, match="CUDA kernel failed"):
+        cnn_cross_entropy_([*params, torch.ones(2, 1, 1), torch.zeros(2, 1)], inputs, labels, [])
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])

@@ -8,7 +8,6 @@ import signal
 import socket
 import time
 from collections.abc import Callable
-from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -19,7 +18,6 @@ import pytest
 from grokfast import RunConfig, Store
 from grokfast.cli import main
 from grokfast.errors import ConfigError, StoreError, SweepError
-from grokfast.observe import Observer
 from grokfast.sweep import Carried, Chosen, Sweep, read_sweep, run_sweep, sweeps_of
 from grokfast.sweep.cluster import connected
 from grokfast.sweep.jobs import run_jobs
@@ -166,39 +164,6 @@ def test_a_worker_that_ends_while_it_is_started(tmp_path: Path, monkeypatch: pyt
         connected(1, Carried(workers=1)),
     ):
         pass
-
-
-def weight_norm(snapshot: Any) -> dict[str, Any]:
-    return {}
-
-
-def test_every_choice_reaches_the_shards(
-    tmp_path: Path, small: Callable[..., list[RunConfig]], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    seen: dict[str, Any] = {}
-
-    class Noting:
-        def __init__(self, client: Any, job: Any, report: Any, tell: Any, stop: Any, timeout: float) -> None:
-            seen.update(job=job, timeout=timeout, plan=report.plan)
-
-        def run(self) -> None:
-            """Nothing is trained."""
-
-    def connecting(workers: int, carried: Carried) -> Any:
-        seen.update(workers=workers, carried=carried)
-        return nullcontext()
-
-    monkeypatch.setattr("torch.cuda.device_count", lambda: 4)
-    monkeypatch.setattr("grokfast.sweep.engine.Carrier", Noting)
-    monkeypatch.setattr("grokfast.sweep.engine.connected", connecting)
-    carried = Carried(workers=3, save_every=7.5, device="cuda", timeout=12.0)
-    configs, observer = small(12, checkpoint_schedule="last"), Observer(weight_norm, "last")
-    run_sweep(Sweep("t", configs), tmp_path, carried, Chosen(stack_size=2), observers=[observer], keep_state=True)
-    job = seen["job"]
-    assert (job.root, job.save_every, job.device, job.keep_state) == (tmp_path.resolve(), 7.5, "cuda", True)
-    assert job.observers == (observer,)
-    assert (seen["timeout"], seen["workers"], seen["carried"]) == (12.0, 3, carried)
-    assert [len(shard.configs) for shard in seen["plan"].shards] == [2] * 6
 
 
 def test_two_sweeps_on_one_store_at_once(

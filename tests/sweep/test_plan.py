@@ -1,15 +1,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from grokfast import ModularAddition, RunConfig, Store, train_runs
 from grokfast.errors import ConfigError
+from grokfast.observe import Observer
 from grokfast.store.lock import lock
-from grokfast.sweep import Shard, make_plan, part_of
+from grokfast.sweep import Carried, Chosen, Shard, Sweep, make_plan, part_of, run_sweep
 from grokfast.sweep.estimate import estimate, run_bytes
 from grokfast.training.memory import member_bytes, parameter_bytes
 
@@ -114,3 +117,34 @@ def test_what_is_too_large_to_measure_is_said(tmp_path: Path) -> None:
     cost = estimate(make_plan([huge], Store(tmp_path), workers=1))
     assert cost.seconds is None
     assert "was not measured" in cost.unmeasured[0]
+
+
+def weight_norm(snapshot: Any) -> dict[str, Any]:
+    return {}
+
+
+def test_every_choice_reaches_the_shards(tmp_path: Path, small: Small, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: dict[str, Any] = {}
+
+    class Noting:
+        def __init__(self, client: Any, job: Any, report: Any, tell: Any, stop: Any, timeout: float) -> None:
+            seen.update(job=job, timeout=timeout, plan=report.plan)
+
+        def run(self) -> None:
+            """Nothing is trained."""
+
+    def connecting(workers: int, carried: Carried) -> Any:
+        seen.update(workers=workers, carried=carried)
+        return nullcontext()
+
+    monkeypatch.setattr("torch.cuda.device_count", lambda: 4)
+    monkeypatch.setattr("grokfast.sweep.engine.Carrier", Noting)
+    monkeypatch.setattr("grokfast.sweep.engine.connected", connecting)
+    carried = Carried(workers=3, save_every=7.5, device="cuda", timeout=12.0)
+    configs, observer = small(12, checkpoint_schedule="last"), Observer(weight_norm, "last")
+    run_sweep(Sweep("t", configs), tmp_path, carried, Chosen(stack_size=2), observers=[observer], keep_state=True)
+    job = seen["job"]
+    assert (job.root, job.save_every, job.device, job.keep_state) == (tmp_path.resolve(), 7.5, "cuda", True)
+    assert job.observers == (observer,)
+    assert (seen["timeout"], seen["workers"], seen["carried"]) == (12.0, 3, carried)
+    assert [len(shard.configs) for shard in seen["plan"].shards] == [2] * 6

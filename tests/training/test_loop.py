@@ -81,7 +81,7 @@ def test_one_step_equals_plain_torch(optimizer, precision, tolerance, task):
 
 @pytest.mark.parametrize("optimizer", ["adam", "adamw", "sgd"])
 def test_two_hundred_steps_equal_plain_torch_in_float64(optimizer):
-    configs = _configs(optimizer=optimizer, precision="float64", epochs=34)
+    configs = _configs(optimizer=optimizer, momentum=0.7, precision="float64", epochs=34)
     assert _steps(configs[0], 34) >= 200
     state = initial_stack(configs)
     run_epochs(state)

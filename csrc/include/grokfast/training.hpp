@@ -64,14 +64,11 @@ constexpr uint8_t kStopped = 2;
   DECLARE(mlp_nested_##SUFFIX, (const T* rows, const T* bias1, const T* weight, const T* bias2, const int32_t* a_rows, \
                                 const int32_t* a_bias1, const int32_t* a_weight, const int32_t* a_bias2, \
                                 const int64_t* pairs, const int64_t* labels, T* loss, int64_t* correct, int64_t E, \
-                                int64_t K, int64_t N, int64_t P, int64_t H, int64_t C, LAST))
-
-// On CPU only; on CUDA the same network runs through the kernels above and torch's batched products.
-#define GROKFAST_TRAINING_CPU_KERNELS(DECLARE, T, SUFFIX, LAST) \
+                                int64_t K, int64_t N, int64_t P, int64_t H, int64_t C, LAST)) \
   /* Loss, correct predictions and gradients of `convs` blocks of convolution, ReLU and pooling, then `linears` linear */ \
   /* layers. x: samples [N, C, height, width] of T, or of int8 if `bytes`, those of the next member x_step elements on. */ \
   /* Addresses of weight and bias of each layer in `params` and (if not null) `grads`; spec: outputs and kernel of each */ \
-  /* convolution, outputs of each linear layer. */ \
+  /* convolution, outputs of each linear layer. On CUDA there are at most 16 layers; the three arrays lie on the host. */ \
   DECLARE(cnn_cross_entropy_##SUFFIX, (const void* x, bool bytes, int64_t x_step, const int64_t* params, \
                                        const int64_t* grads, const int64_t* spec, const int64_t* labels, T* loss, \
                                        int64_t* correct, int64_t E, int64_t N, int64_t convs, int64_t linears, \
@@ -79,6 +76,5 @@ constexpr uint8_t kStopped = 2;
 // clang-format on
 
 GROKFAST_DECLARE_KERNELS(GROKFAST_TRAINING_KERNELS)
-GROKFAST_DECLARE_CPU_KERNELS(GROKFAST_TRAINING_CPU_KERNELS)
 
 }  // namespace grokfast
