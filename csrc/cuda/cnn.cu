@@ -9,7 +9,6 @@ namespace grokfast::cuda {
 namespace {
 
 constexpr int kMostLayers = 16;
-constexpr int kWarps = kThreads / 32;
 
 // A layer of all members. A linear one is [O, C] without maps: H = W = k = 1.
 template <typename T>
@@ -193,19 +192,15 @@ int gradient(const void* x, bool bytes, int64_t x_step, const int64_t* params, c
 
 }  // namespace
 
-int cnn_cross_entropy_f32(const void* x, bool bytes, int64_t x_step, const int64_t* params, const int64_t* grads,
-                          const int64_t* spec, const int64_t* labels, float* loss, int64_t* correct, int64_t E,
-                          int64_t N, int64_t convs, int64_t linears, int64_t C, int64_t height, int64_t width,
-                          void* stream) {
-  return gradient(x, bytes, x_step, params, grads, spec, labels, loss, correct, E, N, convs, linears, C, height, width,
-                  stream);
-}
-int cnn_cross_entropy_f64(const void* x, bool bytes, int64_t x_step, const int64_t* params, const int64_t* grads,
-                          const int64_t* spec, const int64_t* labels, double* loss, int64_t* correct, int64_t E,
-                          int64_t N, int64_t convs, int64_t linears, int64_t C, int64_t height, int64_t width,
-                          void* stream) {
-  return gradient(x, bytes, x_step, params, grads, spec, labels, loss, correct, E, N, convs, linears, C, height, width,
-                  stream);
-}
+#define GROKFAST_DEFINE(T, SUFFIX)                                                                                     \
+  int cnn_cross_entropy_##SUFFIX(const void* x, bool bytes, int64_t x_step, const int64_t* params,                     \
+                                 const int64_t* grads, const int64_t* spec, const int64_t* labels, T* loss,            \
+                                 int64_t* correct, int64_t E, int64_t N, int64_t convs, int64_t linears, int64_t C,    \
+                                 int64_t height, int64_t width, void* stream) {                                        \
+    return gradient(x, bytes, x_step, params, grads, spec, labels, loss, correct, E, N, convs, linears, C, height,     \
+                    width, stream);                                                                                    \
+  }
+GROKFAST_DEFINE(float, f32)
+GROKFAST_DEFINE(double, f64)
 
 }  // namespace grokfast::cuda

@@ -6,8 +6,6 @@
 namespace grokfast::cuda {
 namespace {
 
-constexpr int kWarps = kThreads / 32;
-
 template <typename T>
 __global__ void forward_kernel(const T* x, int64_t x_step, const T* weight, const T* bias, T* out, uint8_t* winners,
                                int64_t E, int64_t N, ConvShape s) {

@@ -11,7 +11,7 @@ __global__ void cross_entropy_kernel(const T* logits, const int64_t* labels, T* 
                                      int64_t E, int64_t N, int64_t C) {
   for (int64_t e = blockIdx.x; e < E; e += gridDim.x) {
     Tally mine = {0, 0};
-    for (int64_t n = threadIdx.x / 32; n < N; n += kThreads / 32) {
+    for (int64_t n = threadIdx.x / 32; n < N; n += kWarps) {
       const int64_t at = (e * N + n) * C;
       add_sample(logits + at, grad ? grad + at : nullptr, C, labels[e * N + n], T(1.0 / N), mine);
     }

@@ -8,7 +8,6 @@ namespace grokfast::cuda {
 namespace {
 
 constexpr int64_t kSamples = 64, kSide = ProductTiles<double>::kSide;
-constexpr int kWarps = kThreads / 32;
 
 template <typename T>
 struct TwoLayer {

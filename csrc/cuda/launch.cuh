@@ -10,6 +10,7 @@
 namespace grokfast::cuda {
 
 constexpr int kThreads = 256;
+constexpr int kWarps = kThreads / 32;
 
 // The most blocks of a launch. Kernels stride over what is more.
 #ifdef GROKFAST_EMULATED

@@ -38,7 +38,7 @@ __device__ Tally forward(ProductTiles<T>& tiles, const MlpParts<const T>& net, c
       [&](int64_t n, int64_t c, T sum) { d[n * C + c] = sum + net.bias2[c]; });
   __syncthreads();
   Tally mine = {0, 0};
-  for (int64_t n = threadIdx.x / 32; n < N; n += kThreads / 32)
+  for (int64_t n = threadIdx.x / 32; n < N; n += kWarps)
     add_sample(d + n * C, with_grad ? d + n * C : nullptr, C, labels[n], T(1.0 / N), mine);
   return block_sum(mine);
 }

@@ -45,7 +45,7 @@ __global__ void losses_kernel(MlpParts<const T> nets, MlpParts<const int32_t> ar
         [&](int64_t n, int64_t c, T sum) { logits[n * C + c] = sum + net.bias2(c); });
     __syncthreads();
     Tally mine = {0, 0};
-    for (int64_t n = threadIdx.x / 32; n < count; n += kThreads / 32)
+    for (int64_t n = threadIdx.x / 32; n < count; n += kWarps)
       add_sample<T>(logits + n * C, nullptr, C, label[n], T(1), mine);
     const Tally sum = block_sum(mine);
     if (threadIdx.x == 0) sums[work] = sum;

@@ -60,7 +60,7 @@ __device__ void add_sample(const T* z, T* d, int64_t C, int64_t label, T scale, 
 
 // The sum of all warps' tallies in a fixed order, in every thread of a block of kThreads.
 __device__ inline Tally block_sum(const Tally& mine) {
-  __shared__ Tally of_warp[kThreads / 32];
+  __shared__ Tally of_warp[kWarps];
   if (threadIdx.x % 32 == 0) of_warp[threadIdx.x / 32] = mine;
   __syncthreads();
   Tally sum = {0, 0};
