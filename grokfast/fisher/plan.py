@@ -12,6 +12,7 @@ from typing import Unpack
 import torch
 from torch import Tensor, nn
 
+from grokfast._generators import generator_state, set_generator_state
 from grokfast._html import heading, table
 from grokfast._options import takes_options
 from grokfast.errors import InputError
@@ -125,11 +126,12 @@ class FisherPlan:
             return self._fused.squares(self._job, leaves, params, block, samples, generator)
         if call.members is None or params is None:
             return self._one(None, block, samples, generator)
-        start = None if generator is None else generator.get_state()
+        start = None if generator is None else generator_state(generator)
         parts: list[dict[str, Tensor]] = []
         for index in range(call.members):
             if generator is not None and start is not None:
-                generator.set_state(start)  # every member meets the same draws, so none depends on its neighbours
+                # Every member meets the same draws, so none depends on its neighbours.
+                set_generator_state(start, generator)
             parts.append(self._one(member(params, index), block, samples, generator))
         return {name: torch.stack([part[name] for part in parts]) for name in self._job.names}
 
