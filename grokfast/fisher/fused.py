@@ -31,6 +31,7 @@ class Fused:
     Attributes:
         block: Samples in one call. Sums of a call are float32 where the model is; those of the calls are
             added up in float64.
+        block_on_gpu: The same on CUDA, where kernels sum in float64 and take members in groups that fit the memory.
 
     Args:
         links: The chain.
@@ -40,6 +41,7 @@ class Fused:
     way = Way.FUSED
     reason = ""
     block = 2048
+    block_on_gpu = 1 << 16
 
     def __init__(self, links: list[Link], shape: tuple[int, ...]) -> None:
         self.links, self.shape = links, shape
