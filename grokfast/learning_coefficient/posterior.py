@@ -134,7 +134,8 @@ def row_sums(values: Tensor) -> Tensor:
 def squared_norms(values: Tensor) -> Tensor:
     """Sums of the squares of rows ``[R, d]``, in float64, each by itself."""
     if values.shape[1] <= _SHORT:
-        return torch.linalg.vector_norm(values, dim=1, dtype=torch.float64).square()
+        norms: Tensor = torch.linalg.vector_norm(values, dim=1, dtype=torch.float64)
+        return norms.square()
     return torch.stack([torch.linalg.vector_norm(row, dtype=torch.float64) for row in values]).square()
 
 
