@@ -14,6 +14,7 @@ void register_training(py::module_& module) {
            py::arg("beta1"), py::arg("beta2"), py::arg("eps"), py::arg("bias_correction1"),
            py::arg("bias_correction2"), py::arg("decoupled"));
   GROKFAST_BIND_KERNELS(GROKFAST_TRAINING_KERNELS)
+  GROKFAST_BIND_CUDA_KERNELS(GROKFAST_CUDA_TRAINING_KERNELS)
 }
 
 }  // namespace grokfast

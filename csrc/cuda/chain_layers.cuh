@@ -43,8 +43,10 @@ __device__ void layer_forward(const ChainLayer& l, const T* weight, const T* bia
         for (int64_t u = 0; u < l.kh; ++u)
           for (int64_t v = 0; v < l.kw; ++v) {
             const int64_t row = y * l.sh + u * l.dh - l.ph, column = x * l.sw + v * l.dw - l.pw;
-            if (row < 0 || row >= l.H || column < 0 || column >= l.W) continue;
-            sum += double(weight[((o * l.C + c) * l.kh + u) * l.kw + v]) * in[(c * l.H + row) * l.W + column];
+            // Zeros of the border meet the weights, too: one that is not finite makes NaN of them.
+            const bool inside = row >= 0 && row < l.H && column >= 0 && column < l.W;
+            const double value = inside ? in[(c * l.H + row) * l.W + column] : 0;
+            sum += double(weight[((o * l.C + c) * l.kh + u) * l.kw + v]) * value;
           }
     } else {  // the first of equal maxima; NaN is larger than everything
       int64_t where = (o * l.H + y * l.sh) * l.W + x * l.sw;

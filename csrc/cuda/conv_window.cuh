@@ -27,11 +27,11 @@ __device__ T pooled_value(const X* picture, const T* w, T bias, const ConvShape&
   for (int64_t c = 0; c < s.C; ++c, w += s.k * s.k)
     for (int64_t p = 0; p <= s.k; ++p) {
       const int64_t y = 2 * i + p - r;
-      if (y < 0 || y >= s.H) continue;
       for (int64_t q = 0; q <= s.k; ++q) {
         const int64_t column = 2 * j + q - r;
-        if (column < 0 || column >= s.W) continue;
-        const T value = static_cast<T>(picture[(c * s.H + y) * s.W + column]);
+        // The border is zeros that are multiplied as others are: a weight that is not finite makes NaN of them.
+        const bool inside = y >= 0 && y < s.H && column >= 0 && column < s.W;
+        const T value = inside ? static_cast<T>(picture[(c * s.H + y) * s.W + column]) : T(0);
       // Row p of the patch meets weight row p for the upper outputs and p - 1 for the lower ones.
 #pragma unroll
         for (int a = 0; a < 2; ++a)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -207,6 +208,6 @@ def _sums_up(a: Tensor) -> bool:
     kernels' threads need.
     """
     if a.device.type != "cpu" or a.dtype not in (torch.float32, torch.float64):
-        return bool(torch.isfinite(a.sum()))
+        return math.isfinite(a.sum().item())
     with np.errstate(all="ignore"):
         return bool(np.isfinite(a.numpy().sum()))

@@ -8,6 +8,7 @@ from functools import partial
 import torch
 from torch import Tensor
 
+from grokfast._generators import generator_state, set_generator_state
 from grokfast.errors import InputError
 from grokfast.fisher.batches import Block
 from grokfast.fisher.chains import Link, chain_of
@@ -30,6 +31,7 @@ class Fused:
     Attributes:
         block: Samples in one call. Sums of a call are float32 where the model is; those of the calls are
             added up in float64.
+        block_on_gpu: The same on CUDA, where kernels sum in float64 and take members in groups that fit the memory.
 
     Args:
         links: The chain.
@@ -39,6 +41,7 @@ class Fused:
     way = Way.FUSED
     reason = ""
     block = 2048
+    block_on_gpu = 1 << 16
 
     def __init__(self, links: list[Link], shape: tuple[int, ...]) -> None:
         self.links, self.shape = links, shape
@@ -126,11 +129,11 @@ class Fused:
             targets = check_targets(block.targets, like, job.likelihood, job.ignore_index)
             targets = targets.masked_fill(targets == job.ignore_index, 0)
             return targets.expand(members, 1, -1).contiguous(), LabelMode.GIVEN
-        start = None if generator is None else generator.get_state()
+        start = None if generator is None else generator_state(generator)
         drawn = []
         for index in range(members):
             if generator is not None and start is not None:
-                generator.set_state(start)
+                set_generator_state(start, generator)
             world = job.world(None if params is None else member(params, index))
             with torch.no_grad():
                 outputs = job.run(world.model, block.inputs)

@@ -8,9 +8,9 @@ from typing import Any, TypeVar
 
 import numpy as np
 import torch
-from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from grokfast._generators import generator_state, set_generator_state
 from grokfast.errors import InputError
 
 _T = TypeVar("_T")
@@ -26,8 +26,9 @@ class States:
     """Where the global generators of torch, Python and NumPy are."""
 
     def __init__(self) -> None:
-        self.torch = torch.get_rng_state()
-        self.cuda: list[Tensor] = torch.cuda.get_rng_state_all() if torch.cuda.is_initialized() else []  # type: ignore[no-untyped-call]
+        self.torch = generator_state()
+        cards = torch.cuda.default_generators if torch.cuda.is_initialized() else ()  # type: ignore[no-untyped-call]
+        self.cuda = [generator_state(card) for card in cards]
         self.python = random.getstate()
         self.numpy: Any = np.random.get_state()  # noqa: NPY002 - the caller's generator, which must stay where it is
 
@@ -46,9 +47,9 @@ class States:
 
     def put_back(self) -> None:
         """Set the generators to what they were."""
-        torch.set_rng_state(self.torch)
-        for index, state in enumerate(self.cuda):
-            torch.cuda.set_rng_state(state, index)
+        set_generator_state(self.torch)
+        for state, generator in zip(self.cuda, torch.cuda.default_generators, strict=False):
+            set_generator_state(state, generator)
         self.put_back_elsewhere()
 
     def put_back_elsewhere(self) -> None:

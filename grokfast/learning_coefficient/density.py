@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call
 
+from grokfast._generators import generator_kept
 from grokfast.errors import InputError
 from grokfast.models import Params
 
@@ -138,7 +139,7 @@ class ModuleDensity:
 
     def _check_outputs(self, model: nn.Module, inputs: Tensor) -> None:
         """A function of inputs and parameters, and the one that the module is as it was given."""
-        with torch.no_grad(), torch.random.fork_rng(devices=()):
+        with torch.no_grad(), generator_kept():
             outputs, again = self._model(inputs), self._model(inputs)
             if not isinstance(outputs, Tensor):
                 raise InputError(f"the model must return a tensor, got {type(outputs).__name__}")

@@ -17,6 +17,8 @@ import torch
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 
+from grokfast._generators import generator_state, set_generator_state
+
 _ATOMS = frozenset({
     int, float, complex, bool, str, bytes, type(None), type, range, slice, torch.dtype, torch.device, torch.Size,
     torch.layout, torch.memory_format, types.BuiltinFunctionType, types.ModuleType,
@@ -223,7 +225,7 @@ class _Copier:
 
     def generator(self, v: torch.Generator) -> Any:
         """A generator in the same state."""
-        return self.known(v, torch.Generator(v.device).set_state(v.get_state()))
+        return self.known(v, set_generator_state(generator_state(v), torch.Generator(v.device)))
 
     def reseeded(self, v: Any) -> Any:
         """A generator of NumPy's or Python's of its own seed, so that two copies show whether it is drawn from."""

@@ -3,6 +3,7 @@
 from grokfast.ops._native import advise_huge_pages, instruction_set, kernel, native, native_mode
 from grokfast.ops.bound_adam import BoundAdam
 from grokfast.ops.cnn import cnn_cross_entropy_, cnn_cross_entropy_direct, cnn_cross_entropy_reference
+from grokfast.ops.cnn_epochs import MOST_EPOCHS, cnn_adam_epochs_, cnn_adam_epochs_reference, takes_many_epochs
 from grokfast.ops.conv_pool import conv_relu_pool
 from grokfast.ops.cross_entropy import cross_entropy, cross_entropy_direct, cross_entropy_reference
 from grokfast.ops.fisher_chain import fisher_chain, fisher_chain_reference
@@ -24,12 +25,15 @@ from grokfast.ops.two_hot import two_hot_relu, two_hot_relu_reference
 
 __all__ = [
     "GRAM",
+    "MOST_EPOCHS",
     "AdamState",
     "BoundAdam",
     "LabelMode",
     "adam_step_",
     "adam_step_reference",
     "advise_huge_pages",
+    "cnn_adam_epochs_",
+    "cnn_adam_epochs_reference",
     "cnn_cross_entropy_",
     "cnn_cross_entropy_direct",
     "cnn_cross_entropy_reference",
@@ -63,6 +67,7 @@ __all__ = [
     "native_mode",
     "sgd_step_",
     "sgd_step_reference",
+    "takes_many_epochs",
     "two_hot_relu",
     "two_hot_relu_reference",
 ]

@@ -13,7 +13,8 @@ from grokfast.ops._native import call, kernel
 from grokfast.ops.conv_pool import check_conv, conv_relu_pool_backward, conv_relu_pool_winners, shared_samples
 from grokfast.ops.cross_entropy import cross_entropy
 
-_MOST_LAYERS_ON_CUDA = 16  # kMostLayers of csrc/cuda/cnn.cu
+MOST_LAYERS_ON_CUDA = 16
+"""``kMostLayers`` of csrc/cuda/cnn_layers.cuh."""
 
 
 def cnn_cross_entropy_reference(
@@ -46,7 +47,8 @@ def cnn_cross_entropy_reference(
     return loss, correct
 
 
-def _check(params: list[Tensor], inputs: Tensor, labels: Tensor, grads: list[Tensor]) -> None:
+def check_cnn(params: list[Tensor], inputs: Tensor, labels: Tensor, grads: list[Tensor]) -> None:
+    """Raise unless a stack's parameters, samples, labels and gradients are as :func:`cnn_cross_entropy_` takes them."""
     weights, biases = params[::2], params[1::2]
     convs = sum(weight.dim() == 5 for weight in weights)
     kinds = [weight.dim() for weight in weights]
@@ -88,6 +90,13 @@ def _check(params: list[Tensor], inputs: Tensor, labels: Tensor, grads: list[Ten
             raise InputError(f"gradient {k} must have the shape and strides of its parameter")
 
 
+def layer_sizes(weights: list[Tensor]) -> tuple[int, list[int]]:
+    """How many of the layers are convolutions, and the numbers that kernels take: outputs and kernel, or outputs."""
+    convs = sum(weight.dim() == 5 for weight in weights)
+    spec = [n for weight in weights[:convs] for n in (weight.shape[1], weight.shape[3])]
+    return convs, spec + [weight.shape[1] for weight in weights[convs:]]
+
+
 @torch.library.custom_op("grokfast::cnn_cross_entropy_", mutates_args=("grads",))
 def cnn_cross_entropy_(
     params: list[Tensor], inputs: Tensor, labels: Tensor, grads: list[Tensor]
@@ -119,26 +128,24 @@ def cnn_cross_entropy_(
     Source:
         arXiv 2502.01739, table of models (the Ising CNN).
     """
-    _check(params, inputs, labels, grads)
+    check_cnn(params, inputs, labels, grads)
     check_range("labels", labels, params[-1].shape[1])
     return cnn_cross_entropy_reference(params, inputs, labels, grads)
 
 
 @cnn_cross_entropy_.register_kernel(["cpu", "cuda"])
 def _compiled(params: list[Tensor], inputs: Tensor, labels: Tensor, grads: list[Tensor]) -> tuple[Tensor, Tensor]:
-    _check(params, inputs, labels, grads)
+    check_cnn(params, inputs, labels, grads)
     check_memory((*params, inputs, labels, *grads))
     check_range("labels", labels, params[-1].shape[1])
     run = kernel("cnn_cross_entropy", params[0])
-    too_deep = params[0].is_cuda and len(params) // 2 > _MOST_LAYERS_ON_CUDA
+    too_deep = params[0].is_cuda and len(params) // 2 > MOST_LAYERS_ON_CUDA
     if run is None or too_deep or not all(tensor.is_contiguous() for tensor in params):
         return cnn_cross_entropy_reference(params, inputs, labels, grads)
     x, step = shared_samples(inputs)
     labels = labels.contiguous()
     weights = params[::2]
-    convs = sum(weight.dim() == 5 for weight in weights)
-    spec = [n for weight in weights[:convs] for n in (weight.shape[1], weight.shape[3])]
-    spec += [weight.shape[1] for weight in weights[convs:]]
+    convs, spec = layer_sizes(weights)
     # One small array holds all the numbers that the kernel reads.
     numbers = array("q", [tensor.data_ptr() for tensor in (*params, *grads)] + spec)
     start = numbers.buffer_info()[0]
@@ -178,5 +185,5 @@ def cnn_cross_entropy_direct(
 
 @cnn_cross_entropy_.register_fake
 def _fake(params: list[Tensor], inputs: Tensor, labels: Tensor, grads: list[Tensor]) -> tuple[Tensor, Tensor]:
-    _check(params, inputs, labels, grads)
+    check_cnn(params, inputs, labels, grads)
     return params[0].new_empty(params[0].shape[0]), labels.new_empty(labels.shape[0])

@@ -42,6 +42,7 @@ BITS = 17
 """Bits of the rounded numbers: a relative error of at most 2⁻¹⁸."""
 
 _FORMAT = 1
+_THINNED = "thinned"  # in the record of an unpacked run
 _NUMBERS = "place IS NOT NULL"  # rows of numbers
 
 
@@ -61,11 +62,13 @@ def pack(store: Store, keys: Sequence[str], file: Path, about: Mapping[str, Any]
     table.text("", "about", "", json.dumps({"format": _FORMAT, **about}))
     for key in keys:
         record = {**store.record(key), "key": key}
+        # Runs that come from a packed file have been thinned before: what they had then still counts.
+        had = record.pop(_THINNED, {})
         table.text(key, "record", "", json.dumps(record))
         history = store.history(key)
         epochs = history.pop("epoch")
         for name, values in history.items():
-            table.curve(key, name, epochs, values)
+            table.curve(key, name, epochs, values, had.get(name))
         arrays = store.tensors(key, "arrays") if (store.path(key) / "arrays.safetensors").exists() else {}
         for name, array in arrays.items():
             table.array(key, "arrays", name, array)
@@ -110,6 +113,9 @@ def packed_files(path: Path) -> list[Path]:
 def unpack(file: Path, root: Path) -> list[str]:
     """Write the runs of a packed file into a store, and return their keys.
 
+    Their records say in ``thinned`` of which curves there were more looks, and how many; packed again, they give the
+    same file.
+
     Args:
         file: As :func:`pack` wrote it.
         root: The store's folder; it is made if it is missing.
@@ -127,6 +133,11 @@ def unpack(file: Path, root: Path) -> list[str]:
     found = _parsed(texts, dict(_blocks(blocks, numbers)))
     for key, parts in found.items():
         record = json.loads(parts["record"])
+        thinned = {
+            name: parts["looks"][name] for name, (at, _) in parts["history"].items() if parts["looks"][name] > len(at)
+        }
+        if thinned:
+            record[_THINNED] = thinned
         epochs = np.array(sorted({epoch for at, _ in parts["history"].values() for epoch in at.tolist()}))
         history = {name: _filled(epochs, *curve) for name, curve in parts["history"].items()}
         tensors = {"arrays": parts["arrays"]} if parts["arrays"] else {}
@@ -148,10 +159,10 @@ class _Table:
     def text(self, run: str, part: str, name: str, text: str) -> None:
         self._texts.append((run, part, name, text))
 
-    def curve(self, run: str, name: str, epochs: NDArray[Any], values: NDArray[Any]) -> None:
+    def curve(self, run: str, name: str, epochs: NDArray[Any], values: NDArray[Any], looks: int | None = None) -> None:
         seen = np.flatnonzero(~np.isnan(values))
         chosen = seen[_spread(len(seen))]
-        self.text(run, "shape", f"history/{name}", json.dumps({"looks": len(seen)}))
+        self.text(run, "shape", f"history/{name}", json.dumps({"looks": len(seen) if looks is None else looks}))
         self._numbers(run, "history", name, epochs[chosen], values[chosen])
 
     def array(self, run: str, part: str, name: str, array: NDArray[Any]) -> None:
@@ -236,7 +247,7 @@ def _parsed(
     shapes: list[tuple[str, str, dict[str, Any]]] = []
     for run, part, name, text in zip(*(texts[column] for column in ("run", "part", "name", "text")), strict=True):
         if part == "record":
-            found[run] = {"record": text, "history": {}, "arrays": {}, "kept": {}}
+            found[run] = {"record": text, "history": {}, "looks": {}, "arrays": {}, "kept": {}}
         elif part == "version":
             versions[run, name] = text
         else:
@@ -244,6 +255,7 @@ def _parsed(
     for run, place, about in shapes:
         part, _, name = place.rpartition("/")
         if part == "history":
+            found[run]["looks"][name] = about["looks"]
             found[run]["history"][name] = values.get((run, part, name), (np.zeros(0, np.int64), np.zeros(0)))
             continue
         array = _array(about, values.get((run, part, name)))

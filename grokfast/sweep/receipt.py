@@ -82,8 +82,8 @@ class ShardProgress:
         self.reads_only = True
 
     def __call__(self, state: StackState) -> None:
-        """One more epoch is finished."""
-        self._receipt.epochs += 1
+        """One more epoch is finished, on a GPU perhaps several."""
+        self._receipt.epochs += state.stride
         told = self._tell(state)
         # Only a courtesy: a full disk must not end the training before the state or a run has to be written.
         if told is not None:
@@ -93,6 +93,8 @@ class ShardProgress:
     def first_pass(self, state: StackState) -> None:
         """One more epoch of the first of two passes is finished."""
         self._tell(state, first_pass=True)
+
+    first_pass.reads_only = True  # type: ignore[attr-defined]
 
     def _tell(self, state: StackState, **more: bool) -> dict[str, Any] | None:
         """Report, if it is time to."""

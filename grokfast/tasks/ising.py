@@ -19,7 +19,7 @@ from grokfast.ising.exact import critical_temperature
 from grokfast.ising.quantities import QUANTITIES
 from grokfast.measures import Column, Kind
 from grokfast.models import CnnShape, Params, cnn, cnn_on_pictures, cnn_preactivations, initial_cnn
-from grokfast.ops import cnn_cross_entropy_direct
+from grokfast.ops import AdamState, cnn_adam_epochs_, cnn_cross_entropy_direct, takes_many_epochs
 from grokfast.tasks.base import Features, Split, gradients_by_autograd, losses_of_logits
 from grokfast.tasks.fields import take_types
 from grokfast.tasks.ising_data import data_of_file, fingerprint, sampled_data
@@ -247,6 +247,29 @@ class Ising:
             return gradients_by_autograd(self, params, inputs, labels, out)
         loss, correct = cnn_cross_entropy_direct(list(params.values()), inputs, labels, list(out.values()))
         return loss, correct
+
+    def adam_epochs(
+        self,
+        params: Mapping[str, Tensor],
+        adam: AdamState,
+        train: tuple[Tensor, Tensor],
+        test: tuple[Tensor, Tensor],
+        tested: list[bool],
+        batch_size: int,
+    ) -> tuple[Tensor, Tensor] | None:
+        """Many epochs in one operation (:func:`grokfast.ops.cnn_adam_epochs_`), on CUDA.
+
+        None, and nothing done, elsewhere and where the loss is another or a subclass has gradients or losses of
+        its own.
+        """
+        tensors = list(params.values())
+        own = type(self).gradients is not Ising.gradients or type(self).losses is not Ising.losses
+        if own or self.loss is not Loss.CROSS_ENTROPY or not takes_many_epochs(tensors):
+            return None
+        losses, correct = cnn_adam_epochs_(
+            tensors, adam.means, adam.squares, *train, *test, tested, batch_size, *adam[2:]
+        )
+        return losses, correct
 
     def preactivations(self, params: Mapping[str, Tensor], inputs: Tensor) -> dict[str, Tensor]:
         """What the neurons of ``conv1``, ``conv2``, ``hidden`` and ``output`` receive, on ``[E, N, 1, L, L]``."""

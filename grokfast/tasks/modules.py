@@ -10,17 +10,15 @@ import torch
 from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 
+from grokfast._generators import generator_kept
 from grokfast.errors import ConfigError
 from grokfast.models import Params
 
 
 def fresh_module(task: Any) -> nn.Module:
     """The task's network, for its structure; torch's global generator is left as it was."""
-    state = torch.get_rng_state()
-    try:
+    with generator_kept():
         module: nn.Module = task.module()
-    finally:
-        torch.set_rng_state(state)
     return module
 
 

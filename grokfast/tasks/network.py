@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from torch.func import functional_call
 
 from grokfast._checks import check_fraction, parse_choice
+from grokfast._generators import generator_kept, seed_generator
 from grokfast.errors import ConfigError
 from grokfast.measures import Column
 from grokfast.models import Params
@@ -24,8 +25,6 @@ from grokfast.tasks.fields import take_types
 from grokfast.tasks.modules import check_module, named
 from grokfast.tasks.outputs import Judged, Loss, LossFunction, are_labels, judge
 from grokfast.tasks.streams import stream
-
-_DRAWING = threading.Lock()  # torch's default initialisation draws from the one global generator
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -186,13 +185,9 @@ class NetworkTask:
             ConfigError: If it cannot be a member of a stack.
         """
         generator = stream(seed, "initial")
-        with _DRAWING:
-            state = torch.get_rng_state()
-            try:
-                torch.default_generator.manual_seed(int(torch.randint(2**62, (), generator=generator)))
-                module = check_module(self.module(), self.name)
-            finally:
-                torch.set_rng_state(state)
+        with generator_kept():
+            seed_generator(int(torch.randint(2**62, (), generator=generator)))
+            module = check_module(self.module(), self.name)
         reset = getattr(module, "reset", None)
         if callable(reset):
             reset(generator)

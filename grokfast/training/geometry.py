@@ -68,6 +68,7 @@ def learn_split(
                 on_epoch(state)
             own.after_epoch(state)
 
+        after_epoch.reads_only = on_epoch is None or getattr(on_epoch, "reads_only", False)  # type: ignore[attr-defined]
         try:
             run_epochs(first, on_epoch=after_epoch, stop=stop)
         except Interrupted:

@@ -21,8 +21,11 @@ from grokfast.training.choices import TrainMetrics
 from grokfast.training.config import RunConfig
 from grokfast.training.history import Series
 from grokfast.training.observing import built_in_observers
-from grokfast.training.optimizers import OptimizerState, initial_state
+from grokfast.training.optimizers import OptimizerState, fused_epochs, initial_state
 from grokfast.training.steps import Part, parts_of, train_pass
+
+ON_DEVICE = 64
+"""Epochs between two looks of the host at a stack on a GPU, at most."""
 
 METRICS = tuple(column.name for column in METRIC_COLUMNS)
 FULL_METRICS = tuple(column.name for column in FULL_TRAIN)
@@ -55,6 +58,7 @@ class StackState:
         checkpoints: Parameters of each member by epoch.
         train: The members' training data ``[E, n_train, ...]`` in this epoch's order, made when needed.
         test: Their test data ``[E, n_test, ...]``, made when needed.
+        stride: Epochs since the host looked before; more than one on a GPU alone.
     """
 
     configs: Sequence[RunConfig]
@@ -75,6 +79,7 @@ class StackState:
     checkpoints: dict[int, list[Params]] = field(default_factory=dict)
     train: tuple[Tensor, Tensor] | None = None
     test: tuple[Tensor, Tensor] | None = None
+    stride: int = 1
 
     def parts(self) -> list[Part]:
         """The members as they step: together or one by one, as the task has it."""
@@ -151,8 +156,9 @@ def run_epochs(
     Args:
         state: From :func:`initial_stack`, or as an earlier call left it.
         observers: Further observers besides the configuration's own.
-        on_epoch: Called after every epoch.
-        stop: When set, training ends after the epoch in hand.
+        on_epoch: Called after every epoch. On a GPU one with a true attribute ``reads_only`` is called when the host
+            looks at the stack: after :data:`ON_DEVICE` epochs at most, and whenever something is measured or kept.
+        stop: When set, training ends after the epoch in hand, on a GPU when the host looks next.
 
     Raises:
         Interrupted: If ``stop`` was set before the last epoch.
@@ -164,8 +170,15 @@ def run_epochs(
         _remember(state, watch)
     keeps = schedule_epochs(config.checkpoint_schedule, config.epochs) | {config.epochs}
     tests = schedule_epochs(config.test_schedule, config.epochs) | {config.epochs}
+    alone = on_epoch is None or getattr(on_epoch, "reads_only", False)
+    most = ON_DEVICE if alone and not state.batches.is_cpu else 1
     while state.epoch < config.epochs:
-        _train_epoch(state, tests)
+        state.stride = 1
+        while state.stride < most and not (
+            state.epoch + state.stride in keeps or watch.due(state.epoch + state.stride)
+        ):
+            state.stride += 1
+        _train_epochs(state, tests)
         if watch.due(state.epoch):
             for name, look in watch.look(state.snapshot()).items():
                 state.observed.setdefault(name, []).append(look)
@@ -184,12 +197,53 @@ def _remember(state: StackState, watch: Watch) -> None:
     state.arrays |= watch.arrays
 
 
-def _train_epoch(state: StackState, tests: Collection[int]) -> None:
+def _train_epochs(state: StackState, tests: Collection[int]) -> None:
+    """The epochs of a stride; what they gave comes to the host at their end, in one transfer."""
+    config, first = state.configs[0], state.epoch + 1
+    at_once = 1 if config.reshuffle else state.stride
+    found: list[Tensor] = []
+    while state.epoch < first + state.stride - 1:
+        if config.reshuffle and state.epoch:
+            state.batches, state.train = _draw_order(state.splits, state.orders), None
+        if state.train is None:
+            state.train = _ordered(state.splits, state.batches)
+        rows = _fused_epochs(state, tests, at_once)
+        found.append(_train_epoch(state, tests)[None] if rows is None else rows)
+    for epoch, (*values, active) in enumerate(torch.cat(found).cpu(), start=first):
+        for series, row in zip(state.history.values(), values, strict=True):
+            series.append(row)
+        for e, on in enumerate(active.tolist()):
+            if not on and not state.diverged[e]:
+                state.diverged[e] = epoch
+
+
+def _fused_epochs(state: StackState, tests: Collection[int], count: int) -> Tensor | None:
+    """As many epochs in one operation, with a row of :func:`_train_epoch` for each, where task and device can."""
     config = state.configs[0]
-    if config.reshuffle and state.epoch:
-        state.batches, state.train = _draw_order(state.splits, state.orders), None
-    if state.train is None:
-        state.train = _ordered(state.splits, state.batches)
+    if state.batches.is_cpu or config.train_metrics is TrainMetrics.FULL:
+        return None
+    assert state.train is not None
+    if state.test is None:
+        state.test = _stacked_tests(state.splits)
+    tested = [epoch in tests for epoch in range(state.epoch + 1, state.epoch + 1 + count)]
+    found = fused_epochs(config, state.params, state.optimizer, (state.train, state.test), tested)
+    if found is None:
+        return None
+    state.epoch += count
+    losses, correct = found
+    unseen = losses.isnan()
+    accuracies = [
+        hits.double() / labels.shape[1] for hits, (_, labels) in zip(correct, (state.train, state.test), strict=True)
+    ]
+    seen = [losses[0], accuracies[0].masked_fill_(unseen[0], torch.nan)]
+    seen += [losses[1], accuracies[1].masked_fill_(unseen[1], torch.nan)]
+    return torch.stack([*seen, (~unseen[0]).double()], dim=1)
+
+
+def _train_epoch(state: StackState, tests: Collection[int]) -> Tensor:
+    """One epoch: its metrics ``[E]`` in the order of the history, NaN where a member is frozen, and who is active."""
+    config = state.configs[0]
+    assert state.train is not None
     inputs, labels = state.train
     samples = labels.shape[1]
     loss_sum, correct = train_pass(config, state.parts(), state.optimizer, inputs, labels)
@@ -205,22 +259,10 @@ def _train_epoch(state: StackState, tests: Collection[int]) -> None:
         state.optimizer.active &= metrics["test_loss"].isfinite()
     else:
         metrics["test_loss"] = metrics["test_accuracy"] = torch.full_like(loss_sum, torch.nan)
-    _mark_diverged(state, metrics)
-    for name, series in state.history.items():
-        series.append(metrics[name].cpu())
-
-
-def _mark_diverged(state: StackState, metrics: dict[str, Tensor]) -> None:
-    """Freeze members whose loss is not finite and mark their epoch; their metrics are NaN from then on."""
-    frozen = (state.optimizer.active == 0).tolist()
-    for e, off in enumerate(frozen):
-        if off and not state.diverged[e]:
-            state.diverged[e] = state.epoch
-    if not any(frozen):
-        return
-    lost = torch.tensor(frozen, device=metrics["test_loss"].device)
-    for name, values in metrics.items():
-        metrics[name] = values.masked_fill(lost, torch.nan)
+    active = state.optimizer.active
+    row = torch.stack([*(metrics[name] for name in state.history), active.double()])
+    row[:-1].masked_fill_(active == 0, torch.nan)
+    return row
 
 
 def _draw_order(splits: Sequence[Split], orders: Sequence[torch.Generator]) -> Tensor:

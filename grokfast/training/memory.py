@@ -9,6 +9,7 @@ from typing import Protocol, runtime_checkable
 import psutil
 import torch
 
+from grokfast._generators import generator_kept
 from grokfast.errors import ConfigError
 from grokfast.observe import schedule_epochs
 from grokfast.tasks import fresh_module
@@ -28,7 +29,7 @@ class HasDataBytes(Protocol):
 def parameter_bytes(config: RunConfig) -> int:
     """Size of the parameters of one member, without allocating them where its network allows that."""
     try:
-        with torch.device("meta"):
+        with generator_kept(), torch.device("meta"):
             module = config.task.module()
     except Exception:  # a network of one's own that computes with values while it is made, or one beyond all memory
         try:

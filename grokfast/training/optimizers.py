@@ -79,17 +79,50 @@ def fused_epoch(
         Mean training loss ``[E]`` and correct predictions ``[E]``.
     """
     run = getattr(config.task, "adam_epoch", None)
-    if run is None or config.optimizer is Optimizer.SGD or config.hooks or not config.rate_is_constant:
+    if run is None or not _is_plain_adam(config):
         return None
-    means, squares = state.moments
-    adam = AdamState(
-        list(means), list(squares), state.learning_rate, state.weight_decay, state.active, state.step,
-        config.beta1, config.beta2, config.eps, config.optimizer is Optimizer.ADAMW,
-    )  # fmt: skip
-    found: tuple[Tensor, Tensor] | None = run(params, adam, inputs, labels, config.samples_a_step)
+    found: tuple[Tensor, Tensor] | None = run(params, _adam(config, state), inputs, labels, config.samples_a_step)
     if found is not None:
         state.step += -(-labels.shape[1] // config.samples_a_step)
     return found
+
+
+def fused_epochs(
+    config: RunConfig, params: Params, state: OptimizerState, data: Sequence[tuple[Tensor, Tensor]], tested: list[bool]
+) -> tuple[Tensor, Tensor] | None:
+    """Many epochs with their test passes, in place, where the task can; otherwise None, and nothing has changed.
+
+    Args:
+        config: Any member's configuration; what a stack shares is read from it.
+        params: Stacked parameters.
+        state: Changed in place; members whose loss is not finite are frozen.
+        data: Training inputs and labels ``[E, N, ...]`` in the order of training, and those of the test.
+        tested: For each epoch whether a test pass follows it.
+
+    Returns:
+        Mean losses and correct predictions ``[2, epochs, E]``, in training and in the test passes; NaN and 0 where
+        there was no test pass, and from the epoch on in which a member was frozen.
+    """
+    run = getattr(config.task, "adam_epochs", None)
+    if run is None or not _is_plain_adam(config):
+        return None
+    train, test = data
+    found: tuple[Tensor, Tensor] | None = run(params, _adam(config, state), train, test, tested, config.samples_a_step)
+    if found is not None:
+        state.step += len(tested) * -(-train[1].shape[1] // config.samples_a_step)
+    return found
+
+
+def _is_plain_adam(config: RunConfig) -> bool:
+    return config.optimizer is not Optimizer.SGD and not config.hooks and config.rate_is_constant
+
+
+def _adam(config: RunConfig, state: OptimizerState) -> AdamState:
+    means, squares = state.moments
+    return AdamState(
+        list(means), list(squares), state.learning_rate, state.weight_decay, state.active, state.step,
+        config.beta1, config.beta2, config.eps, config.optimizer is Optimizer.ADAMW,
+    )  # fmt: skip
 
 
 def optimizer_step(config: RunConfig, params: Params, gradients: Params, state: OptimizerState) -> None:

@@ -81,6 +81,7 @@ def train_stack(
             if state.epoch < configs[0].epochs:
                 keeper.after_epoch(state)
 
+        after_epoch.reads_only = _reads_only(on_epoch)  # type: ignore[attr-defined]
         try:
             run_epochs(state, observers, after_epoch, stop)
         except Interrupted:
@@ -88,6 +89,10 @@ def train_stack(
             raise
         _keep(state, kept)
         return _results(state, geometry, keeper.seconds, given)
+
+
+def _reads_only(on_epoch: Callable[[StackState], None] | None) -> bool:
+    return on_epoch is None or getattr(on_epoch, "reads_only", False)
 
 
 def _keep(state: StackState, kept: KeptStates | None) -> None:

@@ -69,7 +69,8 @@ def train_runs(configs: Sequence[RunConfig], sink: Sink | str | Path, **options:
         threads: Stacks trained at the same time. What a run learns does not depend on it.
         observers: Measures of your own.
         device: ``"cpu"`` or a CUDA device.
-        on_epoch: Called after every epoch of every stack, from its thread; it must change nothing.
+        on_epoch: Called after every epoch of every stack, from its thread; it must change nothing. (On a GPU one with a
+            true attribute ``reads_only`` is called after 64 epochs at most.)
         keep_state: Keep the end states of the runs, so that runs of more epochs can go on from them. A longer run whose
             parent's state was kept starts from it in any case (``extended_at`` in its record).
         save_every: Seconds between saves of a stack in training.

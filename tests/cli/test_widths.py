@@ -147,7 +147,7 @@ def test_spare_columns_give_way_and_are_named(tmp_path):
     assert printed(fitted, 20, tmp_path).split() == [
         "name", "first", "\u2500" * 13, "a", "1", "no", "room", "for", "second",
     ]  # fmt: skip
-    assert printed(fitted, 8, tmp_path).split() == ["name", "a", "first", "1", "second", "2"]
+    assert printed(fitted, 7, tmp_path).split() == ["name", "a", "first", "1", "second", "2"]
 
 
 def printed(fitted: Fitted, width: int, folder: Path) -> str:

@@ -6,6 +6,7 @@ so that nothing is imported again. What only shows while a module is imported ta
 
 from __future__ import annotations
 
+import ctypes
 import gc
 import math
 import os
@@ -16,6 +17,7 @@ import sys
 import time
 import traceback
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import CodeType, FunctionType
@@ -29,6 +31,8 @@ OPTIONS = ["-q", "-p", "no:randomly", "-p", "no:cacheprovider", "-p", "no:loggin
 OPTIONS += ["-W", "ignore::pytest.PytestAssertRewriteWarning"]  # what is loaded before the forks
 _MEMORY = 8 << 30  # bytes that a mistake may take
 _WAITED = 30.0  # the clock's seconds for one of the processor
+_ENDS = (signal.SIGHUP, signal.SIGINT, signal.SIGTERM)
+_grace = 2.0  # seconds for a child to end its own children, who have half of them for theirs
 
 
 @dataclass
@@ -239,12 +243,16 @@ def _use(package: Path, root: Path) -> None:
 
 
 def in_fork(job: Callable[[], Any], limit: float, quiet: bool = False) -> Any:
-    """What a job returns; None if it takes more seconds of the processor, an empty text if it dies."""
+    """What a job returns; None if it takes more seconds of the processor, an empty text if it dies.
+
+    The child ends with this process, however that ends; what the child started, unless this is killed.
+    """
     read, write = os.pipe()
     sys.stdout.flush()
-    child = os.fork()
+    parent, child = os.getpid(), os.fork()
     if child == 0:
         os.setpgid(0, 0)
+        _end_with(parent)
         os.close(read)
         if quiet:
             silent = os.open(os.devnull, os.O_WRONLY)
@@ -262,13 +270,47 @@ def in_fork(job: Callable[[], Any], limit: float, quiet: bool = False) -> Any:
         finally:
             os._exit(0)
     os.close(write)
-    signal.signal(signal.SIGALRM, lambda *_: os.killpg(child, signal.SIGKILL))
-    signal.setitimer(signal.ITIMER_REAL, min(_WAITED * limit, 1e9))  # what sleeps; a busy machine is no mistake
-    with os.fdopen(read, "rb") as source:
+    with _ended_together(child), os.fdopen(read, "rb") as source:
+        signal.signal(signal.SIGALRM, lambda *_: os.killpg(child, signal.SIGKILL))
+        signal.setitimer(signal.ITIMER_REAL, min(_WAITED * limit, 1e9))  # what sleeps; a busy machine is no mistake
         text = source.read()
-    signal.setitimer(signal.ITIMER_REAL, 0.0)
-    status = os.waitpid(child, 0)[1]
+        signal.setitimer(signal.ITIMER_REAL, 0.0)
+        status = os.waitpid(child, 0)[1]
     if text:
         return pickle.loads(text)
     late = os.WIFSIGNALED(status) and os.WTERMSIG(status) in (signal.SIGXCPU, signal.SIGKILL)
     return None if late else ""
+
+
+@contextmanager
+def _ended_together(child: int) -> Iterator[None]:
+    """Signals that end this process end the group of a child first, which may have children of its own."""
+
+    def end(number: int, _: object) -> None:
+        for stronger in (signal.SIGTERM, signal.SIGKILL):
+            with suppress(ProcessLookupError, PermissionError):  # none is left
+                os.killpg(child, stronger)
+            until = time.monotonic() + _grace
+            with suppress(ChildProcessError):
+                while time.monotonic() < until and os.waitpid(child, os.WNOHANG)[0] == 0:
+                    time.sleep(0.01)
+        raise SystemExit(128 + number)
+
+    before = {number: signal.signal(number, end) for number in _ENDS}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _end_with(parent: int) -> None:
+    """Let this process, a child, end when its parent does, or is killed."""
+    global _grace
+    _grace /= 2
+    for number in _ENDS:
+        signal.signal(number, signal.SIG_DFL)
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG
+        if os.getppid() != parent:
+            os._exit(1)

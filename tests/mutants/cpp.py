@@ -14,7 +14,6 @@ from __future__ import annotations
 import importlib.util
 import os
 import shutil
-import signal
 import subprocess
 import sys
 import sysconfig
@@ -28,7 +27,13 @@ import torch
 
 import grokfast
 
-ROOT = Path(__file__).resolve().parents[2]
+HERE = Path(__file__).resolve().parent
+ROOT = HERE.parents[1]
+sys.path.insert(0, str(HERE))
+
+from covering import in_fork  # noqa: E402
+from table import write_rows  # noqa: E402
+
 FLAGS = {
     "baseline": [],
     "avx2": ["-mavx2", "-mfma"],
@@ -36,7 +41,9 @@ FLAGS = {
 }
 _cpu = Path("/proc/cpuinfo").read_text() if Path("/proc/cpuinfo").exists() else ""
 ISAS = ["baseline", *(["avx2"] if " avx2" in _cpu else []), *(["avx512"] if " avx512bw" in _cpu else [])]
+VERBOSE = bool(os.environ.get("MUTANTS_VERBOSE"))
 CORES = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+COMPILER = [*(["ccache"] if shutil.which("ccache") else []), "c++"]
 MLP, CNN, POOL = "mlp_cross_entropy", "cnn_cross_entropy", "conv_relu_pool"
 
 # file of csrc/cpu or csrc/include/grokfast; kernels to test; what stands there; what stands there instead
@@ -130,7 +137,7 @@ HARMLESS = {
 def compile_all(source: Path, build: Path, names: list[str], isas: list[str]) -> None:
     """Object files of kernel sources, the pool and the bindings."""
     include = ["-I", str(source / "csrc/include"), "-I", pybind11.get_include(), "-I", sysconfig.get_path("include")]
-    common = ["c++", "-std=c++17", "-O1", "-fPIC", "-fvisibility=hidden", "-w", *include]
+    common = [*COMPILER, "-std=c++17", "-O1", "-fPIC", "-fvisibility=hidden", "-w", *include]
     jobs = []
     for name in names:
         for one in isas:
@@ -150,7 +157,9 @@ def compile_all(source: Path, build: Path, names: list[str], isas: list[str]) ->
     running: list[subprocess.Popen[bytes]] = []
     while waiting or running:
         while waiting and len(running) < CORES:
-            running.append(subprocess.Popen(waiting.pop(0)))
+            running.append(
+                subprocess.Popen(waiting.pop(0), cwd=source, env={**os.environ, "CCACHE_BASEDIR": str(source)})
+            )
         if running.pop(0).wait() != 0:
             raise RuntimeError("a mutant does not compile")
 
@@ -180,7 +189,6 @@ CASES, THREADS, BORDERS, SPOILT, NESTED = (
     load(ROOT / "tests/ops" / f"{name}.py")
     for name in ("conftest", "test_threads", "test_borders", "test_spoilt", "test_mlp_nested")
 )
-TABLE = load(ROOT / "tests/mutants/table.py")
 
 
 def run_tests(kernel: str) -> None:
@@ -214,20 +222,19 @@ def run_special_tests(kernel: str) -> None:
 
 def caught(package: Path, kernel: str) -> bool:
     """Whether a test fails with the extension in ``package``: in a fork, which has torch but no extension yet."""
-    child = os.fork()
-    if child == 0:
-        signal.alarm(600)  # a loop without end is noticed too
+
+    def job() -> bool:
         grokfast.__path__.insert(0, str(package))
-        failed = 1
         try:
             run_special_tests(kernel)
             run_tests(kernel)
-            failed = 0
         except BaseException as error:
-            if os.environ.get("MUTANTS_VERBOSE"):
+            if VERBOSE:
                 print(f"{type(error).__name__}: {str(error)[:200]}", flush=True)
-        os._exit(failed)
-    return os.waitpid(child, 0)[1] != 0
+            return True
+        return False
+
+    return in_fork(job, limit=300.0, quiet=not VERBOSE) is not False  # a crash and a loop without end are noticed too
 
 
 def main(words: list[str]) -> int:
@@ -281,7 +288,7 @@ def main(words: list[str]) -> int:
                     name: [name, str(of.total()), *(str(of[what]) for what in ("killed", "harmless", "survived"))]
                     for name, of in counts.items()
                 }
-                TABLE.write_rows(ROOT / "docs/mutants.md", "kernels", rows)
+                write_rows(ROOT / "docs/mutants.md", "kernels", rows)
         print(f"{len(chosen)} mutants, {len(chosen) - len(survived)} caught, {len(survived)} survived")
         return int(any(new not in HARMLESS for _, _, new in survived))
 

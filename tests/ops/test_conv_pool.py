@@ -137,6 +137,20 @@ def test_same_bits_for_any_stack_and_threads(core):
     assert all(torch.equal(a[0], b[3]) for a, b in zip(found, whole, strict=True))
 
 
+@pytest.mark.usefixtures("core")
+@pytest.mark.parametrize("value", [torch.inf, -torch.inf, torch.nan])
+@pytest.mark.parametrize("tap", range(9))
+def test_a_weight_that_is_not_finite_meets_the_zeros_of_the_border(tap, value):
+    """Zero times infinity is NaN, in the windows where torch has it; on CUDA they were finite."""
+    x, weight, bias = (tensor.detach() for tensor in _problem((2, 3, 2, 4, 3, 6, 5)))
+    weight[1, 2, 1].view(-1)[tap] = value
+    found, wanted = conv_relu_pool(x, weight, bias), _plain_torch(x, weight, bias)
+    assert wanted[0].isfinite().all()
+    assert not wanted[1, :, 2].isfinite().all()
+    assert torch.equal(found.isnan(), wanted.isnan())
+    assert torch.equal(found.isinf(), wanted.isinf())
+
+
 def test_rejects_what_does_not_fit():
     x, weight, bias = (tensor.detach() for tensor in _problem((2, 3, 2, 4, 3, 6, 6)))
     with pytest.raises(InputError, match="at least 2"):

@@ -64,8 +64,9 @@ KERNELS = {
 
 
 def test_which_kernels_there_are(gpu):
+    """Those above, and one that has tests of its own: test_cnn_epochs.py."""
     assert {name for name in dir(gpu) if name.startswith("cuda_")} == {
-        f"cuda_{name}_{suffix}" for name in KERNELS for suffix in ("f32", "f64")
+        f"cuda_{name}_{suffix}" for name in {*KERNELS, "cnn_epochs"} for suffix in ("f32", "f64")
     }
 
 

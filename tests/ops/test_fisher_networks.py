@@ -123,6 +123,19 @@ def test_status(core):
     assert single[-1].tolist()[0] == 3
 
 
+@pytest.mark.parametrize("tap", [0, 4, 8])
+def test_a_weight_that_is_not_finite_meets_the_zeros_of_the_border(core, tap):
+    """A picture of one pixel: the taps around the middle one meet nothing else, and the answer has no meaning."""
+    spec = [0, 1, 1, 1, 1, 1, 1, 3, 3, 1, 1, 1, 1, 1, 1, 0, 1, *(3, 1, 1, 1, 2, 1, 1, 1, 1, 1, 1, 0, 0, 1, 1, 2, 3)]
+    params = [torch.ones(2, *shape, dtype=torch.float64) for shape in ((1, 1, 3, 3), (1,), (2, 1), (2,))]
+    params[0][1].view(-1)[tap] = torch.inf
+    x = torch.ones(3, 1, 1, 1, dtype=torch.float64)
+    for run in (fisher_chain, fisher_chain_reference):
+        status = run(x, params, spec, None, int(LabelMode.SOFTMAX))[-1]
+        assert status[0] == 0
+        assert status[1] != 0
+
+
 def test_opcheck():
     tests = ("test_schema", "test_autograd_registration", "test_faketensor")
     torch.library.opcheck(fisher_two_layer, _two_layer(n=5, width=4), test_utils=tests)

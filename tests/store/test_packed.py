@@ -45,7 +45,7 @@ def test_what_comes_back(tmp_path):
     assert unpack(file, tmp_path / "again") == ["a", "b"]
     again = Store(tmp_path / "again")
     for key in ("a", "b"):
-        assert again.record(key) == store.record(key)
+        assert again.record(key) == {**store.record(key), "thinned": {"loss": 1000}}
         before, after = store.history(key), again.history(key)
         assert set(after) == set(before)
         rows = np.searchsorted(EPOCHS, after["epoch"])
@@ -68,6 +68,16 @@ def test_what_comes_back(tmp_path):
     np.testing.assert_array_equal(found["curve"], kept["curve"])
     assert read_derived(again, "a", "measure-gini", "8") is None
     assert read_derived(again, "b", "measure-gini", "7") is None
+
+
+def test_packed_again_it_is_the_same_file(tmp_path):
+    store, _, _ = _store(tmp_path / "runs")
+    first, second = tmp_path / "first.parquet", tmp_path / "second.parquet"
+    pack(store, ["a", "b"], first, {"study": "main-text"})
+    unpack(first, tmp_path / "again")
+    pack(Store(tmp_path / "again"), ["a", "b"], second, about_packed(first))
+    for one, other in ((first, second), (second, first)):
+        assert duckdb.sql(f"SELECT * FROM '{one}' EXCEPT ALL SELECT * FROM '{other}'").fetchall() == []
 
 
 def test_it_is_small_and_any_tool_reads_it(tmp_path):

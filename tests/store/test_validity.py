@@ -58,6 +58,8 @@ def test_one_bad_value_costs_one_run(
     assert len(table.damaged) == 1
     assert CONFIGS[1].key in table.damaged[0]
     assert "damaged" in table.damaged[0]
+    if place == "status":
+        assert "status must be one of" in table.damaged[0]
     assert len(table.where("w0 < 2 AND seed >= 0 AND end_test_loss > 0 AND P = 5")) == 2
     with pytest.raises(StoreError, match=CONFIGS[1].key):
         store.record(CONFIGS[1].key)

@@ -172,10 +172,12 @@ def test_a_restored_state_has_every_field_strides_included(tmp_path: Path) -> No
     assert loaded is not None
     found = loaded[0]
     # A new field of the state must be saved and loaded as well (gradients are overwritten in every step,
-    # the data of an epoch are made from splits and batches, a bound step from its tensors, scaled rates by each step).
+    # the data of an epoch are made from splits and batches, a bound step from its tensors, scaled rates by each step,
+    # a stride before its epochs).
     assert {field.name for field in dataclasses.fields(StackState)} == {
         "configs", "gradients", "splits", "params", "optimizer", "orders", "batches", "epoch", "diverged", "history",
         "observed", "columns", "problems", "checkpoints", "train", "test", "arrays", "extended_at",
+        "stride",
     }  # fmt: skip
     assert found.columns == state.columns
     assert found.problems == state.problems

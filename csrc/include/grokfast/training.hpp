@@ -73,8 +73,24 @@ constexpr uint8_t kStopped = 2;
                                        const int64_t* grads, const int64_t* spec, const int64_t* labels, T* loss, \
                                        int64_t* correct, int64_t E, int64_t N, int64_t convs, int64_t linears, \
                                        int64_t C, int64_t height, int64_t width, LAST))
+
+// Those that CUDA alone has.
+#define GROKFAST_CUDA_TRAINING_KERNELS(DECLARE, T, SUFFIX, LAST) \
+  /* `count` (at most 64) epochs of such networks in batches of `batch`, the last perhaps smaller, with Adam from step */ \
+  /* `step` on, and after each epoch whose bit is set in `tested` a test pass over M samples. Parameters and moments */ \
+  /* (addresses as in `params`, first of all means, then of all squares) in place. [count, E]: mean loss and correct */ \
+  /* predictions. From the epoch on in which a loss of member e is not finite, active[e] is 0, its answers are not */ \
+  /* written, and it stays as it was before that batch or after that epoch. */ \
+  DECLARE(cnn_epochs_##SUFFIX, (const void* x, bool bytes, int64_t x_step, const void* test_x, int64_t test_step, \
+                                const int64_t* params, const int64_t* moments, const int64_t* spec, \
+                                const int64_t* labels, const int64_t* test_labels, const double* lr, \
+                                const double* decay, uint8_t* active, double* loss, int64_t* correct, \
+                                double* test_loss, int64_t* test_correct, AdamConstants constants, int64_t step, \
+                                int64_t count, uint64_t tested, int64_t batch, int64_t E, int64_t N, int64_t M, \
+                                int64_t convs, int64_t linears, int64_t C, int64_t height, int64_t width, LAST))
 // clang-format on
 
 GROKFAST_DECLARE_KERNELS(GROKFAST_TRAINING_KERNELS)
+GROKFAST_DECLARE_CUDA_KERNELS(GROKFAST_CUDA_TRAINING_KERNELS)
 
 }  // namespace grokfast

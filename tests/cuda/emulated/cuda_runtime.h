@@ -40,6 +40,7 @@ enum cudaError_t {
   cudaErrorInvalidConfiguration = 9,
   cudaErrorLaunchFailure = 719
 };
+enum cudaDeviceAttr { cudaDevAttrMaxSharedMemoryPerBlockOptin };
 enum cudaFuncAttribute { cudaFuncAttributeMaxDynamicSharedMemorySize };
 using cudaStream_t = void*;
 struct cudaLaunchConfig_t {
@@ -54,6 +55,9 @@ extern dim3 blockDim, gridDim;
 const char* cudaGetErrorString(cudaError_t status);
 inline cudaError_t cudaGetLastError() { return cudaSuccess; }
 cudaError_t cudaFuncSetAttribute(const void* kernel, cudaFuncAttribute attribute, int value);
+
+inline cudaError_t cudaGetDevice(int* device) { return *device = 0, cudaSuccess; }
+cudaError_t cudaDeviceGetAttribute(int* value, cudaDeviceAttr attribute, int device);
 
 cudaError_t cudaMallocAsync(void** place, std::size_t bytes, cudaStream_t stream);
 cudaError_t cudaFreeAsync(void* place, cudaStream_t stream);

@@ -84,7 +84,7 @@ struct Fiber {
 std::mutex one_launch;
 std::uint64_t state = 1;
 std::string message;
-std::int64_t launches = 0;
+std::int64_t launches = 0, most_shared = kMostShared;
 std::map<const void*, std::size_t> allowed_shared;
 
 std::vector<std::unique_ptr<Fiber>> fibers;
@@ -328,6 +328,7 @@ cudaError_t run(const void* kernel, const cudaLaunchConfig_t& config, const std:
 void seed(std::uint64_t value) { state = value; }
 std::int64_t count_launches() { return std::exchange(launches, 0); }
 void limit_grid(std::int64_t x, std::int64_t y) { most_x = x, most_y = y; }
+void limit_shared(std::int64_t bytes) { most_shared = bytes; }
 
 }  // namespace emulated
 
@@ -337,6 +338,11 @@ cudaError_t cudaFuncSetAttribute(const void* kernel, cudaFuncAttribute, int valu
   if (value < 0 || static_cast<std::size_t>(value) > emulated::kMostShared)
     return emulated::refuse(std::to_string(value) + " bytes of shared memory a block", cudaErrorInvalidValue);
   emulated::allowed_shared[kernel] = static_cast<std::size_t>(value);
+  return cudaSuccess;
+}
+
+cudaError_t cudaDeviceGetAttribute(int* value, cudaDeviceAttr, int) {
+  *value = static_cast<int>(emulated::most_shared);
   return cudaSuccess;
 }
 

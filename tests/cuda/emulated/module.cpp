@@ -20,6 +20,7 @@ void check_cuda(int status) {
 
 void register_kernels(pybind11::module_& module) {
   GROKFAST_BIND_CUDA_KERNELS(GROKFAST_TRAINING_KERNELS)
+  GROKFAST_BIND_CUDA_KERNELS(GROKFAST_CUDA_TRAINING_KERNELS)
   GROKFAST_BIND_CUDA_KERNELS(GROKFAST_FISHER_KERNELS)
   GROKFAST_BIND_CUDA_KERNELS(GROKFAST_GEOMETRY_KERNELS)
   bind_cuda(module, "fault", &cuda::fault);
@@ -32,4 +33,5 @@ PYBIND11_MODULE(emulated_kernels, module) {
   module.def("seed", &emulated::seed);
   module.def("count_launches", &emulated::count_launches);
   module.def("limit_grid", &emulated::limit_grid);
+  module.def("limit_shared", &emulated::limit_shared);
 }
