@@ -28,12 +28,16 @@ _NARROW = 16  # characters that text beside its name has at least, else it begin
 
 
 def width_of(stream: TextIO | None) -> int:
-    """Characters a line of a stream: ``COLUMNS``, else what its terminal says, and WHOLE where it is no terminal."""
+    """Characters a line of a stream: ``COLUMNS``, else what its terminal says, and WHOLE where it is no terminal.
+
+    Standard error that is no terminal has whole lines whatever ``COLUMNS`` says: programs read them.
+    """
     told = os.environ.get("COLUMNS", "")
-    if told.isdecimal() and int(told) > 0:
-        return int(told)
     try:
-        return os.get_terminal_size(stream.fileno()).columns or WHOLE if stream and stream.isatty() else WHOLE
+        terminal = stream is not None and stream.isatty()
+        if told.isdecimal() and int(told) > 0 and (terminal or stream is not sys.stderr):
+            return int(told)
+        return os.get_terminal_size(stream.fileno()).columns or WHOLE if stream and terminal else WHOLE
     except (OSError, ValueError):
         return WHOLE
 

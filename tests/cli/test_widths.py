@@ -126,6 +126,7 @@ def test_words_are_kept_and_commands_can_be_copied():
 def test_a_width_is_read_from_where_it_is_said(monkeypatch):
     monkeypatch.setenv("COLUMNS", "33")
     assert width_of(sys.stdout) == 33
+    assert width_of(sys.stderr) == WHOLE  # captured here
     monkeypatch.setenv("COLUMNS", "wide")
     assert width_of(None) == WHOLE
 
