@@ -214,6 +214,15 @@ def test_a_stream_remembers_two_checkpoints_or_what_is_needed():
     assert not sparse.kept
 
 
+def test_a_stream_keeps_rows_in_order_however_they_came():
+    """What a saved state can hold."""
+    model, x = _net(), torch.randn(4, 3).double()
+    stream = GeometryStream(GeometryMeter(model, [x], parse_variants("softmax-all")), range(10), step=1)
+    params = {name: p.detach()[None] for name, p in model.named_parameters()}
+    stream.take(0, {name: v.mT.contiguous().mT if v.dim() > 2 else v for name, v in params.items()})
+    assert all(value.is_contiguous() for value in stream.kept[0].values())
+
+
 def test_a_stream_goes_on_from_its_saved_memory():
     model, x = _net(), torch.randn(6, 3).double()
     walk = {k: {n: v[None] for n, v in params.items()} for k, params in _walk(model, 8).items()}
