@@ -39,7 +39,7 @@ def overview(rows: Sequence[Mapping[str, Any]], described: Mapping[str, Column])
     """
     own = [column for column in described.values() if column.headline and column.name != "compressibility"]
     unsettled = any(row.get("settled") is False for row in rows)
-    rising = "+: at least, since accuracy still rose in the last tenth" if unsettled else ""
+    rising = "+: at least, since accuracy still rose in the last tenth; its regime is so far" if unsettled else ""
     meanings = "; ".join(f"{in_words(column)}: {column.meaning}" for column in own)
     several = len({row["task"] for row in rows}) > 1
     cells = []

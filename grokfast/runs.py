@@ -202,7 +202,15 @@ class RunTable:
         return (Run(self.store, row["key"]) for row in self.rows)
 
     def __getitem__(self, key: str) -> Run:
-        """The run whose key starts with ``key``."""
+        """The run whose key starts with ``key``.
+
+        Raises:
+            InputError: If it is no text, or there is no such run, or more than one.
+        """
+        if not isinstance(key, str):
+            raise InputError(
+                f"expected the key of a run, or how it starts, got {key!r}; list(table)[0] is the first run"
+            )
         found = [row["key"] for row in self.rows if row["key"].startswith(key)]
         if len(found) != 1:
             raise InputError(f"expected one run whose key starts with {key!r}, found {len(found)}")

@@ -75,6 +75,8 @@ def test_by_key_prefix(runs_folder):
     assert table[key[:8]].key == key
     with pytest.raises(InputError, match="found 0"):
         table["zzz"]
+    with pytest.raises(InputError, match="expected the key of a run, or how it starts, got 0"):
+        table[0]
 
 
 def test_a_damaged_run_is_named_and_the_rest_loads(runs_folder, tmp_path):

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from grokfast._checks import nearest
+from grokfast.cli.printing import say
 from grokfast.errors import ConfigError, GrokfastError
 
 
@@ -76,7 +77,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         place = "" if error.filename is None else f": {str(error.filename)[:200]}"
         raise _failed(f"{error.strerror or error or type(error).__name__}{place}") from None
     except Exception as error:
-        print(_report_bug(error, chosen), file=sys.stderr)
+        say(_report_bug(error, chosen), sys.stderr)
         raise SystemExit(_BUG) from None
 
 
@@ -91,17 +92,17 @@ def _print_anything() -> None:
 
 def _failed(message: str) -> SystemExit:
     """Say what the user can mend; the exit that follows."""
-    print(f"grokfast: error: {message if len(message) <= _LONGEST else message[:_LONGEST] + ' ...'}", file=sys.stderr)
+    say(f"grokfast: error: {message if len(message) <= _LONGEST else message[:_LONGEST] + ' ...'}", sys.stderr)
     return SystemExit(2)
 
 
 def _run(arguments: list[str]) -> None:
     name = arguments[0] if arguments else "--help"
     if name in ("--help", "-h", "help"):
-        print(overview())
+        say(overview())
         return
     if name == "--version":
-        print(f"grokfast {importlib.metadata.version('grokfast')}")
+        say(f"grokfast {importlib.metadata.version('grokfast')}")
         return
     if name in ("--tyro-print-completion", "--tyro-write-completion", "--completion"):
         from grokfast.cli.completion import print_completion
@@ -111,7 +112,7 @@ def _run(arguments: list[str]) -> None:
     if any("\0" in argument for argument in arguments):
         raise ConfigError("an argument holds no zero byte")
     if name not in COMMANDS:
-        print(f"grokfast: error: no command {name!r}{nearest(name, COMMANDS)}\n\n{overview()}", file=sys.stderr)
+        say(f"grokfast: error: no command {name!r}{nearest(name, COMMANDS)}\n\n{overview()}", sys.stderr)
         raise SystemExit(2)
     if any(
         argument == "--runs=" or (argument == "--runs" and after == "")

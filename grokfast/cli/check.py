@@ -12,13 +12,13 @@ import tyro
 from rich.console import Console
 
 from grokfast.cli.common import Runs
-from grokfast.cli.progress import make_console
+from grokfast.cli.printing import call, make_console, tell
 from grokfast.store import Health, Store, check_store
 
 
 def main(arguments: Sequence[str]) -> None:
     """The command."""
-    tyro.cli(check, args=list(arguments), prog="grokfast check")
+    call(check, arguments, "grokfast check")
 
 
 def check(
@@ -40,7 +40,7 @@ def check(
     if not found.messages:
         return
     if not repair:
-        console.print("`grokfast check --repair` trains damaged runs again", soft_wrap=True, highlight=False)
+        tell(console, "`grokfast check --repair` trains damaged runs again")
         raise SystemExit(1)
     left = _repair(console, store, found, workers)
     raise SystemExit(1 if left else 0)
@@ -55,27 +55,27 @@ def _repair(console: Console, store: Store, found: Health, workers: int) -> bool
     with SweepDisplay(console) as display:
         done = repair_store(store, found, workers=workers, resume=resume, listener=display)
     for message in done.left:
-        console.print(f"left: {message}", soft_wrap=True, markup=False, highlight=False)
-    console.print(
+        tell(console, f"left: {message}")
+    tell(
+        console,
         f"{len(done.trained)} runs trained again, {len(done.removed)} damaged measures removed, {len(done.left)} left",
-        soft_wrap=True,
     )
     if done.stopped:
-        console.print(f"stopped by {done.stopped}; the same command goes on", soft_wrap=True)
+        tell(console, f"stopped by {done.stopped}; the same command goes on")
         raise SystemExit(130)
     return bool(check_store(store).messages)
 
 
 def _tell(console: Console, found: Health, folder: Path) -> None:
     for message in found.messages:
-        console.print(f"damaged: {message}", soft_wrap=True, markup=False, highlight=False)
-    console.print(
+        tell(console, f"damaged: {message}")
+    tell(
+        console,
         f"{len(found.sound) + len(found.unsealed)} runs are sound, {len(found.damaged)} damaged, in {folder.resolve()}",
-        soft_wrap=True,
     )
     if found.unsealed:
-        console.print(
+        tell(
+            console,
             f"{len(found.unsealed)} of them were published without checksums by an early version: they can be read, "
             "but a changed value in them cannot be told; `grokfast runs --upgrade` writes them with checksums",
-            soft_wrap=True,
         )

@@ -12,6 +12,7 @@ from typing import Annotated
 import tyro
 from rich.console import Console
 
+from grokfast.cli.printing import say, tell
 from grokfast.errors import ConfigError
 from grokfast.progress import training_progress
 from grokfast.runs import RunTable, load
@@ -27,7 +28,7 @@ def load_runs(folder: Path, where: str = "") -> RunTable:
     """The runs of a folder; what could not be read is named on stderr."""
     table = load(folder)
     for message in table.damaged:
-        print(f"grokfast: warning: left out: {message}", file=sys.stderr)
+        say(f"grokfast: warning: left out: {message}", sys.stderr)
     return table.where(where) if where else table
 
 
@@ -55,10 +56,10 @@ def train_into(
         raise ConfigError(f"threads must be at least 0, got {threads}")
     store = Store(folder)
     missing = [config for config in configs if force or not store.has(config.key)]
-    console.print(f"{len(configs)} runs: {len(configs) - len(missing)} are in {folder}, {len(missing)} to train")
+    tell(console, f"{len(configs)} runs: {len(configs) - len(missing)} are in {folder}, {len(missing)} to train")
     stop, kept = Event(), KeptStates(store, device=_device(device))
     for line in told(missing, kept):
-        console.print(line, soft_wrap=True)
+        tell(console, line)
     try:
         with (
             stopping(lambda name: stop.set()) as asked,
@@ -76,7 +77,7 @@ def train_into(
             )
     except Interrupted:
         resume = shlex.join(["grokfast", *sys.argv[1:]])
-        console.print(f"stopped by {asked.reason}; states are saved. Resume with\n  {resume}", soft_wrap=True)
+        tell(console, f"stopped by {asked.reason}; states are saved. Resume with\n  {resume}")
         raise SystemExit(130) from None
     return only(load_runs(folder), {config.key for config in configs})
 

@@ -7,10 +7,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
 
-import tyro
-
 from grokfast.cli.common import Runs, train_into
-from grokfast.cli.progress import make_console
+from grokfast.cli.printing import call, make_console, tell
 from grokfast.cli.tables import summary_table
 from grokfast.errors import ConfigError
 from grokfast.figures import draw, save
@@ -21,13 +19,13 @@ _EPOCHS = {"modular-addition": 250, "ising": 10_000}
 _FIGURE = {"modular-addition": "demo", "ising": "demo-ising"}
 _NEXT = {
     "modular-addition": "grokfast train modular-addition --w0 0.1 1 10 --seeds 5",
-    "ising": "grokfast sweep fig09 --size quick   (the paper's learning rate, a tenth of this one)",
+    "ising": "grokfast sweep fig09 --size quick",
 }
 
 
 def main(arguments: Sequence[str]) -> None:
     """The command."""
-    tyro.cli(demo, args=list(arguments), prog="grokfast demo")
+    call(demo, arguments, "grokfast demo")
 
 
 def demo(
@@ -57,11 +55,11 @@ def demo(
     table = train_into(configs, runs, console, threads=threads, force=force)
     files = save(draw(_FIGURE[task], table), runs / "figures", _FIGURE[task])
     console.print(summary_table(table))
-    console.print(f"took {time.perf_counter() - started:.0f} s; one seed a scale, so no error bars: try")
-    console.print(f"  {_NEXT[task]}", soft_wrap=True)
+    tell(console, f"took {time.perf_counter() - started:.0f} s; one seed a scale, so no error bars: try")
+    tell(console, f"  {_NEXT[task]}")
     for file in files:
-        console.print(f"figure: {file.resolve()}", soft_wrap=True)
-    console.print(f"runs:   {runs.resolve()}", soft_wrap=True)
+        tell(console, f"figure: {file.resolve()}")
+    tell(console, f"runs:   {runs.resolve()}")
 
 
 def _configs(task: str, epochs: int) -> list[RunConfig]:

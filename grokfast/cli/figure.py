@@ -11,7 +11,7 @@ import tyro
 from matplotlib.figure import Figure
 
 from grokfast.cli.common import Runs, load_runs
-from grokfast.cli.progress import make_console
+from grokfast.cli.printing import call, make_console, say
 from grokfast.errors import MissingRunsError, StoreError
 from grokfast.figures import draw, draw_all, find_figure, listing, save
 from grokfast.runs import RunTable
@@ -22,7 +22,7 @@ ALL = "all"
 
 def main(arguments: Sequence[str]) -> None:
     """The command."""
-    tyro.cli(figure, args=list(arguments), prog="grokfast figure")
+    call(figure, arguments, "grokfast figure")
 
 
 def figure(
@@ -55,7 +55,7 @@ def figure(
     table = load_runs(folder) if spec.needs_runs else RunTable(Store(folder), [], [])
     drawn = draw(name, table, where or None, size=size, sheet=style)
     for file in save(drawn, out or folder / "figures", spec.name, formats):
-        print(f"figure: {file.resolve()}")
+        say(f"figure: {file.resolve()}")
 
 
 def _table(folder: Path) -> RunTable:
@@ -76,10 +76,10 @@ def _draw_all(
     drawn = 0
     for name, found in figures:
         if isinstance(found, str):
-            print(f"{name}: left out: {found}", file=sys.stderr)
+            say(f"{name}: left out: {found}", sys.stderr)
             continue
         drawn += 1
         for file in save(found, out or folder / "figures", name, formats):
-            print(f"figure: {file.resolve()}")
+            say(f"figure: {file.resolve()}")
     if not drawn:
         raise MissingRunsError(f"{folder} has the runs of no figure; `grokfast figure` lists what each needs")

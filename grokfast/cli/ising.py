@@ -11,9 +11,9 @@ from typing import Annotated, Literal
 
 import tyro
 from rich.console import Console
-from rich.table import Table
 
-from grokfast.cli.progress import make_console
+from grokfast._tables import Fitted, Heading
+from grokfast.cli.printing import call, make_console, tell
 from grokfast.errors import ConfigError
 
 _Flat = tyro.conf.arg(name="")
@@ -21,7 +21,7 @@ _Flat = tyro.conf.arg(name="")
 
 def main(arguments: Sequence[str]) -> None:
     """The command."""
-    tyro.cli(ising, args=list(arguments), prog="grokfast ising")
+    call(ising, arguments, "grokfast ising")
 
 
 @dataclass(frozen=True)
@@ -96,9 +96,9 @@ def ising(
         files = _quench(console, L[0], temperature, move, sampled, out)
     else:
         files = _scan(console, L, temperatures_of(T), sampled, out)
-    console.print(f"took {time.perf_counter() - started:.0f} s")
+    tell(console, f"took {time.perf_counter() - started:.0f} s")
     for file in files:
-        console.print(f"wrote {file.resolve()}", soft_wrap=True)
+        tell(console, f"wrote {file.resolve()}")
 
 
 def temperatures_of(text: str) -> list[float]:
@@ -156,15 +156,14 @@ def _scan(console: Console, L: tuple[int, ...], temperatures: list[float], sampl
     console.print(_table(rows))
     found = scan.finite_size
     if found is None:
-        console.print(f"no finite-size estimates: {scan.why_not}")
+        tell(console, f"no finite-size estimates: {scan.why_not}")
     else:
         exact = {"Tc": f"{critical_temperature():.5f}", "gamma/nu": "7/4", "beta/nu": "1/8"}
         for (name, value), number in zip(exact.items(), found[:3], strict=True):
-            console.print(
+            tell(
+                console,
                 f"{name:8} = {number.value:.4f} ± {number.error:.4f}   95 %: [{number.low:.4f}, {number.high:.4f}]"
                 f"   exact {value}",
-                markup=False,
-                highlight=False,
             )
     out.mkdir(parents=True, exist_ok=True)
     table, figure = out / "ising.csv", out / "ising.png"
@@ -175,15 +174,19 @@ def _scan(console: Console, L: tuple[int, ...], temperatures: list[float], sampl
     return [table, figure]
 
 
-def _table(rows: list[dict[str, float | int | str]]) -> Table:
-    table = Table(box=None, pad_edge=False)
+def _table(rows: list[dict[str, float | int | str]]) -> Fitted:
     names = ["energy", "specific_heat", "abs_magnetization", "susceptibility", "binder"]
-    for head in ("L", "T", "e", "c", "|m|", "chi", "Binder", "errors"):
-        table.add_column(head, justify="left" if head == "errors" else "right")
-    for row in rows:
-        cells = [_with_error(float(row[name]), float(row[f"{name}_error"])) for name in names]
-        table.add_row(str(row["L"]), f"{row['T']:.4g}", *cells, str(row["status"]))
-    return table
+    headings = [*map(Heading, ("L", "T", "e", "c", "|m|", "chi", "Binder")), Heading("errors", "left")]
+    cells = [
+        [
+            str(row["L"]),
+            f"{row['T']:.4g}",
+            *(_with_error(float(row[name]), float(row[f"{name}_error"])) for name in names),
+            str(row["status"]),
+        ]
+        for row in rows
+    ]
+    return Fitted(headings, cells, ruled=False)
 
 
 def _with_error(value: float, error: float) -> str:
@@ -212,20 +215,17 @@ def _quench(console: Console, L: int, temperature: float, move: Move, sampled: S
             seed=sampled.seed,
             threads=sampled.at_most,
         )
-    table = Table(box=None, pad_edge=False)
-    for head in ("sweeps", "domain size"):
-        table.add_column(head, justify="right")
-    for t, length, error in zip(result.times[::3], result.lengths[::3], result.errors[::3], strict=True):
-        table.add_row(str(t), _with_error(float(length), float(error)))
-    console.print(table)
+    seen = zip(result.times[::3], result.lengths[::3], result.errors[::3], strict=True)
+    cells = [(str(t), _with_error(float(length), float(error))) for t, length, error in seen]
+    console.print(Fitted([Heading("sweeps"), Heading("domain size")], cells, ruled=False))
     slope, error = result.exponent
     if slope == slope:
         first, last = result.fitted
         fit = f"L(t) ~ t^{slope:.3f} ± {error:.3f} from t = {first} to {last}"
     else:
         fit = f"no exponent: too few times from 8 sweeps on with domains below L / 5 = {L / 5:g}"
-    console.print(f"{result.dynamics}: {fit}; Allen-Cahn has 1/2")
-    console.print(f"{100 * result.striped:.0f} % of {replicas} quenches end with |m| < 0.5")
+    tell(console, f"{result.dynamics}: {fit}; Allen-Cahn has 1/2")
+    tell(console, f"{100 * result.striped:.0f} % of {replicas} quenches end with |m| < 0.5")
     out.mkdir(parents=True, exist_ok=True)
     data, figure = out / "quench.csv", out / "quench.png"
     lines = ["t,length,error"]

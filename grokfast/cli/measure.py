@@ -11,7 +11,7 @@ import tyro
 
 from grokfast._checks import check_at_least
 from grokfast.cli.common import Runs
-from grokfast.cli.progress import make_console
+from grokfast.cli.printing import call, make_console, tell
 from grokfast.endmodel import LLC
 from grokfast.errors import ConfigError, InputError, MissingRunsError
 from grokfast.observe import find_measure
@@ -23,7 +23,7 @@ from grokfast.sweep.options import Carried
 
 def main(arguments: Sequence[str]) -> None:
     """The command."""
-    tyro.cli(measure, args=list(arguments), prog="grokfast measure")
+    call(measure, arguments, "grokfast measure")
 
 
 def measure(
@@ -65,22 +65,22 @@ def measure(
     started = time.perf_counter()
     with count_progress("measuring", len(runs), "runs", console) as show:
 
-        def tell(done: int) -> None:
+        def count(done: int) -> None:
             show(done, time.perf_counter() - started)
 
         if remote or workers != 1:
-            _on_workers(runs, names, tell, carried, threads)
+            _on_workers(runs, names, count, carried, threads)
         else:
             for k, run in enumerate(runs, 1):
                 measure_stored(str(run.store.root), run.key, names, threads)
-                tell(k)
-    console.print(f"measured {len(runs)} runs in {folder.resolve()}")
+                count(k)
+    tell(console, f"measured {len(runs)} runs in {folder.resolve()}")
 
 
 def _on_workers(
     runs: Sequence[Run],
     names: Sequence[str],
-    tell: Callable[[int], None],
+    count: Callable[[int], None],
     carried: Carried,
     threads: int,
 ) -> None:
@@ -89,7 +89,7 @@ def _on_workers(
         names,
         carried,
         threads=threads,
-        tell=lambda report: tell(len(report.done) + len(report.failed)),
+        tell=lambda report: count(len(report.done) + len(report.failed)),
     )
     if report.failed:
         key, why = next(iter(report.failed.items()))

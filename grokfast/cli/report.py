@@ -10,6 +10,7 @@ import tyro
 
 from grokfast._checks import nearest
 from grokfast.cli.common import Runs, load_runs
+from grokfast.cli.printing import call, say
 from grokfast.errors import ConfigError, MissingRunsError
 from grokfast.report import REPORTS, listing
 from grokfast.runs import RunTable
@@ -18,7 +19,7 @@ from grokfast.store.atomic import write_page
 
 def main(arguments: Sequence[str]) -> None:
     """The command."""
-    tyro.cli(report, args=list(arguments), prog="grokfast report")
+    call(report, arguments, "grokfast report")
 
 
 def report(
@@ -37,7 +38,7 @@ def report(
         out: File to write, with all a folder; standard output by default.
     """
     if not name:
-        print(listing())
+        say(listing())
         return
     if name == "all":
         _write_all(load_runs(folder, where), out)
@@ -50,7 +51,7 @@ def report(
         print(text, end="")
         return
     write_page(out, text)
-    print(f"report: {out.resolve()}")
+    say(f"report: {out.resolve()}")
 
 
 def _write_all(table: RunTable, out: Path | None) -> None:
@@ -61,9 +62,9 @@ def _write_all(table: RunTable, out: Path | None) -> None:
         try:
             pages[out / found.file] = found.write(table)
         except MissingRunsError as error:
-            print(f"left out: {error}")
+            say(f"left out: {error}")
     if not pages:
         raise MissingRunsError(f"no report can be written of the runs in {table.store.named}")
     for file, text in pages.items():
         write_page(file, text)
-        print(f"report: {file.resolve()}")
+        say(f"report: {file.resolve()}")

@@ -11,13 +11,12 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import tyro
-from rich import box
 from rich.console import Console
-from rich.table import Table
 from rich.text import Text
 
+from grokfast._tables import PROSE, Fitted, Heading
 from grokfast._words import duration, size
-from grokfast.cli.progress import make_console
+from grokfast.cli.printing import call, make_console, tell
 from grokfast.cli.reproduce_progress import ReproduceDisplay
 from grokfast.errors import ConfigError
 from grokfast.report.page import build_page
@@ -72,7 +71,7 @@ SizeName = Annotated[str, tyro.conf.arg(name="size")]
 
 def main(arguments: Sequence[str]) -> None:
     """The command."""
-    tyro.cli(reproduce, args=list(arguments), prog="grokfast reproduce")
+    call(reproduce, arguments, "grokfast reproduce")
 
 
 def reproduce(
@@ -103,7 +102,7 @@ def reproduce(
     if page_from is not None:
         file = out or Path("reproduction.html")
         _tell_ledger(console, build_page(page_from, file))
-        console.print(f"page: {file.resolve()}", soft_wrap=True)
+        tell(console, f"page: {file.resolve()}")
         return
     if out is not None:
         raise ConfigError(f"--out goes with --page-from; without it the page is {places(folder, size_name)[1]}")
@@ -119,16 +118,16 @@ def reproduce(
     with ReproduceDisplay(console, parts) as display:
         result = carry_out(stages, folder, size_name, command, carried, display, beyond=wanted.beyond)
     for key, reason in result.failed.items():
-        console.print(f"failed: {key}: {reason}", soft_wrap=True)
+        tell(console, f"failed: {key}: {reason}")
     if result.page is None:
         resume = shlex.join(["grokfast", *sys.argv[1:]])
-        console.print(f"stopped by {result.stopped}; all is saved. Resume with\n  {resume}", soft_wrap=True)
+        tell(console, f"stopped by {result.stopped}; all is saved. Resume with\n  {resume}")
         raise SystemExit(130)
     _tell_ledger(console, result.values)
-    console.print(f"summaries: {result.summaries.resolve()}", soft_wrap=True)
-    console.print(f"page: {result.page.resolve()}", soft_wrap=True)
+    tell(console, f"summaries: {result.summaries.resolve()}")
+    tell(console, f"page: {result.page.resolve()}")
     if result.beyond is not None:
-        console.print(f"past the paper: {result.beyond.resolve()}", soft_wrap=True)
+        tell(console, f"past the paper: {result.beyond.resolve()}")
 
 
 def _parts(stages: Sequence[Stage], folder: Path, carried: Carried) -> list[PartCost]:
@@ -153,45 +152,42 @@ def _tell_plan(
 ) -> None:
     studies = sum(len(stage.studies) for stage in stages)
     runs = sum(len(stage.configs) for stage in stages)
-    console.print(f"{studies} studies share {runs} runs, in {len(stages)} stages, in {folder}", soft_wrap=True)
-    table = Table(box=box.SIMPLE_HEAD)
-    for heading in ("part", "runs", "time", "disk"):
-        table.add_column(heading, justify="left" if heading == "part" else "right")
-    for part in parts:
-        time = "?" if part.seconds is None else duration(part.seconds)
-        table.add_row(part.name, str(part.runs) if part.runs else "-", time, size(part.disk))
+    tell(console, f"{studies} studies share {runs} runs, in {len(stages)} stages, in {folder}")
     if all(part.seconds is None for part in parts):
         return
-    console.print(table)
+    headings = [Heading("part", "left"), *map(Heading, ("runs", "time", "disk"))]
+    rows = [
+        (part.name, str(part.runs or "-"), "?" if part.seconds is None else duration(part.seconds), size(part.disk))
+        for part in parts
+    ]
+    console.print(Fitted(headings, rows))
     total, disk = sum(part.seconds or 0.0 for part in parts), sum(part.disk for part in parts)
     where = f"{carried.count} workers, by doing a little of each part just now"
-    console.print(f"about {duration(total)} on {where}; about {size(disk)}", soft_wrap=True)
+    tell(console, f"about {duration(total)} on {where}; about {size(disk)}")
     for reason in dict.fromkeys(reason for part in parts for reason in part.unmeasured):
-        console.print(f"not in this time: {reason}", soft_wrap=True)
+        tell(console, f"not in this time: {reason}")
     there = next(path for path in [folder.resolve(), *folder.resolve().parents] if path.exists())
     if shutil.disk_usage(there).free < disk:
-        console.print("the disk may not hold all of it: it will stop cleanly when it is full")
+        tell(console, "the disk may not hold all of it: it will stop cleanly when it is full")
 
 
 def _tell_ledger(console: Console, values: dict[str, Any]) -> None:
-    table = Table(title="do the paper's figures and its text agree with what was measured?", box=box.SIMPLE_HEAD)
-    for heading in ("claim", "says", "figures", "text"):
-        table.add_column(heading, overflow="fold")
     colors = {"agrees": "green", "differs": "red", "open": "yellow"}
-    for claim in values["claims"]:
-        verdicts = [claim["verdict_figures"], claim["verdict_prose"]]
-        table.add_row(
-            claim["name"],
-            claim["title"],
-            *(Text(verdict, style=colors.get(verdict, "")) for verdict in verdicts),
-        )
-    console.print(table)
+    rows = [
+        (claim["name"], claim["title"], *(Text(said, style=colors.get(said, "")) for said in verdicts))
+        for claim in values["claims"]
+        for verdicts in [(claim["verdict_figures"], claim["verdict_prose"])]
+    ]
+    headings = [
+        Heading("claim", "left"), Heading("says", "left", PROSE), Heading("figures", "left"), Heading("text", "left")
+    ]  # fmt: skip
+    console.print(Fitted(headings, rows, "do the paper's figures and its text agree with what was measured?"))
     drawn = sum(not figure.missing for figure in values["figures"])
     counts = values["counts"]
-    console.print(
+    tell(
+        console,
         f"{counts['figures']['agrees']} of {counts['figures']['all']} claims agree with the paper's figures, "
         f"{counts['prose']['agrees']} of {counts['prose']['all']} with its text; of {counts['values']['all']} values "
         f"of its figures {counts['values']['agrees']} agree, {counts['values']['differs']} differ; "
         f"{drawn} of {len(values['figures'])} figures drawn",
-        soft_wrap=True,
     )

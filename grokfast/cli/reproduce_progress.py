@@ -11,6 +11,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn
 
 from grokfast._words import duration
+from grokfast.cli.printing import tell
 from grokfast.progress import NowAndThen
 from grokfast.reproduce import PartCost
 from grokfast.sweep import Outcome, Plan, Shard
@@ -82,7 +83,7 @@ class ReproduceDisplay:
                 self._before[self._part] = self._training.before
                 note = self._training.note
             elif kind == "stopping":
-                self._console.print(f"{details['reason']}: what is in hand is saved; once more stops at once")
+                tell(self._console, f"{details['reason']}: what is in hand is saved; once more stops at once")
             self._show(note, always=kind in ("part", "ended"))
 
     def _show(self, note: str, *, always: bool) -> None:
@@ -93,7 +94,7 @@ class ReproduceDisplay:
             return
         if self._pace.due(always=always):
             done = f"{self._shares[self._part]:.0%}"
-            self._console.print(f"{self._part}: {done}, {note or 'begins'}; {left}", soft_wrap=True)
+            tell(self._console, f"{self._part}: {done}, {note or 'begins'}; {left}")
 
     def _whole(self) -> float:
         total = sum(self._costs.values())

@@ -6,12 +6,13 @@ import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import tyro
 
+from grokfast._tables import Fitted, Heading
 from grokfast.cli.common import Runs, load_runs
-from grokfast.cli.progress import make_console
+from grokfast.cli.printing import call, make_console, say, tell, width_of
 from grokfast.cli.tables import summary_table
 from grokfast.errors import ConfigError
 from grokfast.store import Store, pack, prune_versions, upgrade_store
@@ -19,7 +20,7 @@ from grokfast.store import Store, pack, prune_versions, upgrade_store
 
 def main(arguments: Sequence[str]) -> None:
     """The command."""
-    tyro.cli(runs, args=list(arguments), prog="grokfast runs")
+    call(runs, arguments, "grokfast runs")
 
 
 @dataclass(frozen=True)
@@ -88,27 +89,27 @@ def runs(
         table = table.sort(sort)
     if export is not None:
         table.export(export)
-        print(f"{len(table)} runs: {export.resolve()}")
+        say(f"{len(table)} runs: {export.resolve()}")
         return
     if pack_into is not None:
         if pack_into.suffix != ".parquet":
             raise ConfigError(f"--pack must name a .parquet file, got {pack_into}")
         pack(table.store, [row["key"] for row in table.rows], pack_into, {"command": "grokfast runs --pack"})
-        print(f"{len(table)} runs, {pack_into.stat().st_size / 1e6:.2f} MB: {pack_into.resolve()}")
+        say(f"{len(table)} runs, {pack_into.stat().st_size / 1e6:.2f} MB: {pack_into.resolve()}")
         return
     if sql:
-        print(table.sql(sql))
+        _show_answer(table.sql(sql))
         return
     console = make_console()
     console.print(summary_table(table, whole=whole))
     hint = "" if whole else f"; {len(table.columns)} columns, all of them with --all"
-    console.print(f"{len(table)} runs in {folder.resolve()}{hint}", soft_wrap=True, markup=False)
+    tell(console, f"{len(table)} runs in {folder.resolve()}{hint}")
 
 
 def _upgrade(folder: Path) -> None:
     done = upgrade_store(Store(folder))
     _warn(done.kept)
-    print(
+    say(
         f"{len(done.moved)} runs lie under their new keys now, {len(done.joined)} have joined another of the same "
         f"training, {len(done.kept)} stay as they were, in {folder.resolve()}"
     )
@@ -117,7 +118,7 @@ def _upgrade(folder: Path) -> None:
 def _prune(folder: Path) -> None:
     pruned = prune_versions(Store(folder))
     _warn(pruned.kept)
-    print(f"{pruned.versions} older versions removed, {pruned.bytes / 1e6:.1f} MB freed, in {folder.resolve()}")
+    say(f"{pruned.versions} older versions removed, {pruned.bytes / 1e6:.1f} MB freed, in {folder.resolve()}")
 
 
 def _prune_states(folder: Path, where: str) -> None:
@@ -125,9 +126,19 @@ def _prune_states(folder: Path, where: str) -> None:
 
     keys = {row["key"] for row in load_runs(folder, where).rows} if where else None
     removed, freed = prune_states(Store(folder), keys)
-    print(f"{removed} kept states removed, {freed / 1e6:.1f} MB freed, in {folder.resolve()}")
+    say(f"{removed} kept states removed, {freed / 1e6:.1f} MB freed, in {folder.resolve()}")
 
 
 def _warn(messages: Sequence[str]) -> None:
     for message in messages:
-        print(f"grokfast: warning: {message}", file=sys.stderr)
+        say(f"grokfast: warning: {message}", sys.stderr)
+
+
+def _show_answer(answer: Any) -> None:
+    """A query's answer as DuckDB prints it, or where its box does not fit as a line a value."""
+    text = str(answer)
+    if max(map(len, text.splitlines())) <= width_of(sys.stdout):
+        print(text)
+        return
+    rows = [["NULL" if value is None else str(value) for value in row] for row in answer.fetchall()]
+    make_console().print(Fitted([Heading(name) for name in answer.columns], rows))

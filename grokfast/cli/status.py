@@ -7,18 +7,16 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import tyro
-
 from grokfast._words import duration
 from grokfast.cli.common import Runs
-from grokfast.cli.progress import make_console
+from grokfast.cli.printing import call, make_console, tell
 from grokfast.store import Store
 from grokfast.sweep import sweeps_of
 
 
 def main(arguments: Sequence[str]) -> None:
     """The command."""
-    tyro.cli(status, args=list(arguments), prog="grokfast status")
+    call(status, arguments, "grokfast status")
 
 
 def status(folder: Runs = Path("runs")) -> None:
@@ -30,26 +28,26 @@ def status(folder: Runs = Path("runs")) -> None:
     console = make_console()
     found = sweeps_of(Store(folder))
     if not found:
-        console.print(f"no sweep has written to {folder.resolve()}", soft_wrap=True)
+        tell(console, f"no sweep has written to {folder.resolve()}")
     for values in found:
-        console.print(f"{values['title']}: {_state(values)}", soft_wrap=True, highlight=False)
+        tell(console, f"{values['title']}: {_state(values)}")
         if values["state"] == "damaged":
-            console.print("  its file cannot be read; the same sweep writes it anew", soft_wrap=True)
+            tell(console, "  its file cannot be read; the same sweep writes it anew")
             continue
-        console.print(
+        tell(
+            console,
             f"  {values['done']} of {len(values['keys'])} runs done, {values['failed']} failed, "
             f"{values['missing']} missing; started {_clock(values['started'])} on {values['host']}",
-            soft_wrap=True,
         )
         for shard in values["training"]:
             saved = "never" if shard["saved_at"] is None else f"epoch {shard['saved']}, {_ago(shard['saved_at'])}"
-            console.print(
+            tell(
+                console,
                 f"  shard {shard['shard'][:6]}: {shard['members']} runs, epoch {shard['epoch']} of "
                 f"{shard['epochs']}, {'training' if shard['alive'] else 'waiting'}; saved: {saved}",
-                soft_wrap=True,
             )
         if values["missing"] and not values["alive"]:
-            console.print(f"  resume: {values['resume'] or 'run the same sweep again'}", soft_wrap=True)
+            tell(console, f"  resume: {values['resume'] or 'run the same sweep again'}")
 
 
 def _state(values: dict[str, Any]) -> str:

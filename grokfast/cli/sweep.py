@@ -16,7 +16,7 @@ from rich.console import Console
 
 from grokfast._words import duration, size
 from grokfast.cli.common import Runs
-from grokfast.cli.progress import make_console
+from grokfast.cli.printing import call, make_console, say, tell
 from grokfast.cli.sweep_progress import SweepDisplay
 from grokfast.errors import ConfigError
 from grokfast.store import Store
@@ -32,7 +32,7 @@ SizeName = Annotated[str, tyro.conf.arg(name="size")]
 
 def main(arguments: Sequence[str]) -> None:
     """The command."""
-    tyro.cli(sweep, args=list(arguments), prog="grokfast sweep")
+    call(sweep, arguments, "grokfast sweep")
 
 
 @dataclass(frozen=True)
@@ -128,7 +128,7 @@ def sweep(
     """
     console = make_console()
     if not file:
-        print(f"studies: grokfast sweep NAME --size SIZE\n\n{listing()}")
+        say(f"studies: grokfast sweep NAME --size SIZE\n\n{listing()}")
         return
     carried, which = options.carried, options.chosen
     chosen = find_study(file).sweep(size_name or None)
@@ -137,7 +137,7 @@ def sweep(
         if not plan:
             store.check_writable()
         there = make_plan(chosen.configs, store, workers=carried.workers or cores(), **vars(which))
-        console.print(f"{chosen.title}: {len(chosen.configs)} runs", soft_wrap=True)
+        tell(console, f"{chosen.title}: {len(chosen.configs)} runs")
         _tell_plan(console, there, folder, carried)
         if plan:
             return
@@ -166,39 +166,36 @@ def _part(text: str) -> tuple[int, int] | None:
 
 
 def _tell_plan(console: Console, plan: Plan, folder: Path, carried: Carried) -> None:
-    console.print(
-        f"{len(plan.stored)} are in {folder}, {plan.runs} to train in {len(plan.shards)} shards",
-        soft_wrap=True,
-    )
+    tell(console, f"{len(plan.stored)} are in {folder}, {plan.runs} to train in {len(plan.shards)} shards")
     for key, reason in plan.failed.items():
-        console.print(f"failed earlier, left out (--retry-failed): {key}: {reason}", soft_wrap=True)
+        tell(console, f"failed earlier, left out (--retry-failed): {key}: {reason}")
     for message in plan.damaged.values():
-        console.print(f"trained again: {message}", soft_wrap=True)
+        tell(console, f"trained again: {message}")
     if not plan.shards:
         return
     cost = estimate(plan, carried.device)
     if cost.seconds is not None:
         where = "a worker like this machine" if carried.remote else f"{plan.workers} workers"
-        console.print(f"time: about {duration(cost.seconds)} on {where}, by training a few epochs just now")
+        tell(console, f"time: about {duration(cost.seconds)} on {where}, by training a few epochs just now")
     for reason in cost.unmeasured:
-        console.print(f"not in this time: {reason}", soft_wrap=True)
+        tell(console, f"not in this time: {reason}")
     there = next(path for path in [folder.resolve(), *folder.resolve().parents] if path.exists())
     free = shutil.disk_usage(there).free
-    console.print(f"disk: about {size(cost.disk)}, and up to {size(cost.scratch)} while it trains; free: {size(free)}")
+    tell(console, f"disk: about {size(cost.disk)}, and up to {size(cost.scratch)} while it trains; free: {size(free)}")
     if free < cost.disk + cost.scratch:
-        console.print("the disk may not hold all of it: the sweep will stop cleanly when it is full")
+        tell(console, "the disk may not hold all of it: the sweep will stop cleanly when it is full")
 
 
 def _tell_report(console: Console, report: SweepReport, folder: Path, resume: str) -> None:
     for message in report.damaged_states:
-        console.print(f"an earlier state was taken: {message}", soft_wrap=True)
+        tell(console, f"an earlier state was taken: {message}")
     for key, reason in report.failed.items():
-        console.print(f"failed: {key}: {reason}", soft_wrap=True)
-    console.print(
+        tell(console, f"failed: {key}: {reason}")
+    tell(
+        console,
         f"{len(report.published) - len(report.failed)} runs trained, {len(report.failed)} failed, "
         f"in {duration(report.seconds)}; they lie in {folder.resolve()}",
-        soft_wrap=True,
     )
     if report.stopped:
-        console.print(f"stopped by {report.stopped}; states are saved. Resume with\n  {resume}", soft_wrap=True)
+        tell(console, f"stopped by {report.stopped}; states are saved. Resume with\n  {resume}")
         raise SystemExit(130)

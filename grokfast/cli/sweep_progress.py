@@ -10,6 +10,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 
 from grokfast._words import duration
+from grokfast.cli.printing import tell
 from grokfast.progress import NowAndThen
 from grokfast.sweep import Outcome, Plan, Receipt, Shard
 
@@ -52,10 +53,11 @@ class SweepDisplay:
             elif kind == "receipt":
                 self._receipt(details["shard"], details["receipt"])
             elif kind == "dashboard":
-                self._console.print(f"dashboard: {details['address']}", soft_wrap=True)
+                tell(self._console, f"dashboard: {details['address']}")
             elif kind == "stopping":
-                self._console.print(
-                    f"{details['reason']}: each shard finishes its epoch and saves; once more stops at once"
+                tell(
+                    self._console,
+                    f"{details['reason']}: each shard finishes its epoch and saves; once more stops at once",
                 )
 
     def _plan(self, plan: Plan) -> None:
@@ -111,7 +113,7 @@ class SweepDisplay:
             self._bars.update(self._all, completed=done, note=note)
             return
         if self._pace.due(always=always):
-            self._console.print(f"sweep: {done} of {total} member-epochs, {note}", soft_wrap=True)
+            tell(self._console, f"sweep: {done} of {total} member-epochs, {note}")
 
     def _left(self, done: int, total: int) -> str:
         """From what was trained since the start; what resumed shards had behind them does not count."""

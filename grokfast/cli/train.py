@@ -12,7 +12,7 @@ import tyro
 
 from grokfast.cli.common import Runs, next_figure, train_into
 from grokfast.cli.options import check_apart, chosen, helps, option_fields
-from grokfast.cli.progress import make_console
+from grokfast.cli.printing import call, make_console, say, tell
 from grokfast.cli.tables import summary_table
 from grokfast.errors import ConfigError
 from grokfast.tasks import TASKS, Task, find_task
@@ -49,15 +49,13 @@ class Grid:
 def main(arguments: Sequence[str]) -> None:
     """The command: ``grokfast train TASK [OPTIONS]``."""
     if not arguments or arguments[0] in ("--help", "-h"):
-        print(listing())
+        say(listing())
         return
     name = arguments[0]
     if name.startswith("-"):
         raise ConfigError(f"expected a task before {name}: grokfast train TASK [OPTIONS]\n\n{listing()}")
     task = find_task(name)
-    options = tyro.cli(
-        options_of(task), args=list(arguments[1:]), prog=f"grokfast train {name}", description=_description(task)
-    )
+    options = call(options_of(task), arguments[1:], f"grokfast train {name}", _description(task))
     train(task, options)
 
 
@@ -111,8 +109,8 @@ def train(task: type[Task], options: Any) -> None:
         keep_state=options.keep_state,
     )
     console.print(summary_table(table))
-    console.print(f"\n{len(table)} runs lie in {options.runs.resolve()}", soft_wrap=True)
-    console.print(next_figure(table), soft_wrap=True)
+    tell(console, f"\n{len(table)} runs lie in {options.runs.resolve()}")
+    tell(console, next_figure(table))
 
 
 def _defaults(task: type[Task]) -> dict[str, Any]:

@@ -47,8 +47,11 @@ def _draw(runs: Sequence[Run]) -> Figure:
                 axes.set_xlabel("epoch")
             if k == 0:
                 axes.set_ylabel(label)
-    handles, names = figure.axes[0].get_legend_handles_labels()
-    figure.legend(handles, names, loc="outside lower left", ncols=3)
+    # A panel has the settings that its task was trained with: the legend has those of all.
+    shown = {
+        name: handle for axes in figure.axes for handle, name in zip(*axes.get_legend_handles_labels(), strict=True)
+    }
+    figure.legend(shown.values(), shown.keys(), loc="outside lower left", ncols=3)
     headline(figure, "Steps in the softmax Fisher's diagonal; grey: plateau with Adam and L2 decay")
     return figure
 

@@ -20,7 +20,9 @@ _TIMES = (
     ("t_test", FEATURE_COLORS[1], "s", "$t_{test}$"),
     ("t_grok", NEUTRAL, "^", "$t_{grok}$"),
 )
-_AS_TIMES = frozenset(name for name, *_ in _TIMES)
+AS_TIMES = frozenset(name for name, *_ in _TIMES)
+"""Columns of the summary that are learning times."""
+
 _SPLITS = (("train", FEATURE_COLORS[0], "o"), ("test", FEATURE_COLORS[1], "s"))
 
 
@@ -29,7 +31,7 @@ def _scatter(axes: Axes, runs: Sequence[Run], name: str, color: str, marker: str
 
     Times of runs that still rise are hollow, and no part of either.
     """
-    rising = [run for run in runs if name in _AS_TIMES and still_rising(run)]
+    rising = [run for run in runs if name in AS_TIMES and still_rising(run)]
     known = [run for run in runs if run not in rising]
     scales = [scale_of(run) for run in known]
     axes.scatter(scales, values_of(known, name), color=color, marker=marker, s=6, alpha=0.5, linewidth=0)

@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 
 from matplotlib.figure import Figure
-from rich import box
-from rich.table import Table
 
+from grokfast._tables import PROSE, Fitted, Heading
 from grokfast.errors import InputError, MissingRunsError
 from grokfast.figures.choose import choose, condition, groups_of
 from grokfast.figures.overlay import lay_over
@@ -87,18 +86,18 @@ def draw_all(
             yield name, str(error)
 
 
-def listing(table: RunTable) -> Table:
+def listing(table: RunTable) -> Fitted:
     """All figures: what each shows, the study whose runs it needs, and whether the table has runs for it.
 
     Args:
         table: Runs; there may be none.
     """
-    shown = Table(title="figures: grokfast figure NAME --runs FOLDER", box=box.SIMPLE_HEAD)
-    for heading in ("name", "shows", "study", "these runs"):
-        shown.add_column(heading, overflow="fold")
-    for name, spec in FIGURES.items():
-        shown.add_row(name, spec.title, ", ".join(spec.studies) or "any" * spec.needs_runs, availability(name, table))
-    return shown
+    headings = [Heading("name", "left"), *(Heading(name, "left", PROSE) for name in ("shows", "study", "these runs"))]
+    rows = (
+        (name, spec.title, ", ".join(spec.studies) or "any" * spec.needs_runs, availability(name, table))
+        for name, spec in FIGURES.items()
+    )
+    return Fitted(headings, rows, "figures: grokfast figure NAME --runs FOLDER")
 
 
 def availability(name: str, table: RunTable) -> str:

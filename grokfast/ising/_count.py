@@ -25,7 +25,11 @@ SIDE = 64
 MOST = 40
 """Planes of a count, of which 32 are used: four more may be read, and eight are turned over together."""
 
+FEW = 12
+"""Planes of a count that most lattices do with."""
+
 _P1, _P2, _P3 = np.uint64(SIDE), np.uint64(2 * SIDE), np.uint64(3 * SIDE)
+_P4, _P5, _P6, _P7 = np.uint64(4 * SIDE), np.uint64(5 * SIDE), np.uint64(6 * SIDE), np.uint64(7 * SIDE)
 _UPS, _WAIT, _UPS_WAIT = np.uint64(MOST * SIDE), np.uint64(2 * MOST * SIDE), np.uint64((2 * MOST + 1) * SIDE)
 _BYTE = np.uint64(0xFF)
 _S8, _S16, _S24, _S32 = np.uint64(8), np.uint64(16), np.uint64(24), np.uint64(32)
@@ -56,7 +60,7 @@ def add_four(
     planes: WordArray,
     at: int,
 ) -> None:
-    """Add words of even sites and the odd ones beside them of four rows; carries of weight 16 and 8 wait.
+    """Add words of even sites and the odd ones beside them of four rows; carries of weight 256 and 128 wait.
 
     Args:
         own: uint64, all words of the even colour.
@@ -103,7 +107,12 @@ def add_four(
         d1, twos = majority(twos, c0, c1), twos ^ c0 ^ c1
         e1, fours = majority(fours, d0, d1), fours ^ d0 ^ d1
         planes[i], planes[i + _P1], planes[i + _P2] = ones, twos, fours
-        planes[i + _P3], planes[i + _WAIT] = eights ^ e0 ^ e1, majority(eights, e0, e1)
+        planes[i + _P3], carry = eights ^ e0 ^ e1, majority(eights, e0, e1)
+        p4, p5, p6, p7 = planes[i + _P4], planes[i + _P5], planes[i + _P6], planes[i + _P7]
+        planes[i + _P4], carry = p4 ^ carry, p4 & carry
+        planes[i + _P5], carry = p5 ^ carry, p5 & carry
+        planes[i + _P6], carry = p6 ^ carry, p6 & carry
+        planes[i + _P7], planes[i + _WAIT] = p7 ^ carry, p7 & carry
 
         ones, twos, fours = planes[i + _UPS], planes[i + _UPS + _P1], planes[i + _UPS + _P2]
         c0, ones = majority(ones, s0, o0 ^ turn), ones ^ s0 ^ o0 ^ turn
@@ -113,7 +122,13 @@ def add_four(
         c1, ones = majority(ones, s3, o3 ^ turn), ones ^ s3 ^ o3 ^ turn
         d1, twos = majority(twos, c0, c1), twos ^ c0 ^ c1
         planes[i + _UPS], planes[i + _UPS + _P1] = ones, twos
-        planes[i + _UPS + _P2], planes[i + _UPS_WAIT] = fours ^ d0 ^ d1, majority(fours, d0, d1)
+        planes[i + _UPS + _P2], carry = fours ^ d0 ^ d1, majority(fours, d0, d1)
+        p3, p4 = planes[i + _UPS + _P3], planes[i + _UPS + _P4]
+        p5, p6 = planes[i + _UPS + _P5], planes[i + _UPS + _P6]
+        planes[i + _UPS + _P3], carry = p3 ^ carry, p3 & carry
+        planes[i + _UPS + _P4], carry = p4 ^ carry, p4 & carry
+        planes[i + _UPS + _P5], carry = p5 ^ carry, p5 & carry
+        planes[i + _UPS + _P6], planes[i + _UPS_WAIT] = p6 ^ carry, p6 & carry
 
 
 @kernel
@@ -171,22 +186,40 @@ def pass_on(planes: WordArray, start: int, wait: int, first: int, last: int, at:
 
 
 @kernel
-def add_sites(planes: WordArray, start: int, wait: int, n: int, width: int, used: int) -> None:
-    """Add all n counters to the first W ones; the carries at ``wait`` are 0 before and after."""
-    sites = n // width
-    while sites > 1:
-        half = (sites + 1) // 2
-        for lowest in range(0, used, 4):
-            begin = start + lowest * SIDE
-            for w in range((sites - half) * width):
-                i, j, c = np.uint64(begin + w), np.uint64(begin + half * width + w), np.uint64(wait + w)
-                a0, a1, a2, a3, carry = planes[i], planes[i + _P1], planes[i + _P2], planes[i + _P3], planes[c]
-                b0, b1, b2, b3 = planes[j], planes[j + _P1], planes[j + _P2], planes[j + _P3]
-                planes[i], carry = a0 ^ b0 ^ carry, majority(carry, a0, b0)
-                planes[i + _P1], carry = a1 ^ b1 ^ carry, majority(carry, a1, b1)
-                planes[i + _P2], carry = a2 ^ b2 ^ carry, majority(carry, a2, b2)
-                planes[i + _P3], planes[c] = a3 ^ b3 ^ carry, majority(carry, a3, b3)
-        sites = half
+def add_beyond(planes: WordArray, start: int, by: int, size: int, few: bool) -> None:
+    """Add counters ``by`` to ``by + size`` - 1, of FEW planes or of MOST, to the first ones."""
+    # All distances are constants: LLVM makes no vectors where it cannot know how far apart planes are.
+    if few:
+        for w in range(size):
+            carry = ZERO
+            for k in range(FEW):
+                i, j = np.uint64(start + k * SIDE + w), np.uint64(start + k * SIDE + by + w)
+                a, b = planes[i], planes[j]
+                planes[i], carry = a ^ b ^ carry, majority(carry, a, b)
+    else:
+        for w in range(size):
+            carry = ZERO
+            for k in range(MOST):
+                i, j = np.uint64(start + k * SIDE + w), np.uint64(start + k * SIDE + by + w)
+                a, b = planes[i], planes[j]
+                planes[i], carry = a ^ b ^ carry, majority(carry, a, b)
+
+
+@kernel
+def add_sites(planes: WordArray, start: int, n: int, width: int, few: bool) -> None:
+    """Add all n counters to the first W ones."""
+    if n > 32:
+        add_beyond(planes, start, 32, n - 32, few)
+    if n > 16:
+        add_beyond(planes, start, 16, min(n, 32) - 16, few)
+    if n > 8:
+        add_beyond(planes, start, 8, min(n, 16) - 8, few)
+    if n > 4 and width <= 4:
+        add_beyond(planes, start, 4, min(n, 8) - 4, few)
+    if n > 2 and width <= 2:
+        add_beyond(planes, start, 2, min(n, 4) - 2, few)
+    if n > 1 and width == 1:
+        add_beyond(planes, start, 1, 1, few)
 
 
 @kernel
@@ -260,7 +293,8 @@ def count_replicas(
     # Planes of bonds, of up spins, and the carries that wait for either.
     planes = np.empty((2 * MOST + 2) * SIDE, np.uint64)
     ups, wait, ups_wait = MOST * SIDE, 2 * MOST * SIDE, (2 * MOST + 1) * SIDE
-    room = (used + 7) // 8 * 8 * SIDE
+    few = used <= FEW
+    room = (16 if few else MOST) * SIDE
     for begin, end in ((0, room), (ups, ups + room), (wait, planes.size)):
         for i in range(begin, end):
             planes[np.uint64(i)] = ZERO
@@ -284,8 +318,9 @@ def count_replicas(
             if y + 3 <= height:
                 below = ZERO if is_open and y + 3 == height else ALL
                 add_four(own, other, row, x, width, size, above, below, left, right, turn, planes, at)
-                pass_on(planes, 0, wait, 4, tall, at, size)
-                pass_on(planes, ups, ups_wait, 3, tall - 1, at, size)
+                if tall > 8:
+                    pass_on(planes, 0, wait, 8, tall, at, size)
+                    pass_on(planes, ups, ups_wait, 7, tall - 1, at, size)
                 y += 4
             else:
                 below = ZERO if is_open and y == height else ALL
@@ -296,8 +331,8 @@ def count_replicas(
                 pass_on(planes, ups, ups_wait, 1, tall - 1, at, size)
                 y += 1
         start += size
-    for begin, carries, most, counts in ((0, wait, used, unlike), (ups, ups_wait, used - 1, up)):
-        add_sites(planes, begin, carries, min(n, SIDE), width, most)
+    for begin, most, counts in ((0, used, unlike), (ups, used - 1, up)):
+        add_sites(planes, begin, min(n, SIDE), width, few)
         read_planes(planes, begin, SIDE, width, most, counts)
 
 

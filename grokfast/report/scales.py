@@ -66,7 +66,12 @@ def _left_out(groups: dict[float, list[Run]]) -> str:
     """Whose learning times are no part of the table."""
     rising = {w0: sum(map(still_rising, members)) for w0, members in groups.items()}
     named = [f"{rising[w0]} of {len(groups[w0])} at w0 = {w0:g}" for w0 in groups if rising[w0]]
-    return f" Left out, since their accuracy still rose in the last tenth: {', '.join(named)}." if named else ""
+    if not named:
+        return ""
+    return (
+        f" Left out of the times, since their accuracy still rose in the last tenth: {', '.join(named)}; the last two "
+        "columns count them by how they ended."
+    )
 
 
 def _means(groups: dict[float, list[Run]], columns: dict[str, str]) -> list[str]:

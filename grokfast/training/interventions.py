@@ -41,7 +41,8 @@ def watched(callback: Callback) -> Callback:
         callback(state)
         after = dict(_parts(state))
         names = {**before, **after}
-        changed = [name for name in names if not _same(before.get(name), after.get(name), copies.get(name))]
+        same = {name: _same(before.get(name), after.get(name), copies.get(name)) for name in names}
+        changed = [name for name, alike in _answered(same).items() if not alike]
         if changed:
             raise InputError(
                 f"on_epoch changed {', '.join(changed[:3])}{' and more' * (len(changed) > 3)} in epoch {state.epoch}: "
@@ -81,7 +82,15 @@ def _mark(tensor: Tensor) -> tuple[int, int]:
     return tensor.data_ptr(), tensor._version
 
 
-def _same(before: Any, after: Any, copy: Tensor | None) -> bool:
+def _answered(same: dict[str, bool | Tensor]) -> dict[str, bool]:
+    """What is known, and what a GPU is asked in one go."""
+    asked = {name: alike for name, alike in same.items() if isinstance(alike, Tensor)}
+    answers = torch.stack(list(asked.values())).tolist() if asked else []
+    told: dict[str, bool] = dict(zip(asked, answers, strict=True))
+    return {name: told[name] if name in told else bool(alike) for name, alike in same.items()}
+
+
+def _same(before: Any, after: Any, copy: Tensor | None) -> bool | Tensor:
     if copy is None or not isinstance(before, Tensor):
         return bool(before == after)
     if not isinstance(after, Tensor) or before.shape != after.shape or before.stride() != after.stride():
@@ -89,5 +98,5 @@ def _same(before: Any, after: Any, copy: Tensor | None) -> bool:
     if after.is_floating_point():
         # By bits: NaN equals itself.
         kind = {2: torch.int16, 4: torch.int32, 8: torch.int64}[after.element_size()]
-        return torch.equal(copy.contiguous().view(kind), after.detach().contiguous().view(kind))
-    return torch.equal(copy, after)
+        copy, after = copy.contiguous().view(kind), after.detach().contiguous().view(kind)
+    return torch.equal(copy, after) if after.is_cpu else (copy == after).all()

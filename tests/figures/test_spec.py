@@ -87,7 +87,8 @@ def test_all_that_can_be_drawn_is_drawn_and_saved_the_rest_has_its_reason(made, 
 
 
 def test_the_listing_says_what_each_needs_and_what_is_there(made, tmp_path):
-    columns = {column.header: list(column.cells) for column in listing(load(made[0])).columns}
+    found = listing(load(made[0]))
+    columns = {heading.text: [row[k].plain for row in found.rows] for k, heading in enumerate(found.headings)}
     assert columns["name"] == list(FIGURES)
     there = dict(zip(columns["name"], columns["these runs"], strict=True))
     assert (there["fig01"], there["fig05c"], there["fig21"]) == ("needs none", "yes, 6", "yes, 12")
@@ -95,7 +96,7 @@ def test_the_listing_says_what_each_needs_and_what_is_there(made, tmp_path):
     studies = dict(zip(columns["name"], columns["study"], strict=True))
     assert (studies["fig05c"], studies["fig21"], studies["training"]) == ("main-text", "main-text, ising", "any")
     nothing = listing(load(made[0]).where("w0 > 100"))
-    assert set(nothing.columns[3].cells) == {"no", "needs none"}
+    assert {row[3].plain for row in nothing.rows} == {"no", "needs none"}
 
 
 def test_snapshots_need_no_runs():

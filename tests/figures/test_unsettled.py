@@ -19,6 +19,7 @@ from grokfast.figures.regimes import cells_of
 from grokfast.figures.variants import plateau_of
 from grokfast.report.claims import CLAIMS, Case
 from grokfast.report.claims.claim import paired
+from grokfast.report.page.charts import chart_of
 from grokfast.report.page.content import _run_rows
 from grokfast.report.scales import scale_lines
 from grokfast.store import Store
@@ -53,7 +54,7 @@ def test_the_table_marks_them(folder):
     console = Console(width=200, record=True, file=io.StringIO())
     console.print(summary_table(load(folder)))
     text = " ".join(console.export_text().split())
-    assert "+: at least, since accuracy still rose in the last tenth" in text
+    assert "+: at least, since accuracy still rose in the last tenth; its regime is so far" in text
     assert "17+" in text
     assert "7+" in text
     assert "140+" not in text
@@ -71,7 +72,8 @@ def test_the_figure_draws_them_hollow_and_their_mean_without(folder):
 
 def test_the_tables_of_a_report_leave_them_out_and_say_so(folder):
     lines = "\n".join(scale_lines(list(load(folder))))
-    assert "Left out, since their accuracy still rose in the last tenth: 2 of 4 at w0 = 2." in lines
+    assert "Left out of the times, since their accuracy still rose in the last tenth: 2 of 4 at w0 = 2; " in lines
+    assert "the last two columns count them by how they ended" in lines
     assert "120 [100, 140]" in lines
 
 
@@ -95,6 +97,17 @@ def test_the_page_marks_them(folder):
     times = {row[3]: row[4] for row in _run_rows(load(folder))}
     assert times["1"].startswith("10+ / 17+, ")
     assert times["3"].startswith("10 / 150, ")
+
+
+def test_the_pages_chart_says_whose_times_it_shows(folder):
+    runs = list(load(folder))
+    assert _choices(runs) >= {"t train, settled runs only", "t grok, settled runs only", "end test accuracy"}
+    assert _choices([run for run in runs if not still_rising(run)]) >= {"t train", "t grok", "end test accuracy"}
+
+
+def _choices(runs):
+    (select,) = [p for p in chart_of(find_figure("fig10"), runs)["params"] if p["name"] == "shown"]
+    return set(select["bind"]["labels"])
 
 
 def test_windows_are_not_taken_from_them(folder):

@@ -47,13 +47,23 @@ def as_normal(t, degrees):
     return np.sign(t) * size
 
 
-def independent_scores(values, means):
-    """Z of the means of ``values`` ``[k, n]`` along the axes in which they do not depend on each other: ``[<= k]``."""
-    values = np.asarray(values, dtype=float)
-    variances, axes = np.linalg.eigh(np.atleast_2d(np.cov(values)))
+def independent_scores(values, states, probabilities):
+    """Z of the means of ``values`` ``[k, n]`` along the axes in which they do not depend on each other: ``[<= k]``.
+
+    Axes and variances are those of all states ``[k, S]``: what was drawn may hold one rare state where 1.4 are
+    expected, and its own variance would then make a deviation of 0.8 σ look like one of 4 σ. An axis whose mean is not
+    nearly normal, since rare states decide it, has no score.
+    """
+    values, states = np.asarray(values, dtype=float), np.asarray(states, dtype=float)
+    means = states @ probabilities
+    off = states - means[:, None]
+    variances, axes = np.linalg.eigh((off * probabilities) @ off.T)
     kept = variances > 1e-9 * variances.max()
-    off = axes.T @ (values.mean(axis=1) - means)
-    return list(off[kept] / np.sqrt(variances[kept] / values.shape[1]))
+    variances, axes = variances[kept], axes[:, kept]
+    skewness = (axes.T @ off) ** 3 @ probabilities / variances**1.5
+    n = values.shape[1]
+    z = axes.T @ (values.mean(axis=1) - means) / np.sqrt(variances / n)
+    return list(z[np.abs(skewness) < 0.1 * math.sqrt(n)])
 
 
 def check_scores(scores):

@@ -31,7 +31,7 @@ def scores(sampler, i, T, stats, **physics):
     sites = sampler.shape[2] * sampler.shape[3]
     energy, magnetization = sampler.energy()[i] * sites, np.round(sampler.magnetization()[i] * sites)
     values = [energy, np.abs(magnetization), magnetization]
-    z = stats.independent_scores(values, [weights @ E, weights @ np.abs(M), weights @ M])
+    z = stats.independent_scores(values, [E, np.abs(M), M], weights)
     levels, index = np.unique(np.round(E, 6), return_inverse=True)
     nearest = levels[np.abs(levels[:, None] - energy).argmin(axis=0)]
     assert np.abs(nearest - energy).max() < 1e-5
@@ -56,6 +56,18 @@ def run(cases, seeds, replicas, stats):
 @pytest.mark.parametrize("layout", ["replica", "site"])
 def test_word_kernels_against_all_states(layout, stats):
     run([case for case in CASES if case[0] == layout], [5], 8192 if layout == "replica" else 300, stats)
+
+
+def test_a_rare_state_makes_no_large_score(stats):
+    E, M, weights = exact((4, 4), 2.3, field=-0.7)
+    expected = 3000 * weights[M > 0].sum()
+    assert 1.0 < expected < 2.0
+    rng = np.random.default_rng(1)
+    z = []
+    for _ in range(200):
+        drawn = rng.choice(E.size, 3000, p=weights)
+        z += stats.independent_scores([E[drawn], np.abs(M)[drawn], M[drawn]], [E, np.abs(M), M], weights)
+    stats.check_scores(z)
 
 
 @pytest.mark.slow

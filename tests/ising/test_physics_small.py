@@ -30,7 +30,7 @@ def cycling_states(shape):
 
 
 def exact_levels(shape, T, *, J=1.0, field=0.0, boundary="periodic", without=None):
-    """Energies, their probabilities, and exact mean and variance of |M|, of M, per lattice."""
+    """Levels of the energy with their probabilities, and weights, energies and M of all states."""
     bonds, magnetizations = state_table(shape, boundary)
     energy = -J * bonds - field * magnetizations
     weights = np.exp(-(energy - energy.min()) / T)
@@ -38,17 +38,16 @@ def exact_levels(shape, T, *, J=1.0, field=0.0, boundary="periodic", without=Non
         weights[without] = 0.0
     weights /= weights.sum()
     levels, index = np.unique(np.round(energy, 9), return_inverse=True)
-    return levels, np.bincount(index, weights), weights, magnetizations
+    return levels, np.bincount(index, weights), weights, energy, magnetizations
 
 
 def scores_of(sampler, exact, stats):
     """Z of ⟨E⟩ and ⟨|M|⟩ over independent replicas, and the p-value of the energy histogram."""
-    levels, probabilities, weights, magnetizations = exact
+    levels, probabilities, weights, energies, magnetizations = exact
     sites = sampler.shape[2] * sampler.shape[3]
     energy = np.round(sampler.energy()[0] * sites, 9)
     M = np.round(sampler.magnetization()[0] * sites)
-    means = [probabilities @ levels, weights @ np.abs(magnetizations)]
-    z = stats.independent_scores([energy, np.abs(M)], means)
+    z = stats.independent_scores([energy, np.abs(M)], [energies, np.abs(magnetizations)], weights)
     return z, stats.histogram_p(energy, levels, probabilities)
 
 
@@ -106,7 +105,7 @@ def test_temperatures_share_words_without_mixing(stats):
     energy = sampler.energy()[:, 0]
     z = []
     for i in range(4):
-        levels, probabilities, _, _ = exact_levels((4, 4), T[i])
+        levels, probabilities, _, _, _ = exact_levels((4, 4), T[i])
         mine = energy[i::4] * 16
         z.append((mine.mean() - probabilities @ levels) / (mine.std() / math.sqrt(mine.size)))
     stats.check_scores(z)
@@ -178,5 +177,5 @@ def test_infinite_temperature_draws_fresh_spins(stats):
         second = sampler.spins
         correlation = (first[0].astype(float) * second[0]).mean() * math.sqrt(first[0].size)
         assert abs(correlation) < 4
-        levels, probabilities, _, _ = exact_levels((4, 4), math.inf)
+        levels, probabilities, _, _, _ = exact_levels((4, 4), math.inf)
         assert stats.histogram_p(sampler.energy()[0] * 16, levels, probabilities) > 1e-4

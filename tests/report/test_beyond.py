@@ -126,7 +126,9 @@ def test_motion(tmp_path, origin, straight, answer):
     assert found.count(f": {answer}") == 2
     name = "origin similarity in the twin's plateau, modular-addition, w0 10, no decay, float64, softmax Fisher"
     assert quantities[name].estimate.mean == pytest.approx(origin, abs=0.01)
-    draw("beyond_motion", table)
+    figure = draw("beyond_motion", table)
+    named = {text.get_text() for text in figure.legends[0].get_texts()}
+    assert named == {label for axes in figure.axes for label in axes.get_legend_handles_labels()[1]}
 
 
 @pytest.mark.parametrize(

@@ -292,6 +292,20 @@ def test_without_the_extra_the_command_that_installs_it_is_named(monkeypatch):
         Mnist().data()
 
 
+def test_training_without_the_extra_says_which_command_installs_it(monkeypatch, tmp_path, capsys):
+    from grokfast.cli import main
+    from grokfast.tasks import mnist
+
+    mnist._digits.cache_clear()
+    monkeypatch.setattr(mnist.importlib.util, "find_spec", lambda name: None)
+    with pytest.raises(SystemExit) as ended:
+        main(["train", "mnist", "--epochs", "1", "--runs", str(tmp_path)])
+    assert ended.value.code == 2
+    told = capsys.readouterr().err
+    assert "pip install 'grokfast[mnist]'" in told
+    assert "Traceback" not in told
+
+
 @pytest.mark.parametrize(
     ("inputs", "labels", "says"),
     [

@@ -11,8 +11,10 @@ from numpy.typing import NDArray
 
 from grokfast.errors import InputError
 from grokfast.figures import FigureSpec, ends, scale_colors, scale_of, seed_of, values_of
+from grokfast.figures.by_seed import AS_TIMES
 from grokfast.figures.by_seed import NEEDED as BY_SEED
 from grokfast.figures.dynamics import features_of
+from grokfast.figures.kept import still_rising
 from grokfast.figures.overlay import PAPER, PAPER_COLOR, Overlays
 from grokfast.figures.scatter import panels_of
 from grokfast.report.page.describe import plain
@@ -65,8 +67,10 @@ def _points(spec: FigureSpec, runs: Sequence[Run]) -> Chart:
 
 
 def _by_seed(spec: FigureSpec, runs: Sequence[Run]) -> Chart:
-    """A quantity that the reader chooses against w0."""
-    return _scatter(runs, {name: name.replace("_", " ") for name in BY_SEED}, x="w0", y="t_grok", spec=spec)
+    """A quantity that the reader chooses against w0; learning times of runs that still rise are no part of it."""
+    only = ", settled runs only" if any(map(still_rising, runs)) else ""
+    labels = {name: name.replace("_", " ") + (only if name in AS_TIMES else "") for name in BY_SEED}
+    return _scatter(runs, labels, x="w0", y="t_grok", spec=spec)
 
 
 _KINDS: Mapping[str, Callable[[FigureSpec, Sequence[Run]], Chart]] = {
