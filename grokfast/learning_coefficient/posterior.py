@@ -19,6 +19,8 @@ from grokfast.errors import InputError
 from grokfast.learning_coefficient.density import Density
 from grokfast.models import Params, zeros_together
 
+_SHORT = 1024  # numbers of a row up to which one call sums all rows, to the same bits: a call a row costs most there
+
 
 class Posterior:
     """Energy and gradient of chains around each network of a stack, every chain at its own displacement from w*.
@@ -124,11 +126,16 @@ class Posterior:
 
 def row_sums(values: Tensor) -> Tensor:
     """Sums of rows ``[R, d]`` in float64, each by itself: its bits do not depend on how many there are."""
+    if values.shape[1] <= _SHORT:
+        return values.sum(1, dtype=torch.float64)
     return torch.stack([row.sum(dtype=torch.float64) for row in values])
 
 
 def squared_norms(values: Tensor) -> Tensor:
     """Sums of the squares of rows ``[R, d]``, in float64, each by itself."""
+    if values.shape[1] <= _SHORT:
+        norms: Tensor = torch.linalg.vector_norm(values, dim=1, dtype=torch.float64)
+        return norms.square()
     return torch.stack([torch.linalg.vector_norm(row, dtype=torch.float64) for row in values]).square()
 
 

@@ -22,7 +22,7 @@ from grokfast.learning_coefficient import (
     stacked_curvature,
 )
 from grokfast.learning_coefficient.locality import stacked_localisation
-from grokfast.learning_coefficient.posterior import Posterior
+from grokfast.learning_coefficient.posterior import Posterior, row_sums, squared_norms
 from grokfast.models import stack_members
 from grokfast.tasks import ModularAddition, load_parameters
 
@@ -90,6 +90,18 @@ def test_a_row_has_its_bits_wherever_it_stands(task, dtype):
         rows = where[nets][:, chains].flatten(0, 1)
         for part, found in zip(whole, posterior.only(nets).energy(rows), strict=True):
             assert torch.equal(found.view(len(nets), len(chains), -1), part[nets][:, chains])
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize("size", [1, 7, 30, 129, 1000, 1024, 1025])
+def test_sums_of_a_row_have_the_bits_of_the_row_alone(size, dtype):
+    rows = torch.randn(33, size, dtype=dtype, generator=torch.Generator().manual_seed(0))
+    for function in (row_sums, squared_norms):
+        alone = torch.cat([function(row[None]) for row in rows])
+        for count in (2, 5, 8, 33):
+            assert function(rows[:count]).equal(alone[:count])
+    torch.testing.assert_close(row_sums(rows), rows.double().sum(1))
+    torch.testing.assert_close(squared_norms(rows), rows.double().square().sum(1))
 
 
 def test_networks_end_when_they_have_mixed():
