@@ -1,7 +1,7 @@
 """Where commands print, and lines that fit a terminal.
 
 A terminal is as wide as it says, or as ``COLUMNS`` does, and lines are broken between words there. In a pipe or a file
-each line stays whole, unless ``COLUMNS`` is set.
+each line stays whole, for programs read them; tables there are as wide as they are, or as ``COLUMNS`` says.
 """
 
 from __future__ import annotations
@@ -28,18 +28,19 @@ _NARROW = 16  # characters that text beside its name has at least, else it begin
 
 
 def width_of(stream: TextIO | None) -> int:
-    """Characters a line of a stream: ``COLUMNS``, else what its terminal says, and WHOLE where it is no terminal.
-
-    Standard error that is no terminal has whole lines whatever ``COLUMNS`` says: programs read them.
-    """
-    told = os.environ.get("COLUMNS", "")
+    """Characters a line of a stream: ``COLUMNS`` or what its terminal says, and WHOLE where it is no terminal."""
     try:
-        terminal = stream is not None and stream.isatty()
-        if told.isdecimal() and int(told) > 0 and (terminal or stream is not sys.stderr):
-            return int(told)
-        return os.get_terminal_size(stream.fileno()).columns or WHOLE if stream and terminal else WHOLE
+        if stream is None or not stream.isatty():
+            return WHOLE
+        return _told() or os.get_terminal_size(stream.fileno()).columns or WHOLE
     except (OSError, ValueError):
         return WHOLE
+
+
+def _told() -> int:
+    """What ``COLUMNS`` says, 0 if nothing."""
+    told = os.environ.get("COLUMNS", "")
+    return int(told) if told.isdecimal() else 0
 
 
 def make_console() -> Console:
@@ -47,7 +48,7 @@ def make_console() -> Console:
     from rich.console import Console
 
     console = Console(markup=False, emoji=False)
-    return console if console.is_terminal else Console(markup=False, emoji=False, width=width_of(sys.stdout))
+    return console if console.is_terminal else Console(markup=False, emoji=False, width=_told() or WHOLE)
 
 
 def wrapped(text: str, width: int) -> str:
@@ -102,7 +103,7 @@ def say(text: str, stream: TextIO | None = None) -> None:
 
 def tell(console: Console, text: str) -> None:
     """Print to a console, above its live display if it has one."""
-    console.print(wrapped(text, console.width), soft_wrap=True)
+    console.print(wrapped(text, console.width) if console.is_terminal else text, soft_wrap=True)
 
 
 def call(function: Callable[..., Any], arguments: Sequence[str], name: str, description: str = "") -> Any:

@@ -137,7 +137,7 @@ def _warn(messages: Sequence[str]) -> None:
 def _show_answer(answer: Any) -> None:
     """A query's answer as DuckDB prints it, or where its box does not fit as a line a value."""
     text = str(answer)
-    if max(map(len, text.splitlines())) <= width_of(sys.stdout):
+    if max(map(len, text.splitlines()), default=0) <= width_of(sys.stdout):
         print(text)
         return
     rows = [["NULL" if value is None else str(value) for value in row] for row in answer.fetchall()]

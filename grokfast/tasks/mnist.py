@@ -49,7 +49,8 @@ class Mnist(NetworkTask):
         content: Hash of the file's pictures and labels, which is; taken from the file when left empty.
 
     Source:
-        Liu, Michaud, Tegmark 2022, "Omnigrok", arXiv 2210.01117: 1,000 digits, widths 200 and 200, w0 = 8.
+        Liu, Michaud, Tegmark 2022, "Omnigrok", arXiv 2210.01117: 1,000 digits, widths 200 and 200, PyTorch's initial
+        weights times 8, which is about w0 = 3.85 here, where they are Xavier-normal.
     """
 
     name: ClassVar[str] = "mnist"

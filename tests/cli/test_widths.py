@@ -16,7 +16,7 @@ from rich.console import Console
 
 from grokfast import ModularAddition, RunConfig, train_runs
 from grokfast._tables import Fitted, Heading
-from grokfast.cli.printing import WHOLE, width_of, wrapped
+from grokfast.cli.printing import WHOLE, say, width_of, wrapped
 
 if sys.platform == "win32":
     pytest.skip("needs a pseudo-terminal", allow_module_level=True)
@@ -82,8 +82,8 @@ def test_nothing_stands_beyond_a_terminals_edge(command, width, folder):
     assert not too_long(text, width), text
 
 
-@pytest.mark.parametrize("command", ["runs", "figure", "sweep", "doctor", "status"])
-def test_columns_is_obeyed_in_a_pipe_and_without_it_lines_stay_whole(command, folder):
+@pytest.mark.parametrize("command", ["runs", "figure"])
+def test_tables_obey_columns_in_a_pipe_and_without_it_lines_stay_whole(command, folder):
     env = {name: value for name, value in os.environ.items() if name != "COLUMNS"}
     found = {}
     for columns in ("40", ""):
@@ -92,7 +92,7 @@ def test_columns_is_obeyed_in_a_pipe_and_without_it_lines_stay_whole(command, fo
             cwd=folder, env={**env, "COLUMNS": columns, "NO_COLOR": "1"}, capture_output=True, text=True, check=True,
         )  # fmt: skip
         found[columns] = done.stdout
-    assert not too_long(found["40"], 40)
+    assert not [line for line in too_long(found["40"], 40) if " runs in " not in line]  # a line that is no table's
     assert len(found["40"].splitlines()) >= len(found[""].splitlines())
     assert "…" not in found["40"] + found[""]
 
@@ -123,12 +123,11 @@ def test_words_are_kept_and_commands_can_be_copied():
     assert wrapped("grokfast figure it's " + "x" * 30, 20).count("\\") == 0  # no command that a shell takes
 
 
-def test_a_width_is_read_from_where_it_is_said(monkeypatch):
+def test_lines_stay_whole_where_there_is_no_terminal(monkeypatch, capsys):
     monkeypatch.setenv("COLUMNS", "33")
-    assert width_of(sys.stdout) == 33
-    assert width_of(sys.stderr) == WHOLE  # captured here
-    monkeypatch.setenv("COLUMNS", "wide")
-    assert width_of(None) == WHOLE
+    assert width_of(sys.stdout) == width_of(None) == WHOLE
+    say("word " * 20)
+    assert capsys.readouterr().out.count("\n") == 1
 
 
 @pytest.mark.parametrize("width", [16, 25, 60, WHOLE])

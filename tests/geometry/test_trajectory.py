@@ -176,6 +176,23 @@ def test_zero_steps_are_nan_and_counted():
     assert found["geometry_euclidean_undefined"].tolist() == [1, 2, 3]
 
 
+@pytest.mark.parametrize("value", [torch.inf, torch.nan])
+@pytest.mark.parametrize("bad", [0, 1])
+def test_a_member_whose_step_is_not_finite_has_no_geometry_and_the_others_have_theirs(bad, value):
+    model, x = _net(), torch.randn(4, 3).double()
+    alone = [{name: v[None] for name, v in params.items()} for params in _walk(model, 3).values()]
+    assert len(alone) == 3
+    two = [{name: torch.cat([v, v]) for name, v in params.items()} for params in alone]
+    two[2]["0.bias"][bad, 0] = value
+    meter = GeometryMeter(model, [x], parse_variants("softmax-all+logit-2-full"))
+    expected, found = meter.look(*alone), meter.look(*two)
+    assert found.keys() == expected.keys()
+    for name, values in found.items():
+        torch.testing.assert_close(values[1 - bad], expected[name][0], equal_nan=True)
+        if "euclidean" not in name:
+            assert values[bad] == 1 if name.endswith("_undefined") else torch.isnan(values[bad]), name
+
+
 def test_a_stream_remembers_two_checkpoints_or_what_is_needed():
     model, x = _net(), torch.randn(4, 3).double()
     walk = {k: {n: v[None] for n, v in params.items()} for k, params in _walk(model, 30).items()}
@@ -195,6 +212,15 @@ def test_a_stream_remembers_two_checkpoints_or_what_is_needed():
         assert len(sparse.kept) <= 2
     assert seen == [0, 10, 20]
     assert not sparse.kept
+
+
+def test_a_stream_keeps_rows_in_order_however_they_came():
+    """What a saved state can hold."""
+    model, x = _net(), torch.randn(4, 3).double()
+    stream = GeometryStream(GeometryMeter(model, [x], parse_variants("softmax-all")), range(10), step=1)
+    params = {name: p.detach()[None] for name, p in model.named_parameters()}
+    stream.take(0, {name: v.mT.contiguous().mT if v.dim() > 2 else v for name, v in params.items()})
+    assert all(value.is_contiguous() for value in stream.kept[0].values())
 
 
 def test_a_stream_goes_on_from_its_saved_memory():
