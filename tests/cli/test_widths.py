@@ -75,7 +75,7 @@ def too_long(text: str, width: int) -> list[str]:
 
 
 @pytest.mark.parametrize("command", COMMANDS)
-@pytest.mark.parametrize("width", [40, 60])
+@pytest.mark.parametrize("width", [40, pytest.param(60, marks=pytest.mark.slow)])
 def test_nothing_stands_beyond_a_terminals_edge(command, width, folder):
     text = on_terminal(shlex.split(command), folder, width)
     assert text.strip()
