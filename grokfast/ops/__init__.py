@@ -18,9 +18,9 @@ from grokfast.ops.mlp import (
     mlp_losses,
     mlp_losses_reference,
 )
-from grokfast.ops.mlp_epoch import AdamState, mlp_adam_epoch_, mlp_adam_epoch_direct, mlp_adam_epoch_reference
+from grokfast.ops.mlp_epoch import mlp_adam_epoch_, mlp_adam_epoch_direct, mlp_adam_epoch_reference
 from grokfast.ops.mlp_nested import mlp_nested_losses, mlp_nested_losses_reference
-from grokfast.ops.optimizer import adam_step_, adam_step_reference, sgd_step_, sgd_step_reference
+from grokfast.ops.optimizer import AdamState, adam_step_, adam_step_reference, sgd_step_, sgd_step_reference
 from grokfast.ops.two_hot import two_hot_relu, two_hot_relu_reference
 
 __all__ = [

@@ -13,7 +13,7 @@ from grokfast.ops._arguments import check_range
 from grokfast.ops._native import call, kernel, native
 from grokfast.ops.cnn import MOST_LAYERS_ON_CUDA, check_cnn, cnn_cross_entropy_, layer_sizes
 from grokfast.ops.conv_pool import shared_samples
-from grokfast.ops.optimizer import adam_step_
+from grokfast.ops.optimizer import AdamState, adam_epoch_by_batches
 from grokfast.ops.optimizer_checks import check_adam, check_adam_memory, check_constants
 
 MOST_EPOCHS = 64
@@ -41,20 +41,17 @@ def cnn_adam_epochs_reference(
 ) -> tuple[Tensor, Tensor]:
     """The readable twin of :func:`cnn_adam_epochs_`: epoch by epoch, batch by batch."""
     losses, correct = _answers(learning_rate, labels, len(tested))
-    grads = [torch.empty_like(p) for p in params]
+    steps = -(-labels.shape[1] // batch_size)
+
+    def gradient(block: slice, grads: list[Tensor]) -> tuple[Tensor, Tensor]:
+        loss, hits = cnn_cross_entropy_(params, inputs[:, block], labels[:, block], grads)
+        return loss, hits
+
     for epoch, test in enumerate(tested):
-        total, hits = torch.zeros_like(learning_rate), torch.zeros_like(correct[0, epoch])
-        for first in range(0, labels.shape[1], batch_size):
-            block = slice(first, first + batch_size)
-            mean, right = cnn_cross_entropy_(params, inputs[:, block], labels[:, block], grads)
-            active &= mean.isfinite()
-            step += 1
-            adam_step_(
-                params, grads, means, squares, learning_rate, weight_decay, active, step, beta1, beta2, eps, decoupled
-            )
-            total += mean.double() * labels[:, block].shape[1]
-            hits += right
-        losses[0, epoch], correct[0, epoch] = total / labels.shape[1], hits
+        adam = AdamState(
+            means, squares, learning_rate, weight_decay, active, step + epoch * steps, beta1, beta2, eps, decoupled
+        )
+        losses[0, epoch], correct[0, epoch] = adam_epoch_by_batches(params, adam, gradient, labels.shape[1], batch_size)
         if test:
             mean, correct[1, epoch] = cnn_cross_entropy_(params, test_inputs, test_labels, [])
             losses[1, epoch] = mean.double()
@@ -124,8 +121,8 @@ def cnn_adam_epochs_(
     Source:
         Kingma & Ba 2015, algorithm 1; Loshchilov & Hutter 2019, algorithm 2.
     """
-    _check([params, means, squares], (inputs, labels), (test_inputs, test_labels), len(tested), batch_size, step)
-    check_adam([params, means, squares], learning_rate, weight_decay, active)
+    rows = (learning_rate, weight_decay, active)
+    _check([params, means, squares], (inputs, labels), (test_inputs, test_labels), tested, batch_size, rows, step)
     check_constants(step + 1, beta1, beta2, eps)
     return cnn_adam_epochs_reference(
         params, means, squares, inputs, labels, test_inputs, test_labels, tested, batch_size, learning_rate,
@@ -153,12 +150,10 @@ def _compiled(
     eps: float,
     decoupled: bool,
 ) -> tuple[Tensor, Tensor]:
-    _check([params, means, squares], (inputs, labels), (test_inputs, test_labels), len(tested), batch_size, step)
-    check_adam([params, means, squares], learning_rate, weight_decay, active)
+    rows = (learning_rate, weight_decay, active)
+    _check([params, means, squares], (inputs, labels), (test_inputs, test_labels), tested, batch_size, rows, step)
     check_constants(step + 1, beta1, beta2, eps)
-    check_adam_memory(
-        [params, means, squares], learning_rate, weight_decay, active, inputs, labels, test_inputs, test_labels
-    )
+    check_adam_memory([params, means, squares], *rows, inputs, labels, test_inputs, test_labels)
     for name, given in (("labels", labels), ("test_labels", test_labels)):
         check_range(name, given, params[-1].shape[1])
     run, core = _launch(params), native()
@@ -219,7 +214,8 @@ def _fake(
     eps: float,
     decoupled: bool,
 ) -> tuple[Tensor, Tensor]:
-    _check([params, means, squares], (inputs, labels), (test_inputs, test_labels), len(tested), batch_size, step)
+    rows = (learning_rate, weight_decay, active)
+    _check([params, means, squares], (inputs, labels), (test_inputs, test_labels), tested, batch_size, rows, step)
     return _answers(learning_rate, labels, len(tested))
 
 
@@ -227,19 +223,21 @@ def _check(
     tensors: Sequence[list[Tensor]],
     train: tuple[Tensor, Tensor],
     test: tuple[Tensor, Tensor],
-    epochs: int,
+    tested: Sequence[bool],
     batch_size: int,
+    rows: tuple[Tensor, Tensor, Tensor],
     step: int,
 ) -> None:
     check_cnn(tensors[0], *train, [])
     check_cnn(tensors[0], *test, [])
+    check_adam(tensors, *rows)
     if test[0].dtype is not train[0].dtype or test[0].shape[2:] != train[0].shape[2:]:
         raise InputError(
             f"test_inputs must be {train[0].dtype} [E, M, {', '.join(map(str, train[0].shape[2:]))}], got "
             f"{test[0].dtype} {list(test[0].shape)}"
         )
-    if batch_size < 1 or step < 0 or epochs > MOST_EPOCHS:
+    if batch_size < 1 or step < 0 or len(tested) > MOST_EPOCHS:
         raise InputError(
             f"expected batch_size at least 1, step at least 0 and at most {MOST_EPOCHS} epochs, got {batch_size}, "
-            f"{step} and {epochs}"
+            f"{step} and {len(tested)}"
         )

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from array import array
 from collections.abc import Sequence
-from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -13,37 +12,8 @@ from grokfast.errors import InputError
 from grokfast.ops._arguments import check_range
 from grokfast.ops._native import call, kernel, native
 from grokfast.ops.mlp import check_losses, is_laid_out, mlp_cross_entropy_
-from grokfast.ops.optimizer import adam_step_
+from grokfast.ops.optimizer import AdamState, adam_epoch_by_batches
 from grokfast.ops.optimizer_checks import check_adam, check_adam_memory, check_constants
-
-
-class AdamState(NamedTuple):
-    """What a stack's optimiser has and is told, in the order of :func:`mlp_adam_epoch_`, which explains it.
-
-    Attributes:
-        means: First moments, as the parameters.
-        squares: Second moments.
-        learning_rate: ``[E]``.
-        weight_decay: ``[E]``.
-        active: Which members train, ``[E]``.
-        step: Steps taken before.
-        beta1: Memory of the first moments.
-        beta2: Memory of the second.
-        eps: Added to the root of the second.
-        decoupled: Whether the decay is AdamW's.
-    """
-
-    means: list[Tensor]
-    squares: list[Tensor]
-    learning_rate: Tensor
-    weight_decay: Tensor
-    active: Tensor
-    step: int
-    beta1: float
-    beta2: float
-    eps: float
-    decoupled: bool
-
 
 _AGAIN, _STOPPED = 1, 2  # what the kernels say of a member that met something that is not finite
 
@@ -65,21 +35,15 @@ def mlp_adam_epoch_reference(
     decoupled: bool,
 ) -> tuple[Tensor, Tensor]:
     """The readable twin of :func:`mlp_adam_epoch_`: batch by batch, gradient and then step."""
-    grads = [torch.empty_like(p) for p in params]
-    loss_sum = torch.zeros_like(learning_rate)
-    correct = labels.new_zeros(len(active))
-    for first in range(0, labels.shape[1], batch_size):
-        block = slice(first, first + batch_size)
+    adam = AdamState(means, squares, learning_rate, weight_decay, active, step, beta1, beta2, eps, decoupled)
+
+    def gradient(block: slice, grads: list[Tensor]) -> tuple[Tensor, Tensor]:
         loss, hits = mlp_cross_entropy_(params, pairs[:, block], labels[:, block], grads)
-        active &= loss.isfinite()
-        step += 1
-        adam_step_(
-            params, grads, means, squares, learning_rate, weight_decay, active, step, beta1, beta2, eps, decoupled
-        )
-        loss_sum += loss.double() * labels[:, block].shape[1]
-        correct += hits
+        return loss, hits
+
+    loss, correct = adam_epoch_by_batches(params, adam, gradient, labels.shape[1], batch_size)
     frozen = active == 0
-    return (loss_sum / labels.shape[1]).masked_fill(frozen, torch.nan), correct.masked_fill(frozen, 0)
+    return loss.masked_fill(frozen, torch.nan), correct.masked_fill(frozen, 0)
 
 
 @torch.library.custom_op("grokfast::mlp_adam_epoch_", mutates_args=("params", "means", "squares", "active"))

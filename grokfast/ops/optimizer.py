@@ -2,13 +2,42 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
 from grokfast.ops._native import call, kernel, native
 from grokfast.ops.optimizer_checks import check_adam, check_adam_memory, check_constants
+
+
+class AdamState(NamedTuple):
+    """What a stack's optimiser has and is told, in the order of :func:`grokfast.ops.mlp_adam_epoch_`.
+
+    Attributes:
+        means: First moments, as the parameters.
+        squares: Second moments.
+        learning_rate: ``[E]``.
+        weight_decay: ``[E]``.
+        active: Which members train, ``[E]``.
+        step: Steps taken before.
+        beta1: Memory of the first moments.
+        beta2: Memory of the second.
+        eps: Added to the root of the second.
+        decoupled: Whether the decay is AdamW's.
+    """
+
+    means: list[Tensor]
+    squares: list[Tensor]
+    learning_rate: Tensor
+    weight_decay: Tensor
+    active: Tensor
+    step: int
+    beta1: float
+    beta2: float
+    eps: float
+    decoupled: bool
 
 
 def _per_member(values: Tensor, like: Tensor) -> Tensor:
@@ -153,6 +182,38 @@ def _adam_fake(
     decoupled: bool,
 ) -> None:
     check_adam([params, grads, means, squares], learning_rate, weight_decay, active)
+
+
+def adam_epoch_by_batches(
+    params: list[Tensor],
+    adam: AdamState,
+    gradient: Callable[[slice, list[Tensor]], tuple[Tensor, Tensor]],
+    samples: int,
+    batch_size: int,
+) -> tuple[Tensor, Tensor]:
+    """One epoch in place, for each batch a gradient and then a step; what the kernels of whole epochs are held to.
+
+    Args:
+        params: As for :func:`adam_step_`. Changed in place.
+        adam: Its state; moments and ``active`` are changed in place.
+        gradient: Sets the gradients of a batch, given by its samples; the mean loss and correct predictions ``[E]``.
+        samples: In the epoch.
+        batch_size: Samples a step; the last step takes what is left.
+
+    Returns:
+        Mean loss over the samples, float64 ``[E]``, and correct predictions, int64 ``[E]``.
+    """
+    grads = [torch.empty_like(p) for p in params]
+    loss_sum, active, step = torch.zeros_like(adam.learning_rate), adam.active, adam.step
+    correct = torch.zeros_like(active, dtype=torch.int64)
+    for first in range(0, samples, batch_size):
+        loss, hits = gradient(slice(first, first + batch_size), grads)
+        active &= loss.isfinite()
+        step += 1
+        adam_step_(params, grads, *adam[:5], step, *adam[6:])
+        loss_sum += loss.double() * min(batch_size, samples - first)
+        correct += hits
+    return loss_sum / samples, correct
 
 
 def sgd_step_reference(

@@ -9,7 +9,7 @@ from threading import Event
 from grokfast.observe import GeometryMeasure, Observer, schedule_epochs
 from grokfast.training.config import RunConfig
 from grokfast.training.keeper import StateKeeper
-from grokfast.training.loop import Interrupted, StackState, initial_stack, run_epochs
+from grokfast.training.loop import Interrupted, StackState, initial_stack, reads_only, run_epochs
 
 
 def geometry_of(config: RunConfig) -> GeometryMeasure | None:
@@ -68,7 +68,7 @@ def learn_split(
                 on_epoch(state)
             own.after_epoch(state)
 
-        after_epoch.reads_only = on_epoch is None or getattr(on_epoch, "reads_only", False)  # type: ignore[attr-defined]
+        after_epoch.reads_only = reads_only(on_epoch)  # type: ignore[attr-defined]
         try:
             run_epochs(first, on_epoch=after_epoch, stop=stop)
         except Interrupted:

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from grokfast.errors import InputError
-from grokfast.training.loop import StackState
+from grokfast.training.loop import StackState, reads_only
 from grokfast.training.optimizers import remembered
 
 Callback = Callable[[StackState], None]
@@ -26,7 +26,7 @@ def watched(callback: Callback) -> Callback:
     Returns:
         A callback that raises InputError if parameters, moments, rates, generators, orders or data have changed.
     """
-    if getattr(callback, "reads_only", False):
+    if reads_only(callback):
         return callback
     copies: dict[str, Tensor] = {}
 

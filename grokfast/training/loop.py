@@ -170,8 +170,7 @@ def run_epochs(
         _remember(state, watch)
     keeps = schedule_epochs(config.checkpoint_schedule, config.epochs) | {config.epochs}
     tests = schedule_epochs(config.test_schedule, config.epochs) | {config.epochs}
-    alone = on_epoch is None or getattr(on_epoch, "reads_only", False)
-    most = ON_DEVICE if alone and not state.batches.is_cpu else 1
+    most = ON_DEVICE if reads_only(on_epoch) and not state.batches.is_cpu else 1
     while state.epoch < config.epochs:
         state.stride = 1
         while state.stride < most and not (
@@ -189,6 +188,11 @@ def run_epochs(
             on_epoch(state)
         if stop is not None and stop.is_set() and state.epoch < config.epochs:
             raise Interrupted(f"stopped after epoch {state.epoch} of {config.epochs}")
+
+
+def reads_only(callback: Callable[[StackState], None] | None) -> bool:
+    """Whether a callback says that it changes nothing; none changes nothing."""
+    return callback is None or getattr(callback, "reads_only", False)
 
 
 def _remember(state: StackState, watch: Watch) -> None:

@@ -19,7 +19,7 @@ from grokfast.training.interventions import watched
 from grokfast.training.keeper import StateKeeper
 from grokfast.training.kept import KeptStates
 from grokfast.training.looks import joined_looks, observer_looks
-from grokfast.training.loop import Interrupted, StackState, initial_stack, run_epochs
+from grokfast.training.loop import Interrupted, StackState, initial_stack, reads_only, run_epochs
 from grokfast.training.observing import asked_observers
 from grokfast.training.results import RunResult, stack_results
 
@@ -81,7 +81,7 @@ def train_stack(
             if state.epoch < configs[0].epochs:
                 keeper.after_epoch(state)
 
-        after_epoch.reads_only = _reads_only(on_epoch)  # type: ignore[attr-defined]
+        after_epoch.reads_only = reads_only(on_epoch)  # type: ignore[attr-defined]
         try:
             run_epochs(state, observers, after_epoch, stop)
         except Interrupted:
@@ -89,10 +89,6 @@ def train_stack(
             raise
         _keep(state, kept)
         return _results(state, geometry, keeper.seconds, given)
-
-
-def _reads_only(on_epoch: Callable[[StackState], None] | None) -> bool:
-    return on_epoch is None or getattr(on_epoch, "reads_only", False)
 
 
 def _keep(state: StackState, kept: KeptStates | None) -> None:
